@@ -1,0 +1,245 @@
+//! The composition root: loads, binds, spawns, and drains.
+//!
+//! *Invariants*
+//! - Nothing is served before everything is bound: a start either works or tells why not.
+//! - Every thread that is started here is joined by [`App::drain`].
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
+
+use crate::{
+    admin,
+    config::{Compiled, Report, Sources, compile},
+    live::{Live, Serving},
+    proxy::{Bound, Crew, WorkerError},
+    reload::{self, Command, Outcome, Writer},
+    telemetry::{Exporter, Meters, Scrape},
+};
+
+/// Commands that may wait for the reload task.
+const COMMANDS_WAITING_MAX: usize = 16;
+
+/// A proxy that runs.
+#[derive(Debug)]
+pub struct App {
+    addresses: Addresses,
+    live: Live,
+    commands: mpsc::Sender<Command>,
+    drain: watch::Sender<Option<Duration>>,
+    crew: Crew,
+    control: Control,
+}
+
+/// Where an [`App`] listens, with the ports that were really taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addresses {
+    /// By the listeners' names.
+    pub listeners: Vec<(String, SocketAddr)>,
+    /// The admin listener.
+    pub admin: Option<SocketAddr>,
+    /// The telemetry listener.
+    pub telemetry: Option<SocketAddr>,
+}
+
+/// Why an [`App`] did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration cannot be used.
+    #[error("the configuration cannot be used\n\n{0}")]
+    Config(Report),
+    /// An address cannot be listened on.
+    #[error("{key} cannot listen on {address}: {source}; stop what listens there, or choose another address")]
+    Bind {
+        /// The key that names the address.
+        key: String,
+        /// The address.
+        address: SocketAddr,
+        /// Why not.
+        source: io::Error,
+    },
+    /// A worker did not start.
+    #[error(transparent)]
+    Worker(#[from] WorkerError),
+    /// The control thread did not start.
+    #[error("the control thread could not be started: {0}")]
+    Control(#[source] io::Error),
+    /// The metrics exporter did not start.
+    #[error("the metrics exporter could not be started: {0}")]
+    Exporter(#[source] metrics_exporter_prometheus::BuildError),
+}
+
+/// The control thread, and how to end it.
+#[derive(Debug)]
+struct Control {
+    thread: thread::JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+    stopped: oneshot::Receiver<()>,
+}
+
+impl App {
+    /// Starts a proxy on a TOML file or a directory of them. Returns once every listener is bound and
+    /// every thread runs; the calling thread is free.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used, an address cannot be bound or a thread cannot be started.
+    pub fn start(config: &Path) -> Result<App, StartError> {
+        let sources = Sources::read(config).map_err(StartError::Config)?;
+        let Compiled { plan, warnings, inventory } = compile(&sources).map_err(StartError::Config)?;
+        for problem in warnings.problems() {
+            tracing::warn!("{}", problem.to_string().trim_end());
+        }
+        let workers = match plan.process.workers {
+            0 => thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        let mut bound = Vec::new();
+        for listener in &plan.listeners {
+            let sockets = Bound::bind(listener.address, workers);
+            bound.push(sockets.map_err(bind_error(format!("listeners.{}", listener.name), listener.address))?);
+        }
+        let names = plan.listeners.iter().map(|listener| listener.name.clone());
+        let listeners = names.zip(bound.iter().map(|bound| bound.address)).collect();
+        let admin = plan.process.admin.map(|address| bind("admin.address", address)).transpose()?;
+        let telemetry = plan.process.telemetry.map(|address| bind("telemetry.address", address)).transpose()?;
+        let addresses = Addresses {
+            listeners,
+            admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
+            telemetry: telemetry.as_ref().and_then(|socket| socket.local_addr().ok()),
+        };
+
+        let meters = Arc::new(Meters::new(&plan, workers));
+        let (meters_sender, meters_receiver) = watch::channel(Arc::clone(&meters));
+        let (exporter, scrape, gauges) = Exporter::new(meters_receiver).map_err(StartError::Exporter)?;
+        let live = Live::new(Serving { plan, meters, generation: 1 });
+        let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
+        let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
+        let (drain, draining) = watch::channel(None);
+        let parts = Parts {
+            config: config.to_owned(),
+            exporter,
+            scrape,
+            writer,
+            commands: commands.clone(),
+            received,
+            sockets: [admin, telemetry].into_iter().flatten().collect(),
+            draining: draining.clone(),
+        };
+        let control = Control::start(parts).map_err(StartError::Control)?;
+        let crew = Crew::start(&live, bound, workers, &draining)?;
+        tracing::info!(workers, ?addresses, version = env!("CARGO_PKG_VERSION"), "weir started");
+        Ok(App { addresses, live, commands, drain, crew, control })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> &Addresses {
+        &self.addresses
+    }
+
+    /// The number of the snapshot in force.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.live.serving().generation
+    }
+
+    /// Loads the files now, and tells what came of it. Files are watched besides: there is no need to
+    /// call this after each change.
+    pub async fn reload(&self) -> Outcome {
+        let (answer, outcome) = oneshot::channel();
+        let asked = self.commands.send(Command::Load(answer)).await;
+        match (asked, outcome.await) {
+            (Ok(()), Ok(outcome)) => outcome,
+            // The control thread is gone only when the process ends.
+            _ => Outcome::Unchanged,
+        }
+    }
+
+    /// Stops: readiness goes off, no connection is accepted any more, requests in flight may end
+    /// within `drain_timeout`. Returns when every thread has ended.
+    pub async fn drain(self) {
+        let timeout = self.live.serving().plan.process.drain_timeout;
+        tracing::info!(?timeout, "draining");
+        self.drain.send_replace(Some(timeout));
+        self.crew.join().await;
+        drop(self.commands);
+        self.control.stop().await;
+        tracing::info!("weir stopped");
+    }
+}
+
+fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    let socket = TcpListener::bind(address).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
+    socket.map_err(bind_error(key.to_owned(), address))
+}
+
+fn bind_error(key: String, address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
+    move |source| StartError::Bind { key, address, source }
+}
+
+/// What the control thread runs.
+struct Parts {
+    config: PathBuf,
+    exporter: Exporter,
+    scrape: Scrape,
+    writer: Writer,
+    commands: mpsc::Sender<Command>,
+    received: mpsc::Receiver<Command>,
+    sockets: Vec<TcpListener>,
+    draining: watch::Receiver<Option<Duration>>,
+}
+
+impl Control {
+    fn start(parts: Parts) -> io::Result<Control> {
+        let (stop, stopping) = oneshot::channel();
+        let (done, stopped) = oneshot::channel();
+        let body = move || {
+            if let Err(error) = control(parts, stopping) {
+                tracing::error!(%error, "the control thread failed");
+            }
+            // Nobody waits for it any more when the process is being dropped.
+            done.send(()).ok();
+        };
+        let thread = thread::Builder::new().name("weir-control".to_owned()).spawn(body)?;
+        Ok(Control { thread, stop, stopped })
+    }
+
+    async fn stop(self) {
+        // Both fail only when the thread has ended already.
+        self.stop.send(()).ok();
+        drop(self.stopped.await);
+        if self.thread.join().is_err() {
+            tracing::error!("the control thread panicked");
+        }
+    }
+}
+
+fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let mut tasks = JoinSet::new();
+        for socket in parts.sockets {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            let router = admin::telemetry(parts.scrape.clone(), parts.draining.clone());
+            tasks.spawn_local(admin::serve(listener, router));
+        }
+        tasks.spawn_local(parts.exporter.run());
+        tasks.spawn_local(parts.writer.run(parts.received));
+        tasks.spawn_local(reload::watch(parts.config, parts.commands));
+        // Whether told to stop or left alone, the end is the same.
+        drop(stopping.await);
+        tasks.shutdown().await;
+        Ok(())
+    })
+}

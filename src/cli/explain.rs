@@ -1,0 +1,313 @@
+//! `weir explain`: prints the decision for one described request, by the functions of the data plane.
+
+use std::{fs, net::IpAddr, path::PathBuf, process::ExitCode};
+
+use anyhow::{Context, bail};
+use http::{HeaderName, HeaderValue, Method, Request, header, request};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Config, Format, print};
+use crate::{
+    config::{Compiled, Sources, compile},
+    contract::{Call, Verdict, Violation},
+    plan::{Checking, Decision, Listener, Plan},
+    proxy::read_asking,
+    toggle::Reason,
+};
+
+/// Explains, offline, what would be done with a request.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    /// The request's method.
+    #[arg(long, default_value = "GET")]
+    method: Method,
+    /// The request's URL, as in http://shop.example.com/checkout.
+    #[arg(long)]
+    url: http::Uri,
+    /// A header field, as in 'x-user-id: 42'; may be repeated.
+    #[arg(short = 'H', long = "header", value_name = "FIELD", value_parser = header_field)]
+    headers: Vec<(HeaderName, HeaderValue)>,
+    /// A file with the request's body.
+    #[arg(long, value_name = "FILE")]
+    body: Option<PathBuf>,
+    /// The peer's address: whether its headers are believed depends on it.
+    #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
+    peer: IpAddr,
+    /// The listener that the request comes by; the first one when not given.
+    #[arg(long, value_name = "NAME")]
+    listener: Option<String>,
+    /// How the explanation is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Explanation {
+    client: Option<Client>,
+    route: Option<RouteMatch>,
+    decision: Option<Decided>,
+    contract: Option<Check>,
+    /// The answer that weir itself would give.
+    rejection: Option<Rejected>,
+}
+
+#[derive(Debug, Serialize)]
+struct Client {
+    ip: IpAddr,
+    trusted: bool,
+    listener: String,
+}
+
+#[derive(Debug, Serialize)]
+struct RouteMatch {
+    name: String,
+    why: String,
+    service: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Decided {
+    arm: String,
+    endpoints: Vec<String>,
+    toggle: Option<String>,
+    variant: Option<String>,
+    value: Option<Value>,
+    reason: Reason,
+    rule: Option<String>,
+    slot: Option<u32>,
+    weight: Option<String>,
+    sticky: bool,
+    why: String,
+}
+
+#[derive(Debug, Serialize)]
+struct Check {
+    name: String,
+    mode: &'static str,
+    operation: Option<String>,
+    outcome: &'static str,
+    violations: Vec<Violation>,
+}
+
+#[derive(Debug, Serialize)]
+struct Rejected {
+    status: u16,
+    code: &'static str,
+    detail: String,
+}
+
+pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let sources = Sources::read(&arguments.config.config).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let Compiled { plan, .. } = compile(&sources).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let body = arguments.body.as_ref().map(|path| {
+        fs::read(path).with_context(|| format!("the body {} cannot be read: name a file with --body", path.display()))
+    });
+    let body = body.transpose()?;
+    let listener = listener(&plan, arguments.listener.as_deref())?;
+    let head = head(arguments, body.as_deref())?;
+    let explanation = explained(&plan, listener, arguments.peer, &head, body.as_deref());
+    print(&match arguments.format {
+        Format::Json => serde_json::to_string_pretty(&explanation)?,
+        Format::Text => explanation.text(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn listener<'a>(plan: &'a Plan, name: Option<&str>) -> anyhow::Result<&'a Listener> {
+    let Some(name) = name else { return Ok(&plan.listeners[0]) };
+    let Some(listener) = plan.listeners.iter().find(|listener| listener.name == name) else {
+        let names: Vec<&str> = plan.listeners.iter().map(|listener| &*listener.name).collect();
+        bail!("there is no listener {name:?}; there are: {}", names.join(", "));
+    };
+    Ok(listener)
+}
+
+/// The head as it would arrive: origin form, with a `Host`.
+fn head(arguments: &Arguments, body: Option<&[u8]>) -> anyhow::Result<request::Parts> {
+    let path = arguments.url.path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
+    let mut request = Request::builder().method(arguments.method.clone()).uri(path).body(())?;
+    if let Some(authority) = arguments.url.authority() {
+        request.headers_mut().insert(header::HOST, HeaderValue::from_str(authority.as_str())?);
+    }
+    request.headers_mut().extend(arguments.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
+    if !request.headers().contains_key(header::HOST) {
+        bail!("the request has no host: write --url http://HOST/PATH");
+    }
+    if body.is_some() && !request.headers().contains_key(header::CONTENT_TYPE) {
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
+    Ok(request.into_parts().0)
+}
+
+fn explained(
+    plan: &Plan,
+    listener: &Listener,
+    peer: IpAddr,
+    head: &request::Parts,
+    body: Option<&[u8]>,
+) -> Explanation {
+    let mut explanation = Explanation::default();
+    let asking = match read_asking(head, peer, listener) {
+        Ok(asking) => asking,
+        Err(rejection) => {
+            explanation.reject(&rejection);
+            return explanation;
+        }
+    };
+    let (ip, trusted) = (asking.caller.ip, asking.caller.trusted);
+    explanation.client = Some(Client { ip, trusted, listener: listener.name.clone() });
+    let Some(matched) = plan.match_route(&asking) else {
+        explanation.reject(&crate::proxy::Rejection::NoRoute);
+        return explanation;
+    };
+    let decision = plan.decide(matched, &asking, || fastrand::u32(..));
+    let route = plan.route(matched.route);
+    explanation.route = Some(RouteMatch {
+        name: route.name.clone(),
+        why: plan.table.pattern(matched.route).to_string(),
+        service: plan.service(route.service).name.clone(),
+    });
+    explanation.decision = Some(decided(plan, &decision));
+    let call = Call {
+        method: asking.method,
+        path: asking.path,
+        query: asking.query,
+        headers: asking.headers,
+        has_body: body.is_some_and(|body| !body.is_empty()),
+    };
+    explanation.contract = check(plan, &decision, &call, body.unwrap_or_default(), &mut explanation.rejection);
+    explanation
+}
+
+fn decided(plan: &Plan, decision: &Decision) -> Decided {
+    let arm = plan.arm(decision.arm);
+    let toggle = decision.toggle.map(|toggle| &plan.toggle(toggle).toggle);
+    let variant = toggle.and_then(|toggle| Some(&toggle.variants[decision.choice.variant?.0]));
+    let rule = match (toggle, decision.choice.reason) {
+        (Some(toggle), Reason::Rule(index)) => Some(toggle.rules[index].name.clone()),
+        _ => None,
+    };
+    let endpoints = arm.endpoints.iter().map(|endpoint| plan.endpoints[endpoint.0].authority.to_string());
+    Decided {
+        arm: arm.name.clone(),
+        endpoints: endpoints.collect(),
+        toggle: toggle.map(|toggle| toggle.name.clone()),
+        variant: variant.map(|variant| variant.name.clone()),
+        value: variant.map(|variant| variant.value.clone()),
+        reason: decision.choice.reason,
+        why: why(plan, decision, rule.as_deref()),
+        rule,
+        slot: decision.choice.slot.map(crate::bucket::Slot::number),
+        weight: decision.choice.weight.map(|weight| weight.to_string()),
+        sticky: decision.choice.reason.is_sticky(),
+    }
+}
+
+fn why(plan: &Plan, decision: &Decision, rule: Option<&str>) -> String {
+    let slot = decision.choice.slot.map_or(0, crate::bucket::Slot::number);
+    let weight = decision.choice.weight.unwrap_or_default();
+    let rollout = decision.toggle.and_then(|toggle| plan.toggle(toggle).rollout.as_ref());
+    let rollout = rollout.map_or("", |planned| &planned.rollout.name);
+    let side = if weight.owns(crate::bucket::Slot::from_number(slot)) { "inside" } else { "outside" };
+    match decision.choice.reason {
+        Reason::Unsplit => "the service has one arm for everybody".to_owned(),
+        Reason::Disabled => "the toggle is switched off".to_owned(),
+        Reason::Rule(_) => format!("the rule {:?} matches", rule.unwrap_or_default()),
+        Reason::Split => format!("slot {slot} of 100000 is {side} the {weight} of the rollout {rollout:?}"),
+        Reason::Random => format!(
+            "no assignment key: this draw, slot {slot}, is {side} the {weight} of the rollout {rollout:?}; \
+             the next request is drawn anew"
+        ),
+        Reason::Default => "no rule matches".to_owned(),
+        Reason::Static => "the toggle has neither rules nor a rollout".to_owned(),
+    }
+}
+
+fn check(
+    plan: &Plan,
+    decision: &Decision,
+    call: &Call<'_>,
+    body: &[u8],
+    rejection: &mut Option<Rejected>,
+) -> Option<Check> {
+    let planned = plan.contract(plan.arm(decision.arm).contract?);
+    let mode = plan.route(decision.route).checking;
+    if mode == Checking::Off {
+        return None;
+    }
+    let inspection = planned.contract.inspect(call);
+    let operation = inspection.operation().map(|id| planned.contract.operation_name(id).to_owned());
+    let name = planned.name.clone();
+    let encoded = inspection.is_encoded();
+    let (outcome, refused, violations) = match planned.contract.judge(inspection, body) {
+        Verdict::Kept => ("kept", None, Vec::new()),
+        Verdict::Unchecked if encoded => ("unchecked", Some(crate::proxy::Rejection::ContentCoding), Vec::new()),
+        Verdict::Unchecked => ("unchecked", None, Vec::new()),
+        Verdict::Broken(breach) => {
+            let violations = breach.violations().to_vec();
+            let (contract, operation) = (name.clone(), operation.clone());
+            let outcome = breach.kind().as_str();
+            (outcome, Some(crate::proxy::Rejection::Contract { contract, operation, breach }), violations)
+        }
+    };
+    if mode == Checking::Enforce {
+        *rejection = refused.as_ref().map(Rejected::new);
+    }
+    Some(Check { name, mode: mode.as_str(), operation, outcome, violations })
+}
+
+impl Rejected {
+    fn new(rejection: &crate::proxy::Rejection) -> Rejected {
+        let status = rejection.status().as_u16();
+        Rejected { status, code: rejection.code(), detail: rejection.to_string() }
+    }
+}
+
+impl Explanation {
+    fn reject(&mut self, rejection: &crate::proxy::Rejection) {
+        self.rejection = Some(Rejected::new(rejection));
+    }
+
+    fn text(&self) -> String {
+        let mut lines = Vec::new();
+        let mut line = |label: &str, text: String| lines.push(format!("{label:<10}{text}"));
+        if let Some(Client { ip, trusted, listener }) = &self.client {
+            let trust = if *trusted { "trusted" } else { "not trusted: its cohort headers do not count" };
+            line("client", format!("{ip} by listener {listener}, {trust}"));
+        }
+        if let Some(RouteMatch { name, why, service }) = &self.route {
+            line("route", format!("{name} ({why}) -> service {service}"));
+        }
+        if let Some(decided) = &self.decision {
+            if let Some(toggle) = &decided.toggle {
+                let variant = decided.variant.as_deref().unwrap_or("none");
+                let value = decided.value.as_ref().map_or(String::new(), |value| format!(" = {value}"));
+                line("toggle", format!("{toggle}: {variant}{value}"));
+            }
+            line("reason", format!("{}: {}", decided.reason.code(), decided.why));
+            line("arm", format!("{} at {}", decided.arm, decided.endpoints.join(", ")));
+        }
+        if let Some(Check { name, mode, operation, outcome, violations }) = &self.contract {
+            let operation = operation.as_deref().unwrap_or("no operation");
+            line("contract", format!("{name}, {operation}: {outcome} ({mode})"));
+            for Violation { pointer, detail, schema, .. } in violations {
+                line("", format!("{pointer}: {detail} (see {schema})"));
+            }
+        }
+        match &self.rejection {
+            Some(Rejected { status, code, detail }) => line("answer", format!("{status} from weir, {code}: {detail}")),
+            None => line("answer", "forwarded".to_owned()),
+        }
+        lines.join("\n")
+    }
+}
+
+fn header_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+    let (name, value) = text.split_once(':').ok_or("write a field as 'name: value'")?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|error| error.to_string())?;
+    let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;
+    Ok((name, value))
+}

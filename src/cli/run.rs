@@ -1,0 +1,59 @@
+//! `weir run`: serves until it is told to stop.
+
+use std::{io, process::ExitCode};
+
+use anyhow::Context;
+use clap::ValueEnum;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::Level;
+
+use super::Config;
+use crate::app::App;
+
+/// SIGHUP loads the configuration now. SIGTERM and SIGINT drain and exit with 0; a second one of them
+/// ends at once.
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    /// How log lines are written to standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
+    /// The least important level that is logged: error, warn, info, debug or trace.
+    #[arg(long, default_value = "info")]
+    log_level: Level,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let log = tracing_subscriber::fmt().with_max_level(arguments.log_level).with_writer(io::stderr);
+    match arguments.log_format {
+        LogFormat::Text => log.with_target(false).init(),
+        LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        // Before the start, so that no signal is missed in between.
+        let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
+        let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
+        let app = App::start(&arguments.config.config)?;
+        loop {
+            tokio::select! {
+                _ = hangup.recv() => { app.reload().await; }
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        tokio::select! {
+            () = app.drain() => Ok(ExitCode::SUCCESS),
+            _ = terminate.recv() => Ok(ExitCode::FAILURE),
+            _ = interrupt.recv() => Ok(ExitCode::FAILURE),
+        }
+    })
+}

@@ -1,0 +1,106 @@
+//! Compile: sources → a plan. Each part reads its own tables and reports its own problems; only when
+//! none of them did is there a plan.
+
+mod contracts;
+mod process;
+mod rollouts;
+mod routes;
+mod rules;
+mod services;
+mod toggles;
+
+use super::{
+    change::Inventory,
+    document::{Document, Parsed},
+    report::{Problems, Report},
+    source::Sources,
+};
+use crate::{
+    plan::{Lane, LaneId, Plan, Route},
+    route::{RouteId, RouteTable},
+};
+
+/// A configuration that can be served.
+#[derive(Debug)]
+pub struct Compiled {
+    /// The plan.
+    pub plan: Plan,
+    /// What its author should know.
+    pub warnings: Report,
+    /// What it says, item by item.
+    pub inventory: Inventory,
+}
+
+/// Compiles sources.
+///
+/// # Errors
+/// A report of every problem, when at least one of them is an error.
+pub fn compile(sources: &Sources) -> Result<Compiled, Report> {
+    let problems = Problems::default();
+    let parsed: Vec<Parsed<'_>> = sources.settings().iter().filter_map(|file| Parsed::parse(file, &problems)).collect();
+    let built = build(sources, &parsed, &problems);
+    let report = problems.into_report();
+    match built {
+        Some((plan, inventory)) if report.errors() == 0 => Ok(Compiled { plan, warnings: report, inventory }),
+        _ => Err(report),
+    }
+}
+
+/// `None` when something was missing; the problems then say what.
+fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Option<(Plan, Inventory)> {
+    // What a file defines that did not parse would be missed everywhere else: say only what is sure.
+    if parsed.len() < sources.settings().len() {
+        return None;
+    }
+    let document = Document::join(parsed, problems);
+    let process = process::process(&document);
+    let limits = process::limits(&document);
+    let timeouts = process::timeouts(&document);
+    let listeners = process::listeners(&document, sources, problems);
+    let mut shelf = contracts::Shelf::new(sources, problems);
+    let backends = services::backends(&document, &mut shelf);
+    let toggles = toggles::toggles(&document);
+    let rollouts = rollouts::rollouts(&document, &toggles, &backends);
+    let mut toggles = rollouts::attach(toggles, rollouts);
+    let splits = services::splits(&document, &backends, &mut toggles);
+    let routes = routes::routes(&document, &backends, sources, problems);
+    let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
+
+    let services = services::join(backends.services, splits?)?;
+    let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    let mut plan = Plan {
+        process: process?,
+        limits: limits?,
+        timeouts: timeouts?,
+        listeners: listeners?,
+        table: RouteTable::new(patterns).ok()?,
+        routes,
+        services,
+        arms: backends.arms.into_iter().collect::<Option<_>>()?,
+        endpoints: backends.endpoints,
+        toggles: toggles.finish()?,
+        contracts: shelf.finish()?,
+        cohort_headers,
+        lanes: Vec::new(),
+    };
+    lay_lanes(&mut plan);
+    let contracts = sources.contracts().iter().map(|file| {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy();
+        (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
+    });
+    let inventory = Inventory::new(document.items().chain(contracts));
+    Some((plan, inventory))
+}
+
+/// Numbers every route with every arm of its service.
+fn lay_lanes(plan: &mut Plan) {
+    let mut lanes = Vec::new();
+    for (index, route) in plan.routes.iter_mut().enumerate() {
+        let Route { service, first_lane, .. } = route;
+        *first_lane = LaneId(lanes.len());
+        let service = &plan.services[service.0];
+        let arms = service.first_arm.0..service.first_arm.0 + service.arm_count;
+        lanes.extend(arms.map(|arm| Lane { route: RouteId(index), arm: crate::plan::ArmId(arm) }));
+    }
+    plan.lanes = lanes;
+}

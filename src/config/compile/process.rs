@@ -1,0 +1,174 @@
+//! `[weir]`, `[admin]`, `[telemetry]`, `[limits]`, `[timeouts]` and `[[listeners]]`.
+
+use std::{net::SocketAddr, time::Duration};
+
+use crate::{
+    config::{
+        document::Document,
+        report::Problems,
+        section::{Field, Section},
+        source::Sources,
+        units,
+    },
+    plan::{Limits, Listener, Process, Timeouts},
+};
+
+/// More workers than any machine has cores.
+const WORKERS_MAX: u64 = 1024;
+
+pub(super) fn process(document: &Document<'_>) -> Option<Process> {
+    let mut process = Process {
+        workers: 0,
+        state_dir: "state".into(),
+        drain_timeout: Duration::from_secs(30),
+        admin: None,
+        telemetry: None,
+    };
+    let mut whole = true;
+    if let Some(field) = document.table("weir") {
+        let mut section = field.section()?;
+        if let Some(field) = section.take("workers") {
+            match field.integer(0) {
+                Some(workers) if workers <= WORKERS_MAX => process.workers = usize::try_from(workers).ok()?,
+                Some(_) => field.refuse("that is too many workers".to_owned(), &format!("at most {WORKERS_MAX}")),
+                None => whole = false,
+            }
+        }
+        if let Some(field) = section.take("state_dir") {
+            field.text().map_or_else(|| whole = false, |text| process.state_dir = text.into());
+        }
+        whole &= duration(&mut section, "drain_timeout", &mut process.drain_timeout);
+        section.finish();
+    }
+    process.admin = address(document, "admin", &mut whole);
+    process.telemetry = address(document, "telemetry", &mut whole);
+    whole.then_some(process)
+}
+
+fn address(document: &Document<'_>, key: &str, whole: &mut bool) -> Option<SocketAddr> {
+    let mut section = document.table(key)?.section()?;
+    let field = section.require("address", "write where to listen, as in address = \"127.0.0.1:9900\"");
+    section.finish();
+    let address = field.and_then(|field| field.parse(units::socket_address));
+    *whole &= address.is_some();
+    address
+}
+
+pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
+    let mut limits = Limits {
+        connections_max: 10_000,
+        requests_max: 10_000,
+        head_bytes_max: 64 << 10,
+        header_count_max: 100,
+        body_bytes_max: 16 << 30,
+        contract_body_bytes_max: 1 << 20,
+        idle_upstream_connections_max: 128,
+    };
+    let Some(field) = document.table("limits") else { return Some(limits) };
+    let mut section = field.section()?;
+    let wholes = [
+        count(&mut section, "connections_max", &mut limits.connections_max),
+        count(&mut section, "requests_max", &mut limits.requests_max),
+        head_bytes(&mut section, &mut limits.head_bytes_max),
+        count(&mut section, "header_count_max", &mut limits.header_count_max),
+        section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
+        bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
+        count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
+    ];
+    section.finish();
+    wholes.into_iter().all(|whole| whole).then_some(limits)
+}
+
+pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
+    let mut timeouts = Timeouts {
+        client_head: Duration::from_secs(60),
+        connect: Duration::from_secs(2),
+        body_idle: Duration::from_secs(60),
+        upstream_idle: Duration::from_secs(30),
+    };
+    let Some(field) = document.table("timeouts") else { return Some(timeouts) };
+    let mut section = field.section()?;
+    let wholes = [
+        duration(&mut section, "client_head", &mut timeouts.client_head),
+        duration(&mut section, "connect", &mut timeouts.connect),
+        duration(&mut section, "body_idle", &mut timeouts.body_idle),
+        duration(&mut section, "upstream_idle", &mut timeouts.upstream_idle),
+    ];
+    section.finish();
+    wholes.into_iter().all(|whole| whole).then_some(timeouts)
+}
+
+pub(super) fn listeners(document: &Document<'_>, sources: &Sources, problems: &Problems) -> Option<Vec<Listener>> {
+    let mut listeners: Vec<Listener> = Vec::new();
+    let mut whole = true;
+    for field in document.list("listeners") {
+        match field.section().and_then(|section| listener(section, &listeners)) {
+            Some(listener) => listeners.push(listener),
+            None => whole = false,
+        }
+    }
+    if listeners.is_empty() && whole {
+        let hint = "add one: [[listeners]] with name = \"edge\" and address = \"0.0.0.0:8080\"";
+        problems.add_for_file(&sources.root().display().to_string(), "there is no listener".to_owned(), hint);
+        return None;
+    }
+    whole.then_some(listeners)
+}
+
+fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> {
+    let name = section.require("name", "name the listener, for metrics and logs: name = \"edge\"");
+    let address = section.require("address", "write where to listen, as in address = \"0.0.0.0:8080\"");
+    let trusted = section.take("trusted_networks");
+    section.finish();
+    let name = name.and_then(|field| {
+        let name = field.parse(units::name_of)?;
+        let taken = earlier.iter().any(|listener| listener.name == name);
+        if taken {
+            field.refuse("two listeners have this name".to_owned(), "give each its own");
+        }
+        (!taken).then_some(name)
+    });
+    let trusted_networks = match trusted {
+        Some(field) => field.list()?.iter().map(|field| field.parse(units::network)).collect::<Option<_>>(),
+        None => Some(Vec::new()),
+    };
+    let address = address.and_then(|field| {
+        let address = field.parse(units::socket_address)?;
+        let taken = earlier.iter().any(|listener| listener.address == address && address.port() != 0);
+        if taken {
+            field.refuse("two listeners have this address".to_owned(), "give each its own");
+        }
+        (!taken).then_some(address)
+    });
+    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks? })
+}
+
+/// Reads a duration over its default; `false` when it is there and wrong.
+fn duration(section: &mut Section<'_>, key: &'static str, duration: &mut Duration) -> bool {
+    section.take(key).is_none_or(|field| store(field.parse(units::duration), duration))
+}
+
+fn count(section: &mut Section<'_>, key: &'static str, count: &mut usize) -> bool {
+    let read = |field: Field<'_>| field.integer(1).and_then(|number| usize::try_from(number).ok());
+    section.take(key).is_none_or(|field| store(read(field), count))
+}
+
+fn bytes(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
+    let read = |field: Field<'_>| field.size().and_then(|number| usize::try_from(number).ok());
+    section.take(key).is_none_or(|field| store(read(field), bytes))
+}
+
+/// hyper panics on a read buffer below 8 KiB.
+fn head_bytes(section: &mut Section<'_>, head_bytes: &mut usize) -> bool {
+    let Some(field) = section.take("head_bytes_max") else { return true };
+    let Some(size) = field.size() else { return false };
+    if !(8 << 10..=1 << 20).contains(&size) {
+        field.refuse("a head of that size does not do".to_owned(), "write 8KiB to 1MiB");
+        return false;
+    }
+    store(usize::try_from(size).ok(), head_bytes)
+}
+
+fn store<T>(read: Option<T>, into: &mut T) -> bool {
+    read.map(|value| *into = value).is_some()
+}

@@ -1,0 +1,130 @@
+//! `[[routes]]`.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use http::{HeaderName, HeaderValue, Method};
+
+use super::services::Backends;
+use crate::{
+    config::{
+        document::Document,
+        report::Problems,
+        section::{Field, Section},
+        source::Sources,
+        units,
+    },
+    plan::{Checking, LaneId, Route},
+    route::{HostPattern, PathPattern, Pattern, RouteTable},
+};
+
+/// How long a route waits for a response's head when it does not say.
+const TIMEOUT: Duration = Duration::from_secs(15);
+
+pub(super) fn routes(
+    document: &Document<'_>,
+    backends: &Backends<'_>,
+    sources: &Sources,
+    problems: &Problems,
+) -> Vec<Option<(Pattern, Route)>> {
+    let mut locations = Vec::new();
+    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut routes = Vec::new();
+    let fields: Vec<Field<'_>> = document.list("routes").collect();
+    for field in &fields {
+        locations.push(field.location());
+        let route = field.clone().section().and_then(|section| route(section, backends));
+        if let Some((_, route)) = &route
+            && let Some(earlier) = names.insert(route.name.clone(), field.location())
+        {
+            let message = format!("two routes are named {:?}; the other one is at {earlier}", route.name);
+            field.refuse(message, "give each its own name");
+        }
+        routes.push(route);
+    }
+    if fields.is_empty() {
+        let hint = "add one: [[routes]] with name, match = { path_prefix = \"/\" } and service";
+        problems.add_for_file(&sources.root().display().to_string(), "there is no route".to_owned(), hint);
+    }
+    report_ties(&fields, &locations, &routes);
+    routes
+}
+
+fn report_ties(fields: &[Field<'_>], locations: &[String], routes: &[Option<(Pattern, Route)>]) {
+    // Places of the routes that can be compared; those that were refused are left out.
+    let sound: Vec<usize> = (0..routes.len()).filter(|place| routes[*place].is_some()).collect();
+    let patterns = routes.iter().flatten().map(|(pattern, _)| pattern.clone()).collect();
+    for tie in RouteTable::new(patterns).err().into_iter().flatten() {
+        let (first, second) = (sound[tie.first.0], sound[tie.second.0]);
+        let name = |place: usize| routes[place].as_ref().map_or("", |(_, route)| &route.name);
+        let message = format!(
+            "the routes {:?} ({}) and {:?} match the same requests equally well",
+            name(first),
+            locations[first],
+            name(second)
+        );
+        fields[second].refuse(message, "make one of them more specific by host, path, method or a header");
+    }
+}
+
+fn route(mut section: Section<'_>, backends: &Backends<'_>) -> Option<(Pattern, Route)> {
+    let name = section.require("name", "name the route, for metrics and logs: name = \"checkout\"");
+    let matched = section.require("match", "say what it matches: match = { path_prefix = \"/\" }");
+    let service = section.require("service", "name where it sends: service = \"checkout\"");
+    let timeout = section.take("timeout").map_or(Some(TIMEOUT), |field| field.parse(units::duration));
+    let checking = section.take("contract").map_or(Some(Checking::Off), |field| checking(field.section()?));
+    section.finish();
+    let name = name.and_then(|field| field.parse(units::name_of));
+    let service = service.and_then(|field| backends.reference(&field));
+    let pattern = matched.and_then(|field| pattern(field.section()?));
+    let route = Route { name: name?, service: service?, timeout: timeout?, checking: checking?, first_lane: LaneId(0) };
+    Some((pattern?, route))
+}
+
+fn checking(mut section: Section<'_>) -> Option<Checking> {
+    let words = [Checking::Off, Checking::Report, Checking::Enforce].map(|checking| (checking.as_str(), checking));
+    let request = section.take("request").map_or(Some(Checking::Off), |field| field.word(&words));
+    section.finish();
+    request
+}
+
+fn pattern(mut section: Section<'_>) -> Option<Pattern> {
+    let host = section.take("host").map_or(Some(HostPattern::Any), |field| field.parse(str::parse::<HostPattern>));
+    let path = match (section.take("path"), section.take("path_prefix")) {
+        (Some(field), None) => field.parse(PathPattern::exact),
+        (None, Some(field)) => field.parse(PathPattern::prefix),
+        (None, None) => Some(PathPattern::Prefix(String::new())),
+        (Some(_), Some(_)) => {
+            section.refuse("a route matches either a path or a path prefix".to_owned(), "keep one of them");
+            None
+        }
+    };
+    let methods = section.take("method").map_or(Some(Vec::new()), |field| {
+        let methods: Vec<_> = field.one_or_more().iter().map(method).collect();
+        methods.into_iter().collect()
+    });
+    let headers = section.take("headers").map_or(Some(Vec::new()), |field| headers(field.section()?));
+    section.finish();
+    Some(Pattern { host: host?, path: path?, methods: methods?, headers: headers? })
+}
+
+fn method(field: &Field<'_>) -> Option<Method> {
+    field.parse(|text| {
+        let method = Method::from_bytes(text.as_bytes()).ok().filter(|method| method != Method::CONNECT);
+        method.ok_or("a method is a word such as \"GET\"; CONNECT is not forwarded")
+    })
+}
+
+fn headers(section: Section<'_>) -> Option<Vec<(HeaderName, HeaderValue)>> {
+    let read = |(name, field): (&str, Field<'_>)| {
+        let value =
+            field.parse(|text| HeaderValue::from_str(text).map_err(|_invalid| "a header value has no line breaks"));
+        let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
+            field.refuse(format!("{name:?} is not a header name"), "use letters, digits and dashes");
+            return None;
+        };
+        Some((name, value?))
+    };
+    let mut headers = section.entries().map(read).collect::<Vec<_>>().into_iter().collect::<Option<Vec<_>>>()?;
+    headers.sort_by(|left, right| left.0.as_str().cmp(right.0.as_str()));
+    Some(headers)
+}

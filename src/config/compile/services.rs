@@ -1,0 +1,210 @@
+//! `[services.NAME]` with its arms and endpoints.
+
+use super::{contracts::Shelf, rollouts::Moved};
+use crate::{
+    config::{
+        document::Document,
+        section::{Field, Section},
+        units,
+    },
+    plan::{Arm, ArmId, Endpoint, EndpointId, Service, ServiceId, Split, ToggleId},
+};
+
+/// Services, arms and endpoints; `None` stands where one was refused, so that references to it still
+/// resolve.
+pub(super) struct Backends<'a> {
+    pub(super) services: Vec<Option<Service>>,
+    pub(super) arms: Vec<Option<Arm>>,
+    pub(super) endpoints: Vec<Endpoint>,
+    names: Vec<&'a str>,
+    /// For each service the place of its first arm, and the names of its arms.
+    arm_names: Vec<(ArmId, Vec<&'a str>)>,
+}
+
+impl Backends<'_> {
+    /// The service that a field names.
+    pub(super) fn reference(&self, field: &Field<'_>) -> Option<ServiceId> {
+        field.reference("service", &self.names).map(ServiceId)
+    }
+
+    pub(super) fn arm_names(&self, service: ServiceId) -> Vec<&str> {
+        self.arm_names[service.0].1.clone()
+    }
+
+    pub(super) fn arm(&self, service: ServiceId, place: usize) -> ArmId {
+        ArmId(self.arm_names[service.0].0.0 + place)
+    }
+
+    fn endpoint(&mut self, authority: String) -> EndpointId {
+        let known = self.endpoints.iter().position(|endpoint| *endpoint.authority == *authority);
+        EndpointId(known.unwrap_or_else(|| {
+            self.endpoints.push(Endpoint { authority: authority.into() });
+            self.endpoints.len() - 1
+        }))
+    }
+}
+
+/// Reads services and arms; who gets which arm is for [`splits`] to read, once toggles are known.
+pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Backends<'a> {
+    let mut backends = Backends {
+        services: Vec::new(),
+        arms: Vec::new(),
+        endpoints: Vec::new(),
+        names: Vec::new(),
+        arm_names: Vec::new(),
+    };
+    for (name, field) in document.named("services") {
+        let id = ServiceId(backends.services.len());
+        let first_arm = ArmId(backends.arms.len());
+        backends.names.push(name);
+        backends.arm_names.push((first_arm, Vec::new()));
+        let service = field.section().and_then(|section| {
+            let arms = named_arms(name, section)?;
+            backends.arm_names[id.0].1 = arms.iter().map(|(name, _)| *name).collect();
+            for (name, field) in arms {
+                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf));
+                backends.arms.push(arm);
+            }
+            let arm_count = backends.arms.len() - first_arm.0;
+            Some(Service { name: name.to_owned(), first_arm, arm_count, split: Split::None(first_arm) })
+        });
+        backends.services.push(service);
+    }
+    backends
+}
+
+fn named_arms<'a>(name: &str, mut section: Section<'a>) -> Option<Vec<(&'a str, Field<'a>)>> {
+    let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} does not do as a name"), hint));
+    // Read by `splits`.
+    section.take("split");
+    let hint = "name at least one: arms.stable = { endpoints = [\"127.0.0.1:9001\"] }";
+    let arms = section.require("arms", hint);
+    section.finish();
+    let field = arms?;
+    let place = field.clone();
+    let arms: Vec<_> = field.section()?.entries().collect();
+    if arms.is_empty() {
+        place.refuse("the service has no arm".to_owned(), hint);
+    }
+    named.ok().filter(|()| !arms.is_empty()).map(|()| arms)
+}
+
+fn arm(
+    name: &str,
+    mut section: Section<'_>,
+    service: ServiceId,
+    backends: &mut Backends<'_>,
+    shelf: &mut Shelf<'_>,
+) -> Option<Arm> {
+    let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} does not do as a name"), hint));
+    let hint = "write where it runs: endpoints = [\"127.0.0.1:9001\"]";
+    let endpoints = section.require("endpoints", hint).and_then(|field| {
+        let fields = field.clone().list()?;
+        if fields.is_empty() {
+            field.refuse("the arm has no endpoint".to_owned(), hint);
+            return None;
+        }
+        let authorities: Vec<_> = fields.iter().map(|field| field.parse(units::authority)).collect();
+        authorities.into_iter().map(|authority| authority.map(|text| backends.endpoint(text))).collect()
+    });
+    let contract = section.take("contract").map_or(Some(None), |field| shelf.contract(&field).map(Some));
+    let (first_arm, names) = &backends.arm_names[service.0];
+    let fallback = match section.take("on_unavailable") {
+        Some(field) if field.is_word("fail") => Some(None),
+        Some(field) => field.reference("arm", names).map(|place| {
+            if names[place] == name {
+                field.refuse("an arm cannot stand in for itself".to_owned(), "name another arm, or \"fail\"");
+            }
+            Some(place)
+        }),
+        None => Some(names.iter().position(|other| *other == "stable" && name != "stable")),
+    };
+    let on_unavailable = fallback.map(|place| place.map(|place| ArmId(first_arm.0 + place)));
+    section.finish();
+    named.ok()?;
+    Some(Arm {
+        name: name.to_owned(),
+        service,
+        endpoints: endpoints?,
+        contract: contract?,
+        on_unavailable: on_unavailable?,
+    })
+}
+
+/// Reads which arm serves whom, for each service.
+pub(super) fn splits(document: &Document<'_>, backends: &Backends<'_>, moved: &mut Moved<'_>) -> Option<Vec<Split>> {
+    let services = document.named("services").enumerate();
+    let splits = services.map(|(index, (_, field))| split(field, ServiceId(index), backends, moved));
+    splits.collect::<Vec<_>>().into_iter().collect()
+}
+
+fn split(field: Field<'_>, id: ServiceId, backends: &Backends<'_>, moved: &Moved<'_>) -> Option<Split> {
+    let mut section = field.section()?;
+    let split = section.take("split");
+    let names = backends.arm_names(id);
+    let stable = names.iter().position(|name| *name == "stable").or((names.len() == 1).then_some(0));
+    match (split, moved.implied(id)) {
+        (Some(field), None) => toggle_split(field.section()?, id, backends, moved, stable),
+        (None, Some((toggle, arms))) => Some(Split::Toggle { toggle, arms: arms.to_vec(), otherwise: arms[1] }),
+        (Some(field), Some(_)) => {
+            let hint = "let the rollout name the split's toggle: toggle = \"…\" instead of service = \"…\"";
+            field.refuse("a split and a rollout both pick this service's arm".to_owned(), hint);
+            None
+        }
+        (None, None) => match stable {
+            Some(place) => Some(Split::None(backends.arm(id, place))),
+            // Without arms at all, that was reported already.
+            None if names.is_empty() => None,
+            None => {
+                let hint = "add a split, or name the arm that serves everybody \"stable\"";
+                section.refuse("nothing says which arm serves whom".to_owned(), hint);
+                None
+            }
+        },
+    }
+}
+
+fn toggle_split(
+    mut section: Section<'_>,
+    id: ServiceId,
+    backends: &Backends<'_>,
+    moved: &Moved<'_>,
+    stable: Option<usize>,
+) -> Option<Split> {
+    let names = backends.arm_names(id);
+    let arm = |field: &Field<'_>| field.reference("arm", &names).map(|place| backends.arm(id, place));
+    let toggle = section.require("toggle", "name the toggle whose variant picks the arm");
+    let otherwise = match section.take("else") {
+        Some(field) => Some(arm(&field)?),
+        None => stable.map(|place| backends.arm(id, place)),
+    };
+    let id: ToggleId = moved.toggles().reference(&toggle?)?;
+    let toggle = &moved.toggles().get(id)?.toggle;
+    let Some(otherwise) = otherwise else {
+        section.refuse("nothing says which arm serves everybody else".to_owned(), "name it: else = \"…\"");
+        return None;
+    };
+    let mut arms = vec![otherwise; toggle.variants.len()];
+    let variants: Vec<&str> = toggle.variants.iter().map(|variant| &*variant.name).collect();
+    let mut whole = true;
+    for (name, field) in section.rest() {
+        match variants.iter().position(|variant| *variant == name) {
+            Some(variant) => match arm(&field) {
+                Some(arm) => arms[variant] = arm,
+                None => whole = false,
+            },
+            None => {
+                let hint = format!("its variants are: {}", variants.join(", "));
+                field.refuse(format!("the toggle {:?} has no variant {name:?}", toggle.name), &hint);
+                whole = false;
+            }
+        }
+    }
+    whole.then_some(Split::Toggle { toggle: id, arms, otherwise })
+}
+
+/// Puts every split on its service.
+pub(super) fn join(services: Vec<Option<Service>>, splits: Vec<Split>) -> Option<Vec<Service>> {
+    let joined = services.into_iter().zip(splits).map(|(service, split)| Some(Service { split, ..service? }));
+    joined.collect()
+}

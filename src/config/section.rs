@@ -1,0 +1,337 @@
+//! Sections and fields: TOML values that know where they stand, and that report what is wrong with
+//! them instead of stopping at it.
+//!
+//! serde would end a table at its first mistake; here every key is read, so that one run of
+//! `weir check` shows them all.
+
+use std::{collections::BTreeSet, fmt, fmt::Write};
+
+use toml::{
+    Spanned,
+    de::{DeArray, DeTable, DeValue},
+    value::Datetime,
+};
+
+use super::{
+    document::Text,
+    report::{Problem, Problems, Severity},
+};
+
+/// Which file a value came from, and where its problems go.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub(super) text: &'a Text<'a>,
+    pub(super) problems: &'a Problems,
+}
+
+/// A value and its key.
+#[derive(Clone)]
+pub(super) struct Field<'a> {
+    origin: Origin<'a>,
+    key: String,
+    start: usize,
+    value: &'a DeValue<'a>,
+}
+
+/// A table whose keys are taken one by one; what is left over in the end is unknown.
+pub(super) struct Section<'a> {
+    origin: Origin<'a>,
+    key: String,
+    start: usize,
+    table: &'a DeTable<'a>,
+    asked: BTreeSet<&'static str>,
+}
+
+impl<'a> Section<'a> {
+    /// The top level of a file.
+    pub(super) fn top(origin: Origin<'a>, table: &'a DeTable<'a>) -> Section<'a> {
+        Section { origin, key: String::new(), start: 0, table, asked: BTreeSet::new() }
+    }
+
+    /// The value of a key, if it is there.
+    pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'a>> {
+        self.asked.insert(key);
+        self.table.get(key).map(|value| self.field(key, value))
+    }
+
+    /// The value of a key that has to be there.
+    pub(super) fn require(&mut self, key: &'static str, hint: &str) -> Option<Field<'a>> {
+        let field = self.take(key);
+        if field.is_none() {
+            self.refuse(format!("{key} is missing"), hint);
+        }
+        field
+    }
+
+    /// All keys with their values, for tables whose keys are names.
+    pub(super) fn entries(self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
+        self.table.iter().map(move |(name, value)| (name.get_ref().as_ref(), self.field(name.get_ref(), value)))
+    }
+
+    /// Like [`entries`](Section::entries), without the keys that were taken.
+    pub(super) fn rest(self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
+        let asked = self.asked.clone();
+        self.entries().filter(move |(name, _)| !asked.contains(name))
+    }
+
+    /// Reports every key that nobody took.
+    pub(super) fn finish(self) {
+        for (name, value) in self.table {
+            let name: &str = name.get_ref();
+            if self.asked.contains(name) {
+                continue;
+            }
+            let known = self.asked.iter().copied().collect::<Vec<_>>();
+            let hint = did_you_mean(name, known.iter().copied())
+                .unwrap_or_else(|| format!("known keys here: {}", known.join(", ")));
+            self.field(name, value).refuse(format!("unknown key {name:?}"), &hint);
+        }
+    }
+
+    /// Reports a problem of the table as a whole.
+    pub(super) fn refuse(&self, message: String, hint: &str) {
+        self.whole().problem(Severity::Error, message, hint);
+    }
+
+    /// Reports something that its author should know.
+    pub(super) fn warn(&self, message: String, hint: &str) {
+        self.whole().problem(Severity::Warning, message, hint);
+    }
+
+    fn whole(&self) -> Place<'_> {
+        Place { origin: self.origin, key: &self.key, start: self.start }
+    }
+
+    fn field(&self, name: &str, value: &'a Spanned<DeValue<'a>>) -> Field<'a> {
+        let key = if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) };
+        Field { origin: self.origin, key, start: value.span().start, value: value.get_ref() }
+    }
+}
+
+impl<'a> Field<'a> {
+    /// The key's whole path.
+    pub(super) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// The value as a table.
+    pub(super) fn section(self) -> Option<Section<'a>> {
+        match self.value {
+            DeValue::Table(table) => {
+                Some(Section { origin: self.origin, key: self.key, start: self.start, table, asked: BTreeSet::new() })
+            }
+            _ => self.refuse_type("a table"),
+        }
+    }
+
+    /// The value as a list.
+    pub(super) fn list(self) -> Option<Vec<Field<'a>>> {
+        match self.value {
+            DeValue::Array(array) => Some(self.elements(array)),
+            _ => self.refuse_type("an array"),
+        }
+    }
+
+    /// The value as a list, where one value alone is the list of it.
+    pub(super) fn one_or_more(self) -> Vec<Field<'a>> {
+        match self.value {
+            DeValue::Array(array) => self.elements(array),
+            _ => vec![self],
+        }
+    }
+
+    fn elements(&self, array: &'a DeArray<'a>) -> Vec<Field<'a>> {
+        let elements = array.iter().enumerate().map(|(index, value)| Field {
+            origin: self.origin,
+            key: format!("{}[{index}]", self.key),
+            start: value.span().start,
+            value: value.get_ref(),
+        });
+        elements.collect()
+    }
+
+    /// The value as a text.
+    pub(super) fn text(&self) -> Option<&'a str> {
+        self.value.as_str().or_else(|| self.refuse_type("a text"))
+    }
+
+    /// The value as a text that reads as something.
+    pub(super) fn parse<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
+        let text = self.text()?;
+        match read(text) {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.refuse(format!("{text:?} does not do here"), &error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The value as one of some words.
+    pub(super) fn word<T: Copy>(&self, words: &[(&str, T)]) -> Option<T> {
+        let text = self.text()?;
+        let word = words.iter().find(|(word, _)| *word == text);
+        if word.is_none() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            self.refuse(format!("unknown word {text:?}"), &format!("one of: {}", known.join(", ")));
+        }
+        word.map(|(_, value)| *value)
+    }
+
+    /// The value as the name of something that is defined; gives its place among `names`.
+    pub(super) fn reference(&self, kind: &str, names: &[&str]) -> Option<usize> {
+        let name = self.text()?;
+        let place = names.iter().position(|known| *known == name);
+        if place.is_none() {
+            let hint = did_you_mean(name, names.iter().copied()).unwrap_or_else(|| match names {
+                [] => format!("there is no {kind} at all yet"),
+                names => format!("known: {}", names.iter().take(10).copied().collect::<Vec<_>>().join(", ")),
+            });
+            self.refuse(format!("unknown {kind} {name:?}"), &hint);
+        }
+        place
+    }
+
+    /// The value as a flag.
+    pub(super) fn flag(&self) -> Option<bool> {
+        self.value.as_bool().or_else(|| self.refuse_type("true or false"))
+    }
+
+    /// The value as a date.
+    pub(super) fn date(&self) -> Option<Datetime> {
+        let date = self.value.as_datetime().filter(|date| date.date.is_some() && date.time.is_none());
+        date.copied().or_else(|| self.refuse_type("a date, as in 2027-01-15, without quotes"))
+    }
+
+    /// The value as a whole number of at least `min`.
+    pub(super) fn integer(&self, min: u64) -> Option<u64> {
+        let Some(integer) = self.value.as_integer() else { return self.refuse_type("a whole number") };
+        let number = u64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok();
+        let number = number.filter(|number| *number >= min);
+        if number.is_none() {
+            self.refuse("the number is out of range".to_owned(), &format!("at least {min}"));
+        }
+        number
+    }
+
+    /// The value as a size in bytes: a number, or a text with a unit.
+    pub(super) fn size(&self) -> Option<u64> {
+        if self.value.is_integer() { self.integer(1) } else { self.parse(super::units::size) }
+    }
+
+    /// The value of a toggle's variant.
+    pub(super) fn variant_value(&self) -> Option<serde_json::Value> {
+        match self.value {
+            DeValue::String(text) => Some(text.as_ref().into()),
+            DeValue::Boolean(flag) => Some((*flag).into()),
+            DeValue::Integer(integer) => {
+                let number = i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok();
+                number.map(Into::into).or_else(|| self.refuse_type("a whole number of 64 bits"))
+            }
+            DeValue::Float(float) => {
+                let number = float.as_str().replace('_', "").parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+                number.map(Into::into).or_else(|| self.refuse_type("a finite number"))
+            }
+            _ => self.refuse_type("true or false, a text or a number"),
+        }
+    }
+
+    /// Whether the value is this word.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.value.as_str() == Some(word)
+    }
+
+    /// A key of the value without taking it.
+    pub(super) fn peek(&self, key: &str) -> Option<&'a DeValue<'a>> {
+        self.value.as_table()?.get(key).map(Spanned::get_ref)
+    }
+
+    /// What the value says, without place and layout: equal texts mean the same.
+    pub(super) fn canonical(&self) -> String {
+        let mut text = String::new();
+        write_canonical(&mut text, self.value);
+        text
+    }
+
+    /// Reports a problem of the value.
+    pub(super) fn refuse(&self, message: String, hint: &str) {
+        self.whole().problem(Severity::Error, message, hint);
+    }
+
+    /// The place, as other problems refer to it.
+    pub(super) fn location(&self) -> String {
+        self.whole().location()
+    }
+
+    fn refuse_type<T>(&self, wanted: &str) -> Option<T> {
+        self.refuse(format!("{} is written where {wanted} belongs", self.value.type_str()), &format!("write {wanted}"));
+        None
+    }
+
+    fn whole(&self) -> Place<'_> {
+        Place { origin: self.origin, key: &self.key, start: self.start }
+    }
+}
+
+struct Place<'a> {
+    origin: Origin<'a>,
+    key: &'a str,
+    start: usize,
+}
+
+impl Place<'_> {
+    fn problem(&self, severity: Severity, message: String, hint: &str) {
+        let (line, column) = self.origin.text.place(self.start);
+        self.origin.problems.add(Problem {
+            severity,
+            file: self.origin.text.name.clone(),
+            line: Some(line),
+            column: Some(column),
+            key: self.key.to_owned(),
+            message,
+            hint: Some(hint.to_owned()),
+        });
+    }
+
+    fn location(&self) -> String {
+        let (line, _) = self.origin.text.place(self.start);
+        format!("{}:{line}", self.origin.text.name)
+    }
+}
+
+/// A hint when a known name is but a slip away.
+pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let near = known.map(|known| (strsim::damerau_levenshtein(name, known), known));
+    let (distance, nearest) = near.min()?;
+    (distance <= 1 + name.len() / 4).then(|| format!("did you mean {nearest:?}?"))
+}
+
+fn write_canonical(text: &mut String, value: &DeValue<'_>) {
+    let written = match value {
+        DeValue::String(string) => write!(text, "{string:?}"),
+        DeValue::Integer(integer) => write!(text, "{}:{}", integer.radix(), integer.as_str()),
+        DeValue::Float(float) => write!(text, "{}", float.as_str()),
+        DeValue::Boolean(flag) => write!(text, "{flag}"),
+        DeValue::Datetime(datetime) => write!(text, "{datetime}"),
+        DeValue::Array(array) => {
+            text.push('[');
+            for element in array {
+                write_canonical(text, element.get_ref());
+                text.push(',');
+            }
+            text.write_char(']')
+        }
+        DeValue::Table(table) => {
+            let mut entries: Vec<_> = table.iter().collect();
+            entries.sort_by_key(|(name, _)| name.get_ref().clone());
+            text.push('{');
+            for (name, value) in entries {
+                text.push_str(&format!("{:?}=", name.get_ref()));
+                write_canonical(text, value.get_ref());
+                text.push(',');
+            }
+            text.write_char('}')
+        }
+    };
+    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+}

@@ -1,0 +1,148 @@
+//! Sources: the files of a configuration, as they were at one moment.
+
+use std::{
+    fs, io,
+    io::Read,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use super::report::{Problems, Report};
+
+/// The largest file that is read, in bytes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+/// The folder beside the configuration that contracts are looked up in.
+pub(super) const CONTRACTS: &str = "contracts";
+
+/// One file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Where it is, below the configuration as it was named.
+    pub path: PathBuf,
+    /// What it held.
+    pub bytes: Arc<[u8]>,
+}
+
+/// All files of a configuration. Equal sources compile to equal plans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sources {
+    root: PathBuf,
+    settings: Vec<SourceFile>,
+    contracts: Vec<SourceFile>,
+}
+
+impl SourceFile {
+    /// The path as problems show it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+impl Sources {
+    /// Reads a TOML file, or every `*.toml` of a directory, and the contracts beside them. Names that
+    /// start with a dot are passed over: Kubernetes keeps its `..data` there.
+    ///
+    /// # Errors
+    /// Every file that cannot be read, or that nothing is there to read.
+    pub fn read(config: &Path) -> Result<Sources, Report> {
+        let problems = Problems::default();
+        let sources = read_all(config, &problems);
+        let report = problems.into_report();
+        match sources {
+            Some(sources) if report.errors() == 0 => Ok(sources),
+            _ => Err(report),
+        }
+    }
+
+    /// The directory that the configuration's relative paths start from.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The TOML files.
+    #[must_use]
+    pub fn settings(&self) -> &[SourceFile] {
+        &self.settings
+    }
+
+    /// The contract files.
+    #[must_use]
+    pub fn contracts(&self) -> &[SourceFile] {
+        &self.contracts
+    }
+
+    /// All files.
+    pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
+        self.settings.iter().chain(&self.contracts)
+    }
+}
+
+fn read_all(config: &Path, problems: &Problems) -> Option<Sources> {
+    let name = config.display().to_string();
+    let metadata = match fs::metadata(config) {
+        Ok(metadata) => metadata,
+        Err(error) => {
+            let hint = "name a TOML file, or a directory that holds some, with --config";
+            problems.add_for_file(&name, format!("the configuration cannot be read: {error}"), hint);
+            return None;
+        }
+    };
+    let (root, paths) = if metadata.is_dir() {
+        let paths = listed(config, &["toml"], problems);
+        if paths.is_empty() {
+            let hint =
+                "put the configuration into files that end in .toml; `weir demo --keep` writes one to start from";
+            problems.add_for_file(&name, "the directory holds no *.toml file".to_owned(), hint);
+        }
+        (config.to_owned(), paths)
+    } else {
+        (config.parent().unwrap_or(Path::new("")).to_owned(), vec![config.to_owned()])
+    };
+    let contracts = root.join(CONTRACTS);
+    let contract_paths =
+        if contracts.is_dir() { listed(&contracts, &["yaml", "yml", "json"], problems) } else { Vec::new() };
+    let read = |paths: Vec<PathBuf>| paths.into_iter().filter_map(|path| read_file(path, problems)).collect();
+    Some(Sources { root, settings: read(paths), contracts: read(contract_paths) })
+}
+
+fn listed(directory: &Path, extensions: &[&str], problems: &Problems) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
+    let entries = entries.unwrap_or_else(|error| {
+        let name = directory.display().to_string();
+        problems.add_for_file(&name, format!("the directory cannot be listed: {error}"), "check its permissions");
+        Vec::new()
+    });
+    let wanted = |path: &PathBuf| {
+        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let extension = path.extension().and_then(|extension| extension.to_str());
+        !hidden && extension.is_some_and(|extension| extensions.contains(&extension))
+    };
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(wanted).collect();
+    paths.sort();
+    paths
+}
+
+fn read_file(path: PathBuf, problems: &Problems) -> Option<SourceFile> {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        fs::File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let name = path.display().to_string();
+    match read() {
+        Ok(bytes) if bytes.len() as u64 > FILE_BYTES_MAX => {
+            let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
+            problems.add_for_file(&name, message, "divide it into several files");
+            None
+        }
+        Ok(bytes) => Some(SourceFile { path, bytes: bytes.into() }),
+        Err(error) => {
+            let hint = "check that the file exists and that weir's user may read it";
+            problems.add_for_file(&name, format!("the file cannot be read: {error}"), hint);
+            None
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Identity: who asks, for what, and under which assignment key.
+//!
+//! *Invariants*
+//! - [`Asking`] borrows everything from the request: reading an attribute copies only what has to be
+//!   decoded.
+//! - What a client claims (header, cookie, query) is told apart from what the proxy saw itself, so
+//!   that a claim from an untrusted peer can never force a decision.
+//! - An empty value is no value: it is never hashed.
+
+mod attribute;
+mod host;
+
+use std::{borrow::Cow, net::IpAddr};
+
+use http::{HeaderMap, Method};
+
+pub use attribute::{Attribute, AttributeError};
+pub use host::canonical_host;
+
+/// Who sent a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The client's address: the peer's, or the one that a trusted peer forwarded.
+    pub ip: IpAddr,
+    /// Whether the peer on the connection is inside the listener's `trusted_networks`.
+    pub trusted: bool,
+}
+
+/// What a decision may look at: the request's head and its caller.
+#[derive(Clone, Debug)]
+pub struct Asking<'a> {
+    /// The request's method.
+    pub method: &'a Method,
+    /// The host asked for: lower case, without port or trailing dot.
+    pub host: Cow<'a, str>,
+    /// The path, undecoded.
+    pub path: &'a str,
+    /// The query, undecoded and without its question mark.
+    pub query: Option<&'a str>,
+    /// The header fields as they came.
+    pub headers: &'a HeaderMap,
+    /// Who asks.
+    pub caller: Caller,
+}
+
+/// The first of `sources` that has a value: the key which is hashed.
+#[must_use]
+pub fn assignment_key<'a>(sources: &[Attribute], asking: &'a Asking<'_>) -> Option<Cow<'a, str>> {
+    sources.iter().find_map(|source| source.read(asking))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Attributes: the parts of a request that rules test and assignment keys come from.
+
+use std::{borrow::Cow, fmt, str::FromStr};
+
+use http::{HeaderName, header};
+use percent_encoding::percent_decode_str;
+
+use super::Asking;
+
+/// A part of a request, as configuration names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attribute {
+    /// `header:NAME`: the first field of that name.
+    Header(HeaderName),
+    /// `cookie:NAME`: the first cookie of that name.
+    Cookie(String),
+    /// `query:NAME`: the first query parameter of that name, decoded.
+    Query(String),
+    /// `method`.
+    Method,
+    /// `path`, undecoded.
+    Path,
+    /// `host`, in lower case and without port.
+    Host,
+    /// `ip`: the client's address.
+    Ip,
+}
+
+/// Why a text names no attribute.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AttributeError {
+    /// Nothing of that name exists.
+    #[error("unknown attribute {0:?}")]
+    Unknown(String),
+    /// The name after the colon is missing.
+    #[error("{0:?} lacks a name after the colon")]
+    Nameless(String),
+    /// The header's name is not a token (RFC 9110 §5.6.2).
+    #[error("{0:?} is not a header name")]
+    HeaderName(String),
+}
+
+impl Attribute {
+    /// Whether the value is the client's own word, which an untrusted peer may not force a decision by.
+    #[must_use]
+    pub fn is_claim(&self) -> bool {
+        matches!(self, Attribute::Header(_) | Attribute::Cookie(_) | Attribute::Query(_))
+    }
+
+    /// The attribute's value; `None` when it is absent, empty or not UTF-8.
+    #[must_use]
+    pub fn read<'a>(&self, asking: &'a Asking<'_>) -> Option<Cow<'a, str>> {
+        let value = match self {
+            Attribute::Header(name) => {
+                Cow::Borrowed(std::str::from_utf8(asking.headers.get(name)?.as_bytes()).ok()?.trim())
+            }
+            Attribute::Cookie(name) => Cow::Borrowed(cookie(asking, name)?),
+            Attribute::Query(name) => query(asking.query?, name)?,
+            Attribute::Method => Cow::Borrowed(asking.method.as_str()),
+            Attribute::Path => Cow::Borrowed(asking.path),
+            Attribute::Host => Cow::Borrowed(&*asking.host),
+            Attribute::Ip => Cow::Owned(asking.caller.ip.to_string()),
+        };
+        (!value.is_empty()).then_some(value)
+    }
+}
+
+impl FromStr for Attribute {
+    type Err = AttributeError;
+
+    fn from_str(text: &str) -> Result<Attribute, AttributeError> {
+        let Some((kind, name)) = text.split_once(':') else {
+            return match text {
+                "method" => Ok(Attribute::Method),
+                "path" => Ok(Attribute::Path),
+                "host" => Ok(Attribute::Host),
+                "ip" => Ok(Attribute::Ip),
+                _ => Err(AttributeError::Unknown(text.to_owned())),
+            };
+        };
+        if !matches!(kind, "header" | "cookie" | "query") {
+            return Err(AttributeError::Unknown(text.to_owned()));
+        }
+        if name.is_empty() {
+            return Err(AttributeError::Nameless(text.to_owned()));
+        }
+        match kind {
+            "header" => match HeaderName::from_bytes(name.as_bytes()) {
+                Ok(name) => Ok(Attribute::Header(name)),
+                Err(_not_a_token) => Err(AttributeError::HeaderName(name.to_owned())),
+            },
+            "cookie" => Ok(Attribute::Cookie(name.to_owned())),
+            _ => Ok(Attribute::Query(name.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Attribute {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Attribute::Header(name) => write!(f, "header:{name}"),
+            Attribute::Cookie(name) => write!(f, "cookie:{name}"),
+            Attribute::Query(name) => write!(f, "query:{name}"),
+            Attribute::Method => f.write_str("method"),
+            Attribute::Path => f.write_str("path"),
+            Attribute::Host => f.write_str("host"),
+            Attribute::Ip => f.write_str("ip"),
+        }
+    }
+}
+
+/// The first cookie of that name (RFC 6265 §4.2.1: `name=value` pairs divided by `; `).
+fn cookie<'a>(asking: &'a Asking<'_>, name: &str) -> Option<&'a str> {
+    let fields = asking.headers.get_all(header::COOKIE).into_iter();
+    let texts = fields.filter_map(|field| std::str::from_utf8(field.as_bytes()).ok());
+    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+}
+
+/// The first query parameter of that name, read as `application/x-www-form-urlencoded`.
+fn query<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    let mut pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    let (_, value) = pairs.find(|(key, _)| form_decoded(key).is_some_and(|key| key == name))?;
+    form_decoded(value)
+}
+
+fn form_decoded(text: &str) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|byte| byte == b'+' || byte == b'%') {
+        return Some(Cow::Borrowed(text));
+    }
+    let spaced = text.replace('+', " ");
+    let decoded = percent_decode_str(&spaced).decode_utf8().ok()?;
+    Some(Cow::Owned(decoded.into_owned()))
+}

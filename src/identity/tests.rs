@@ -1,0 +1,81 @@
+use std::net::Ipv4Addr;
+
+use http::HeaderValue;
+
+use super::*;
+
+fn headers(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in fields {
+        map.append(*name, HeaderValue::from_static(value));
+    }
+    map
+}
+
+fn asking<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Asking<'a> {
+    Asking {
+        method: &Method::GET,
+        host: "shop.example.com".into(),
+        path: "/checkout",
+        query,
+        headers,
+        caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted: false },
+    }
+}
+
+#[test]
+fn attributes_read_what_they_name() {
+    let headers = headers(&[("x-user-id", " 42 "), ("cookie", "a=1; sid=abc"), ("cookie", "late=x")]);
+    let asking = asking(&headers, Some("beta&name=J%C3%B6rg+B&name=second"));
+    for (attribute, expected) in [
+        ("header:X-User-Id", Some("42")),
+        ("header:x-none", None),
+        ("cookie:sid", Some("abc")),
+        ("cookie:late", Some("x")),
+        ("cookie:SID", None),
+        ("query:name", Some("Jörg B")),
+        ("query:beta", None),
+        ("method", Some("GET")),
+        ("path", Some("/checkout")),
+        ("host", Some("shop.example.com")),
+        ("ip", Some("127.0.0.1")),
+    ] {
+        let parsed: Attribute = attribute.parse().unwrap();
+        assert_eq!(parsed.read(&asking).as_deref(), expected, "{attribute}");
+        assert_eq!(parsed.to_string().to_ascii_lowercase(), attribute.to_ascii_lowercase());
+    }
+}
+
+#[test]
+fn names_that_are_no_attribute_are_refused() {
+    for (text, expected) in [
+        ("header", AttributeError::Unknown("header".into())),
+        ("body:x", AttributeError::Unknown("body:x".into())),
+        ("header:", AttributeError::Nameless("header:".into())),
+        ("header:a b", AttributeError::HeaderName("a b".into())),
+    ] {
+        assert_eq!(text.parse::<Attribute>(), Err(expected));
+    }
+}
+
+#[test]
+fn the_assignment_key_is_the_first_source_that_has_a_value() {
+    let headers = headers(&[("x-user-id", ""), ("cookie", "sid=s1")]);
+    let asking = asking(&headers, None);
+    let sources: Vec<Attribute> = ["header:x-user-id", "cookie:sid", "ip"].map(|text| text.parse().unwrap()).into();
+    assert_eq!(assignment_key(&sources, &asking).as_deref(), Some("s1"), "an empty value is no key");
+    assert_eq!(assignment_key(&sources[..1], &asking), None);
+}
+
+#[test]
+fn hosts_compare_without_port_case_or_trailing_dot() {
+    for (authority, host) in [
+        ("Shop.Example.com:8080", "shop.example.com"),
+        ("shop.example.com.", "shop.example.com"),
+        ("[::1]:80", "[::1]"),
+        ("[::1]", "[::1]"),
+        ("localhost", "localhost"),
+    ] {
+        assert_eq!(canonical_host(authority), host);
+    }
+}

@@ -1,0 +1,63 @@
+//! Live: the one snapshot that requests are served from.
+//!
+//! *Invariants*
+//! - There is one [`ArcSwap`], so a plan and its meters can never be of two generations.
+//! - Only the reload task publishes; generations count up from 1.
+//! - A worker reads through its [`Follower`]: no lock, and no cache line that another worker writes.
+
+use std::sync::Arc;
+
+use arc_swap::{ArcSwap, cache::Cache};
+
+use crate::{plan::Plan, telemetry::Meters};
+
+/// What is served, all of one generation.
+#[derive(Debug)]
+pub struct Serving {
+    /// The configuration in force.
+    pub plan: Plan,
+    /// Where its requests are counted.
+    pub meters: Arc<Meters>,
+    /// Counts the snapshots published since the process started.
+    pub generation: u64,
+}
+
+/// The holder of the current snapshot.
+#[derive(Clone, Debug)]
+pub struct Live(Arc<ArcSwap<Serving>>);
+
+/// One worker's view of the current snapshot.
+#[derive(Debug)]
+pub struct Follower(Cache<Arc<ArcSwap<Serving>>, Arc<Serving>>);
+
+impl Live {
+    /// Starts with a first snapshot.
+    #[must_use]
+    pub fn new(first: Serving) -> Live {
+        Live(Arc::new(ArcSwap::from_pointee(first)))
+    }
+
+    /// The snapshot in force.
+    #[must_use]
+    pub fn serving(&self) -> Arc<Serving> {
+        self.0.load_full()
+    }
+
+    /// Puts the next snapshot in force for every request that starts from now on.
+    pub(crate) fn publish(&self, next: Serving) {
+        self.0.store(Arc::new(next));
+    }
+
+    /// A view for one worker.
+    #[must_use]
+    pub fn follow(&self) -> Follower {
+        Follower(Cache::new(Arc::clone(&self.0)))
+    }
+}
+
+impl Follower {
+    /// The snapshot in force; costs one load when nothing was published since the last call.
+    pub fn current(&mut self) -> &Arc<Serving> {
+        self.0.load()
+    }
+}

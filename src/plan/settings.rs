@@ -1,0 +1,76 @@
+//! Settings of the process and its listeners. Their defaults stand in `config::compile`.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use ipnet::IpNet;
+
+/// Settings that take effect when the process starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Worker threads; 0 is one for each core this process may use.
+    pub workers: usize,
+    /// Where durable state is kept.
+    pub state_dir: PathBuf,
+    /// How long requests in flight may take once the process is told to stop.
+    pub drain_timeout: Duration,
+    /// The admin listener.
+    pub admin: Option<SocketAddr>,
+    /// The listener for scrapers and probes from outside the pod.
+    pub telemetry: Option<SocketAddr>,
+}
+
+/// What peers may cost. Each is one key of `[limits]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Open client connections, over all listeners.
+    pub connections_max: usize,
+    /// Requests in flight, over all listeners.
+    pub requests_max: usize,
+    /// Bytes of one head, of a request or a response.
+    pub head_bytes_max: usize,
+    /// Fields of one head, of a request or a response.
+    pub header_count_max: usize,
+    /// Bytes of one request body.
+    pub body_bytes_max: u64,
+    /// Bytes of one request body that is held back or copied for its contract.
+    pub contract_body_bytes_max: usize,
+    /// Connections to one endpoint that each worker keeps open without use.
+    pub idle_upstream_connections_max: usize,
+}
+
+/// Deadlines on peers. Each is one key of `[timeouts]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// From one request's end to the next one's whole head, on a client's connection.
+    pub client_head: Duration,
+    /// Until a connection to an endpoint stands.
+    pub connect: Duration,
+    /// Between two pieces of a body, in either direction.
+    pub body_idle: Duration,
+    /// How long a connection to an endpoint is kept without use.
+    pub upstream_idle: Duration,
+}
+
+/// Where clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// Its name, for metrics and logs.
+    pub name: String,
+    /// Where it is bound.
+    pub address: SocketAddr,
+    /// Peers whose forwarded and cohort headers are believed.
+    pub trusted_networks: Vec<IpNet>,
+}
+
+impl Listener {
+    /// Whether the peer's word counts.
+    #[must_use]
+    pub fn trusts(&self, peer: IpAddr) -> bool {
+        let peer = peer.to_canonical();
+        self.trusted_networks.iter().any(|network| network.contains(&peer))
+    }
+}

@@ -1,0 +1,27 @@
+//! The data plane. Start at `handle`: it is the way of one request, from head to record.
+//!
+//! *Invariants*
+//! - A request keeps the snapshot that it began with: a reload never mixes generations.
+//! - A request never leaves its worker; nothing here takes a lock.
+//! - Every wait on a peer has a deadline; every head, body and connection count has a limit.
+//! - A body that was not admitted cannot be forwarded: only `admit` makes an [`admit::Admitted`].
+//! - The toggle decides the arm; whether an endpoint can be reached only decides who stands in.
+
+mod admit;
+mod asking;
+mod body;
+mod exchange;
+mod handle;
+mod headers;
+mod listener;
+mod pool;
+mod rejection;
+mod reply;
+mod shed;
+mod upstream;
+mod worker;
+
+pub use asking::read as read_asking;
+pub use pool::ConnectError;
+pub use rejection::Rejection;
+pub use worker::{Bound, Crew, WorkerError};

@@ -1,0 +1,187 @@
+//! Admission: no body is forwarded that was not admitted here.
+
+use std::rc::Rc;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    body::{Fault, IdleTimer, Outbound, Stream},
+    rejection::Rejection,
+    worker::Snapshot,
+};
+use crate::{
+    contract::{Call, Inspection, Verdict},
+    identity::Asking,
+    plan::{Checking, ContractId, Decision, PlannedContract},
+};
+
+/// A body that may be forwarded. Only [`admit`] makes one.
+#[derive(Debug)]
+pub(super) struct Admitted {
+    body: Outbound,
+    fault: Fault,
+}
+
+impl Admitted {
+    /// The body for the upstream, and where it tells why it failed.
+    pub(super) fn into_parts(self) -> (Outbound, Fault) {
+        (self.body, self.fault)
+    }
+}
+
+/// Watches a body pass and judges it at its end; it delays nothing.
+#[derive(Debug)]
+pub(super) struct Observer {
+    snapshot: Rc<Snapshot>,
+    decision: Decision,
+    contract: ContractId,
+    inspection: Inspection,
+    seen: Vec<u8>,
+    too_large: bool,
+}
+
+/// Holds a request to the route's limits and the arm's contract, as far as the route says.
+pub(super) async fn admit(
+    snapshot: &Rc<Snapshot>,
+    decision: &Decision,
+    asking: &Asking<'_>,
+    body: Incoming,
+    deadline: Instant,
+) -> Result<Admitted, Rejection> {
+    let plan = &snapshot.serving.plan;
+    let bytes_max = plan.limits.body_bytes_max;
+    if body.size_hint().lower() > bytes_max {
+        return Err(Rejection::BodyTooLarge { limit_bytes: bytes_max });
+    }
+    let checking = plan.route(decision.route).checking;
+    let (Some(id), Checking::Report | Checking::Enforce) = (plan.arm(decision.arm).contract, checking) else {
+        return Ok(streaming(snapshot, body, None));
+    };
+    let call = Call {
+        method: asking.method,
+        path: asking.path,
+        query: asking.query,
+        headers: asking.headers,
+        has_body: !body.is_end_stream(),
+    };
+    let contract = plan.contract(id);
+    let inspection = contract.contract.inspect(&call);
+    if inspection.is_encoded() && checking == Checking::Enforce {
+        snapshot.count_check(decision, "unchecked");
+        return Err(Rejection::ContentCoding);
+    }
+    if !inspection.wants_body() {
+        let verdict = contract.contract.judge(inspection, &[]);
+        conclude(snapshot, decision, contract, verdict, checking)?;
+        return Ok(streaming(snapshot, body, None));
+    }
+    if checking == Checking::Report {
+        let observer = Observer {
+            snapshot: Rc::clone(snapshot),
+            decision: *decision,
+            contract: id,
+            inspection,
+            seen: Vec::new(),
+            too_large: false,
+        };
+        return Ok(streaming(snapshot, body, Some(observer)));
+    }
+    let whole = collect(snapshot, decision, body, deadline).await?;
+    let verdict = contract.contract.judge(inspection, &whole);
+    conclude(snapshot, decision, contract, verdict, checking)?;
+    Ok(Admitted { body: Outbound::Whole(whole), fault: Fault::default() })
+}
+
+fn streaming(snapshot: &Snapshot, incoming: Incoming, observer: Option<Observer>) -> Admitted {
+    let fault = Fault::default();
+    if incoming.is_end_stream() {
+        return Admitted { body: Outbound::Empty, fault };
+    }
+    let plan = &snapshot.serving.plan;
+    let stream = Stream {
+        incoming,
+        bytes_left: plan.limits.body_bytes_max,
+        bytes_max: plan.limits.body_bytes_max,
+        idle: IdleTimer::new(plan.timeouts.body_idle),
+        fault: fault.clone(),
+        observer,
+    };
+    Admitted { body: Outbound::Stream(Box::new(stream)), fault }
+}
+
+/// Reads a body to its end, within the limit and before the deadline.
+async fn collect(
+    snapshot: &Snapshot,
+    decision: &Decision,
+    mut body: Incoming,
+    deadline: Instant,
+) -> Result<Bytes, Rejection> {
+    let plan = &snapshot.serving.plan;
+    let (bytes_max, idle) = (plan.limits.contract_body_bytes_max, plan.timeouts.body_idle);
+    let mut whole = BytesMut::new();
+    while !body.is_end_stream() {
+        let next_by = deadline.min(Instant::now() + idle);
+        let piece = tokio::time::timeout_at(next_by, body.frame()).await;
+        let Some(frame) = piece.map_err(|_elapsed| Rejection::BodyTimeout { idle })? else { break };
+        let Ok(data) = frame.map_err(Rejection::BodyBroken)?.into_data() else { continue };
+        if whole.len() + data.len() > bytes_max {
+            snapshot.count_check(decision, "too_large");
+            return Err(Rejection::BodyTooLarge { limit_bytes: bytes_max as u64 });
+        }
+        whole.extend_from_slice(&data);
+    }
+    Ok(whole.freeze())
+}
+
+/// Counts a verdict, and refuses what is broken where that is enforced.
+fn conclude(
+    snapshot: &Snapshot,
+    decision: &Decision,
+    contract: &PlannedContract,
+    verdict: Verdict,
+    checking: Checking,
+) -> Result<(), Rejection> {
+    snapshot.count_check(decision, outcome(&verdict));
+    match verdict {
+        Verdict::Broken(breach) if checking == Checking::Enforce => {
+            let operation = breach.operation().map(|id| contract.contract.operation_name(id).to_owned());
+            Err(Rejection::Contract { contract: contract.name.clone(), operation, breach })
+        }
+        Verdict::Kept | Verdict::Unchecked | Verdict::Broken(_) => Ok(()),
+    }
+}
+
+fn outcome(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Kept => "kept",
+        Verdict::Unchecked => "unchecked",
+        Verdict::Broken(breach) => breach.kind().as_str(),
+    }
+}
+
+impl Observer {
+    pub(super) fn see(&mut self, data: &[u8]) {
+        let room = self.snapshot.serving.plan.limits.contract_body_bytes_max - self.seen.len();
+        if data.len() > room {
+            self.too_large = true;
+            self.seen = Vec::new();
+        }
+        if !self.too_large {
+            self.seen.extend_from_slice(data);
+        }
+    }
+
+    pub(super) fn finish(self) {
+        if self.too_large {
+            self.snapshot.count_check(&self.decision, "too_large");
+            return;
+        }
+        let contract = &self.snapshot.serving.plan.contract(self.contract).contract;
+        let verdict = contract.judge(self.inspection, &self.seen);
+        self.snapshot.count_check(&self.decision, outcome(&verdict));
+    }
+}

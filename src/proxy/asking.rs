@@ -1,0 +1,70 @@
+//! Reads who asks and for what from a request's head.
+
+use std::{borrow::Cow, net::IpAddr};
+
+use http::{HeaderMap, HeaderValue, Method, header, request};
+
+use super::{headers::X_FORWARDED_FOR, rejection::Rejection};
+use crate::{
+    identity::{Asking, Caller, canonical_host},
+    plan::Listener,
+};
+
+/// The peer on a client's connection.
+#[derive(Clone, Debug)]
+pub(super) struct Peer {
+    pub(super) ip: IpAddr,
+    /// The same, as header fields show it.
+    pub(super) ip_text: HeaderValue,
+    /// The listener's place in the plan that the process started with.
+    pub(super) listener: usize,
+}
+
+/// What a decision may look at. The host is that of the target, else of the one `Host` field
+/// (RFC 9112 §3.2); none, several or an empty one is a rejection.
+///
+/// # Errors
+/// [`Rejection::BadHost`], and [`Rejection::MethodNotSupported`] for CONNECT.
+pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> Result<Asking<'a>, Rejection> {
+    if head.method == Method::CONNECT {
+        return Err(Rejection::MethodNotSupported);
+    }
+    let caller = caller(&head.headers, peer, listener);
+    Ok(Asking {
+        method: &head.method,
+        host: host(head)?,
+        path: head.uri.path(),
+        query: head.uri.query(),
+        headers: &head.headers,
+        caller,
+    })
+}
+
+fn host(head: &request::Parts) -> Result<Cow<'_, str>, Rejection> {
+    let mut fields = head.headers.get_all(header::HOST).iter();
+    let field = match (fields.next(), fields.next()) {
+        (Some(field), None) => Some(field.to_str().map_err(|_not_ascii| Rejection::BadHost)?),
+        (None, None) if head.version < http::Version::HTTP_11 => None,
+        _ => return Err(Rejection::BadHost),
+    };
+    let authority = head.uri.authority().map(http::uri::Authority::as_str).or(field).unwrap_or_default();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(&byte);
+    if field.is_some_and(str::is_empty) || !authority.bytes().all(plain) {
+        return Err(Rejection::BadHost);
+    }
+    Ok(canonical_host(authority))
+}
+
+/// The client: the peer itself, or behind trusted peers the last address in `X-Forwarded-For` that is
+/// not one of theirs.
+fn caller(headers: &HeaderMap, peer: IpAddr, listener: &Listener) -> Caller {
+    let trusted = listener.trusts(peer);
+    let forwarded = || {
+        let fields = headers.get_all(X_FORWARDED_FOR).iter().rev().filter_map(|field| field.to_str().ok());
+        let hops = fields.flat_map(|field| field.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>().ok());
+        // What stands before something that is no address was written by nobody who is trusted.
+        hops.map_while(|hop| hop).find(|hop| !listener.trusts(*hop))
+    };
+    let ip = if trusted { forwarded().unwrap_or(peer) } else { peer };
+    Caller { ip, trusted }
+}

@@ -1,0 +1,280 @@
+//! Workers: one thread, one current-thread runtime, one set of listeners, pools and cells each.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    io,
+    net::{SocketAddr, TcpListener},
+    rc::Rc,
+    sync::Arc,
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use tokio::{
+    runtime::{Builder, LocalOptions},
+    sync::{oneshot, watch},
+    task::JoinSet,
+};
+
+use super::{asking::Peer, listener, pool::Pool};
+use crate::{
+    live::{Follower, Live, Serving},
+    plan::{ArmId, Decision, EndpointId, LaneId, Listener, ToggleId},
+    telemetry::{LaneCells, ToggleCells, WorkerCells},
+};
+
+/// How often pools are looked through for connections that were idle for too long.
+const SWEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// What one worker keeps; shared by its connections.
+#[derive(Debug)]
+pub(super) struct Worker {
+    index: usize,
+    workers: usize,
+    follower: RefCell<Follower>,
+    snapshot: RefCell<Rc<Snapshot>>,
+    connections: Cell<usize>,
+    in_flight: Cell<usize>,
+}
+
+/// One generation, with this worker's pools for its endpoints.
+#[derive(Debug)]
+pub(super) struct Snapshot {
+    pub(super) serving: Arc<Serving>,
+    worker: usize,
+    pools: Vec<Rc<Pool>>,
+    turns: Vec<Cell<usize>>,
+}
+
+/// The sockets of one listener, one for each worker, all at one address.
+#[derive(Debug)]
+pub struct Bound {
+    /// The address, with the port that was really taken.
+    pub address: SocketAddr,
+    sockets: Vec<TcpListener>,
+}
+
+/// All workers.
+#[derive(Debug)]
+pub struct Crew {
+    threads: Vec<JoinHandle<()>>,
+    finished: Vec<oneshot::Receiver<()>>,
+}
+
+/// Why a worker could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// Its thread.
+    #[error("a worker's thread could not be started")]
+    Thread(#[source] io::Error),
+}
+
+impl Bound {
+    /// Binds a listener's address once for each worker; the kernel spreads connections over them
+    /// (`SO_REUSEPORT`), so that a request never has to leave its worker.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+        // First alone: with SO_REUSEPORT two processes of one user would share the port unnoticed,
+        // and each would get half of the connections.
+        drop(listener::socket(address, false)?);
+        let first = listener::socket(address, true)?;
+        let address = first.local_addr()?;
+        let mut sockets = vec![first];
+        for _ in 1..workers {
+            sockets.push(listener::socket(address, true)?);
+        }
+        Ok(Bound { address, sockets })
+    }
+}
+
+impl Crew {
+    /// Starts the workers. They serve until `drain` says so, then finish what is in flight.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start(
+        live: &Live,
+        bound: Vec<Bound>,
+        workers: usize,
+        drain: &watch::Receiver<Option<Duration>>,
+    ) -> Result<Crew, WorkerError> {
+        let mut sockets: Vec<Vec<TcpListener>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        for listener in bound {
+            for (worker, socket) in listener.sockets.into_iter().enumerate() {
+                sockets[worker].push(socket);
+            }
+        }
+        let mut crew = Crew { threads: Vec::new(), finished: Vec::new() };
+        for (index, sockets) in sockets.into_iter().enumerate() {
+            let (live, drain) = (live.clone(), drain.clone());
+            let (done, finished) = oneshot::channel();
+            let body = move || {
+                if let Err(error) = run(index, workers, &live, sockets, &drain) {
+                    tracing::error!(worker = index, %error, "worker failed");
+                }
+                // Nobody waits for it any more when the process is being dropped.
+                done.send(()).ok();
+            };
+            let thread = thread::Builder::new().name(format!("weir-worker-{index}")).spawn(body);
+            crew.threads.push(thread.map_err(WorkerError::Thread)?);
+            crew.finished.push(finished);
+        }
+        Ok(crew)
+    }
+
+    /// Waits until every worker has ended.
+    pub async fn join(self) {
+        for finished in self.finished {
+            // An error is a worker that panicked on its way out: it has ended all the same.
+            drop(finished.await);
+        }
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a worker panicked");
+            }
+        }
+    }
+}
+
+fn run(
+    index: usize,
+    workers: usize,
+    live: &Live,
+    sockets: Vec<TcpListener>,
+    drain: &watch::Receiver<Option<Duration>>,
+) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
+    runtime.block_on(async {
+        let worker = Rc::new(Worker::new(index, workers, live));
+        let mut accepting = JoinSet::new();
+        for (place, socket) in sockets.into_iter().enumerate() {
+            let socket = tokio::net::TcpListener::from_std(socket)?;
+            accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
+        }
+        let sweeping = tokio::task::spawn_local(sweep(worker));
+        while accepting.join_next().await.is_some() {}
+        sweeping.abort();
+        Ok(())
+    })
+}
+
+async fn sweep(worker: Rc<Worker>) {
+    let mut tick = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        let now = tick.tick().await;
+        worker.snapshot().pools.iter().for_each(|pool| pool.sweep(now));
+    }
+}
+
+impl Worker {
+    fn new(index: usize, workers: usize, live: &Live) -> Worker {
+        let mut follower = live.follow();
+        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &[]);
+        Worker {
+            index,
+            workers,
+            follower: RefCell::new(follower),
+            snapshot: RefCell::new(Rc::new(snapshot)),
+            connections: Cell::new(0),
+            in_flight: Cell::new(0),
+        }
+    }
+
+    /// The snapshot in force, for one request to keep.
+    pub(super) fn snapshot(&self) -> Rc<Snapshot> {
+        let mut follower = self.follower.borrow_mut();
+        let serving = follower.current();
+        let mut snapshot = self.snapshot.borrow_mut();
+        if !Arc::ptr_eq(serving, &snapshot.serving) {
+            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &snapshot.pools));
+        }
+        Rc::clone(&snapshot)
+    }
+
+    pub(super) fn in_flight(&self) -> &Cell<usize> {
+        &self.in_flight
+    }
+
+    pub(super) fn connections(&self) -> &Cell<usize> {
+        &self.connections
+    }
+
+    /// This worker's part of the limit on requests in flight.
+    pub(super) fn requests_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.requests_max.div_ceil(self.workers)
+    }
+
+    /// This worker's part of the limit on connections.
+    pub(super) fn connections_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.connections_max.div_ceil(self.workers)
+    }
+
+    /// What this worker counts of itself; the same cells in every generation.
+    pub(super) fn cells(&self) -> std::cell::Ref<'_, WorkerCells> {
+        std::cell::Ref::map(self.snapshot.borrow(), |snapshot| snapshot.serving.meters.worker(self.index))
+    }
+}
+
+impl Snapshot {
+    /// Takes over the pools of endpoints that stay; those of others close with their last request.
+    fn new(serving: Arc<Serving>, worker: usize, earlier: &[Rc<Pool>]) -> Snapshot {
+        let by_authority: HashMap<&str, &Rc<Pool>> = earlier.iter().map(|pool| (&**pool.authority(), pool)).collect();
+        let plan = &serving.plan;
+        let pools = plan.endpoints.iter().enumerate().map(|(place, endpoint)| {
+            let meter = || Arc::clone(serving.meters.endpoint(EndpointId(place)));
+            let pool = match by_authority.get(&*endpoint.authority) {
+                Some(pool) => Rc::clone(pool),
+                None => Pool::new(Arc::clone(&endpoint.authority), worker, meter()),
+            };
+            pool.adjust(&plan.limits, &plan.timeouts);
+            pool
+        });
+        let pools = pools.collect();
+        let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
+        Snapshot { serving, worker, pools, turns }
+    }
+
+    /// The listener that the peer came by, as it is configured now.
+    pub(super) fn listener(&self, peer: &Peer) -> &Listener {
+        let listeners = &self.serving.plan.listeners;
+        // Listeners are bound at the start; a reload that takes one away changes it at the next.
+        listeners.get(peer.listener).unwrap_or(&listeners[0])
+    }
+
+    pub(super) fn pool(&self, endpoint: EndpointId) -> &Rc<Pool> {
+        &self.pools[endpoint.0]
+    }
+
+    /// Counts up with each request to the arm.
+    pub(super) fn next_turn(&self, arm: ArmId) -> usize {
+        let turn = &self.turns[arm.0];
+        turn.replace(turn.get().wrapping_add(1))
+    }
+
+    pub(super) fn lane(&self, lane: LaneId) -> &LaneCells {
+        self.serving.meters.lane(lane).cells(self.worker)
+    }
+
+    pub(super) fn outside(&self) -> &LaneCells {
+        self.serving.meters.outside.cells(self.worker)
+    }
+
+    pub(super) fn toggle(&self, toggle: ToggleId) -> &ToggleCells {
+        self.serving.meters.toggle(toggle).cells(self.worker)
+    }
+
+    pub(super) fn count_check(&self, decision: &Decision, outcome: &str) {
+        if let Some(check) = self.serving.meters.check(decision.lane) {
+            check.cells(self.worker).checked(outcome);
+        }
+    }
+
+    pub(super) fn count_dropped_claims(&self, count: usize) {
+        if count > 0 {
+            self.serving.meters.worker(self.worker).claims_dropped.add(count as u64);
+        }
+    }
+}

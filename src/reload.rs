@@ -1,0 +1,13 @@
+//! Reload: the single writer of the snapshot, and the watch on the files.
+//!
+//! *Invariants*
+//! - One task publishes; file events, signals and calls are commands to it, so writers cannot race.
+//! - A configuration that does not compile changes nothing but a metric and a log line.
+//! - Files that are being written are not read as if they were whole: two equal readings count.
+//! - A retired snapshot is freed here, not on a worker.
+
+mod watch;
+mod writer;
+
+pub use watch::watch;
+pub use writer::{Command, Outcome, Writer};

@@ -1,0 +1,104 @@
+//! The watch: tells the writer to look when files may have changed.
+//!
+//! What notify says is taken as a hint and nothing more: watches get lost, Kubernetes swaps a symlink
+//! far from the files, some filesystems have no events. The writer compares contents, and it is told
+//! to look every [`POLL_EVERY`] whatever happens.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
+use tokio::{sync::mpsc, time::Instant};
+
+use super::writer::Command;
+
+/// How often files are looked at without any event.
+const POLL_EVERY: Duration = Duration::from_secs(2);
+
+/// How long it has to be quiet after an event: an editor makes several.
+const QUIET: Duration = Duration::from_millis(50);
+
+/// How long a stream of events may hold a look back.
+const HOLD_MAX: Duration = Duration::from_millis(400);
+
+/// Watches a configuration until the writer is gone.
+pub async fn watch(config: PathBuf, commands: mpsc::Sender<Command>) {
+    // One place is enough: an event that finds it taken is covered by the look to come.
+    let (hint, mut hints) = mpsc::channel::<()>(1);
+    let mut watcher = watcher(hint);
+    let mut watched = BTreeSet::new();
+    loop {
+        // Before the look, so that nothing can change unseen between the two.
+        if let Some(watcher) = &mut watcher {
+            rearm(watcher, &mut watched, &config);
+        }
+        if commands.send(Command::Look).await.is_err() {
+            return;
+        }
+        if let Ok(Some(())) = tokio::time::timeout(POLL_EVERY, hints.recv()).await {
+            let hold_until = Instant::now() + HOLD_MAX;
+            while Instant::now() < hold_until {
+                match tokio::time::timeout(QUIET, hints.recv()).await {
+                    Ok(Some(())) => {}
+                    Ok(None) | Err(_) => break,
+                }
+            }
+        }
+        if watcher.is_none() {
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+}
+
+fn watcher(hint: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
+        // Reading a file is an event too, and the writer reads them all.
+        let only_read = matches!(
+            event,
+            Ok(Event { kind: EventKind::Access(AccessKind::Open(_) | AccessKind::Read), .. })
+                | Ok(Event { kind: EventKind::Access(AccessKind::Close(notify::event::AccessMode::Read)), .. })
+        );
+        if !only_read {
+            // Full or closed, there is nothing more to say.
+            hint.try_send(()).ok();
+        }
+    });
+    watcher.inspect_err(|error| tracing::warn!(%error, "no file events: files are looked at every {POLL_EVERY:?}")).ok()
+}
+
+/// Watches every directory that the files are reached through, symbolic links resolved. All are
+/// watched anew, since a directory that was replaced keeps its name and loses its watch.
+fn rearm(watcher: &mut RecommendedWatcher, watched: &mut BTreeSet<PathBuf>, config: &Path) {
+    let directories = directories(config);
+    for gone in watched.difference(&directories) {
+        // It fails when the directory is gone, and then there is nothing to undo.
+        drop(watcher.unwatch(gone));
+    }
+    for directory in &directories {
+        if let Err(error) = watcher.watch(directory, RecursiveMode::NonRecursive) {
+            tracing::debug!(%error, directory = %directory.display(), "a directory is not watched");
+        }
+    }
+    *watched = directories;
+}
+
+fn directories(config: &Path) -> BTreeSet<PathBuf> {
+    let parent = |path: &Path| match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => PathBuf::from("."),
+        Some(parent) => parent.to_owned(),
+        None => path.to_owned(),
+    };
+    let root = if config.is_dir() { config.to_owned() } else { parent(config) };
+    let mut directories = BTreeSet::from([parent(config), root.clone()]);
+    for folder in [root.clone(), root.join("contracts")] {
+        let Ok(entries) = fs::read_dir(&folder) else { continue };
+        let resolved = entries.flatten().filter_map(|entry| fs::canonicalize(entry.path()).ok());
+        directories.extend(resolved.filter(|path| path.is_file()).map(|path| parent(&path)));
+        directories.insert(folder);
+    }
+    directories
+}

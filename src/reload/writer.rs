@@ -1,0 +1,206 @@
+//! The one task that publishes snapshots.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::{
+    config::{Changes, Compiled, Inventory, Report, Sources, compile},
+    live::{Live, Serving},
+    plan::{Listener, Plan, Process},
+    store,
+    telemetry::{Meters, ReloadGauges},
+};
+
+/// Between two readings that have to agree.
+const SETTLE: Duration = Duration::from_millis(20);
+
+/// Readings after which files that keep changing are left to the next look.
+const READINGS_MAX: usize = 25;
+
+/// What the task can be told.
+#[derive(Debug)]
+pub enum Command {
+    /// Files may have changed: look, and say nothing when they have not.
+    Look,
+    /// Load the files now and answer.
+    Load(oneshot::Sender<Outcome>),
+}
+
+/// What came of a load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The files are in force, as this generation.
+    Applied {
+        /// The new generation.
+        generation: u64,
+        /// What is different.
+        changes: Changes,
+    },
+    /// They were in force already.
+    Unchanged,
+    /// They were refused; the last good configuration serves on.
+    Rejected(Report),
+}
+
+/// The state of the task.
+#[derive(Debug)]
+pub struct Writer {
+    config: PathBuf,
+    live: Live,
+    meters: watch::Sender<Arc<Meters>>,
+    gauges: ReloadGauges,
+    /// What needs a restart to change, as the process started with it.
+    started: (Process, Vec<Listener>),
+    applied: Sources,
+    inventory: Inventory,
+    /// The last reading that was refused, so that it is reported once.
+    refused: Option<Result<Sources, Report>>,
+    retired: Vec<Arc<Serving>>,
+}
+
+impl Writer {
+    /// Takes over from the start, which published generation 1.
+    #[must_use]
+    pub fn new(
+        config: PathBuf,
+        applied: Sources,
+        inventory: Inventory,
+        live: Live,
+        meters: watch::Sender<Arc<Meters>>,
+        mut gauges: ReloadGauges,
+    ) -> Writer {
+        let serving = live.serving();
+        gauges.applied(&serving.plan, serving.generation, false);
+        let started = (serving.plan.process.clone(), serving.plan.listeners.clone());
+        keep_last_good(&serving.plan.process.state_dir, &applied);
+        Writer { config, live, meters, gauges, started, applied, inventory, refused: None, retired: Vec::new() }
+    }
+
+    /// Obeys commands until nobody can send one.
+    pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
+        while let Some(command) = commands.recv().await {
+            match command {
+                Command::Look => {
+                    self.look().await;
+                }
+                Command::Load(answer) => {
+                    self.refused = None;
+                    let outcome = self.look().await;
+                    // Who asked may have gone; the load counts all the same.
+                    answer.send(outcome).ok();
+                }
+            }
+            self.retired.retain(|serving| Arc::strong_count(serving) > 1);
+        }
+    }
+
+    async fn look(&mut self) -> Outcome {
+        let Some(reading) = settled(&self.config).await else { return Outcome::Unchanged };
+        if reading.as_ref() == Ok(&self.applied) {
+            if self.refused.take().is_some() {
+                self.gauges.unchanged();
+                tracing::info!("the configuration on disk is the one in force again");
+            }
+            return Outcome::Unchanged;
+        }
+        if self.refused.as_ref() == Some(&reading) {
+            return Outcome::Unchanged;
+        }
+        let compiled = match &reading {
+            Ok(sources) => compiled(sources.clone()).await,
+            Err(report) => Err(report.clone()),
+        };
+        match (compiled, reading) {
+            (Ok(compiled), Ok(sources)) => self.apply(compiled, sources),
+            (Err(report), reading) => self.reject(report, reading),
+            (Ok(_), Err(report)) => Outcome::Rejected(report),
+        }
+    }
+
+    fn apply(&mut self, compiled: Compiled, sources: Sources) -> Outcome {
+        let Compiled { mut plan, warnings, inventory } = compiled;
+        let changes = self.inventory.changes_to(&inventory);
+        let restart_required = keep_what_is_bound(&mut plan, &self.started);
+        let before = self.live.serving();
+        let meters = Arc::new(before.meters.next(&plan));
+        let generation = before.generation + 1;
+        self.gauges.applied(&plan, generation, restart_required);
+        let state_dir = plan.process.state_dir.clone();
+        self.live.publish(Serving { plan, meters: Arc::clone(&meters), generation });
+        self.meters.send_replace(meters);
+        self.retired.push(before);
+        for problem in warnings.problems() {
+            tracing::warn!("{}", problem.to_string().trim_end());
+        }
+        tracing::info!(generation, %changes, "configuration reloaded");
+        if restart_required {
+            tracing::warn!("workers, state_dir, listeners, admin and telemetry change with the next start");
+        }
+        keep_last_good(&state_dir, &sources);
+        self.applied = sources;
+        self.inventory = inventory;
+        self.refused = None;
+        Outcome::Applied { generation, changes }
+    }
+
+    fn reject(&mut self, report: Report, reading: Result<Sources, Report>) -> Outcome {
+        self.gauges.rejected();
+        let generation = self.live.serving().generation;
+        tracing::error!(generation, "configuration rejected, the last good one serves on\n{report}");
+        self.refused = Some(reading);
+        Outcome::Rejected(report)
+    }
+}
+
+/// What is bound and spawned at the start stays as it is. Says whether the plan wanted it otherwise.
+fn keep_what_is_bound(plan: &mut Plan, (process, listeners): &(Process, Vec<Listener>)) -> bool {
+    let bound = |listener: &Listener| (listener.name.clone(), listener.address);
+    let mut wanted_otherwise = plan.listeners.iter().map(bound).ne(listeners.iter().map(bound));
+    let kept = listeners.iter().map(|started| {
+        let now = plan.listeners.iter().find(|listener| listener.name == started.name);
+        let trusted_networks = now.map_or_else(|| started.trusted_networks.clone(), |now| now.trusted_networks.clone());
+        Listener { trusted_networks, ..started.clone() }
+    });
+    plan.listeners = kept.collect();
+    let kept = Process { drain_timeout: plan.process.drain_timeout, ..process.clone() };
+    wanted_otherwise |= plan.process != kept;
+    plan.process = kept;
+    wanted_otherwise
+}
+
+/// Reads the files until two readings agree; `None` when they do not stop changing.
+async fn settled(config: &Path) -> Option<Result<Sources, Report>> {
+    let mut last = read(config.to_owned()).await;
+    for _ in 0..READINGS_MAX {
+        tokio::time::sleep(SETTLE).await;
+        let next = read(config.to_owned()).await;
+        if next == last {
+            return Some(next);
+        }
+        last = next;
+    }
+    None
+}
+
+async fn read(config: PathBuf) -> Result<Sources, Report> {
+    let reading = tokio::task::spawn_blocking(move || Sources::read(&config)).await;
+    // An error is a panic or the end of the process: neither is a configuration.
+    reading.unwrap_or_else(|_ended| Err(Report::default()))
+}
+
+async fn compiled(sources: Sources) -> Result<Compiled, Report> {
+    let compiling = tokio::task::spawn_blocking(move || compile(&sources)).await;
+    compiling.unwrap_or_else(|_ended| Err(Report::default()))
+}
+
+fn keep_last_good(state_dir: &Path, sources: &Sources) {
+    if let Err(error) = store::keep_last_good(state_dir, sources) {
+        let state_dir = state_dir.display();
+        tracing::warn!(%error, "the last good configuration cannot be kept in {state_dir}: check weir.state_dir");
+    }
+}

@@ -1,0 +1,45 @@
+//! The store: what has to outlive the process.
+//!
+//! *Invariants*
+//! - `state_dir/last-good` is a whole configuration directory whenever it exists: it is written beside
+//!   and renamed into place.
+//! - A store that cannot be written never keeps the proxy from serving.
+
+use std::{fs, io, path::Path};
+
+use crate::config::Sources;
+
+/// The folder of the last configuration that was put in force.
+pub const LAST_GOOD: &str = "last-good";
+
+/// Keeps the sources of the configuration in force, so that `weir run --config STATE_DIR/last-good`
+/// can serve them when the configured ones are broken at a start.
+///
+/// # Errors
+/// When the directory cannot be written.
+pub fn keep_last_good(state_dir: &Path, sources: &Sources) -> io::Result<()> {
+    let (next, last) = (state_dir.join("last-good.next"), state_dir.join("last-good.before"));
+    let place = state_dir.join(LAST_GOOD);
+    remove(&next)?;
+    fs::create_dir_all(next.join("contracts"))?;
+    for file in sources.settings() {
+        fs::write(next.join(file.path.file_name().unwrap_or_default()), &file.bytes)?;
+    }
+    for file in sources.contracts() {
+        fs::write(next.join("contracts").join(file.path.file_name().unwrap_or_default()), &file.bytes)?;
+    }
+    remove(&last)?;
+    match fs::rename(&place, &last) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _moved_or_first => {}
+    }
+    fs::rename(&next, &place)?;
+    remove(&last)
+}
+
+fn remove(directory: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _gone => Ok(()),
+    }
+}

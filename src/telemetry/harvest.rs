@@ -1,0 +1,206 @@
+//! Harvest: moves what the cells hold to the exporter's own counters.
+
+use std::{collections::HashMap, sync::Arc};
+
+use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level as Verbosity, Metadata, Recorder};
+use metrics_exporter_prometheus::PrometheusRecorder;
+
+use super::{
+    cells::Durations,
+    meters::{LaneMeter, Meters, ToggleMeter},
+    names::{self, BUCKETS, CHECK_OUTCOMES, CODES, Metric, REJECTION_CODES},
+};
+use crate::toggle::REASON_CODES;
+
+/// The exporter's handles, made when a cell is first seen to be used.
+pub(super) struct Harvest {
+    recorder: Arc<PrometheusRecorder>,
+    counters: HashMap<Series, Counter>,
+    gauges: HashMap<Series, Gauge>,
+    histograms: HashMap<Series, (Histogram, [(u64, u64); BUCKETS])>,
+}
+
+/// One time series: the metric, the meter (by its address, which never changes: a register keeps
+/// every meter) and the place of the cell in it.
+type Series = (&'static str, usize, usize);
+
+/// Label names with their values.
+type Labels<'a> = Vec<(&'static str, &'a str)>;
+
+impl Harvest {
+    pub(super) fn new(recorder: Arc<PrometheusRecorder>) -> Harvest {
+        for metric in names::ALL {
+            let (name, help) = (KeyName::from_const_str(metric.name), metric.help.into());
+            match metric.name {
+                name_text if name_text.ends_with("_total") => recorder.describe_counter(name, None, help),
+                name_text if name_text.ends_with("duration_seconds") => recorder.describe_histogram(name, None, help),
+                _ => recorder.describe_gauge(name, None, help),
+            }
+        }
+        Harvest { recorder, counters: HashMap::new(), gauges: HashMap::new(), histograms: HashMap::new() }
+    }
+
+    /// Moves everything; the exporter's counters then equal the cells.
+    pub(super) fn gather(&mut self, meters: &Meters) {
+        self.gather_workers(meters);
+        for lane in meters.all_lanes.meters.values() {
+            self.gather_lane(lane);
+        }
+        for toggle in meters.all_toggles.meters.values() {
+            self.gather_toggle(toggle);
+        }
+        for check in meters.all_checks.meters.values() {
+            let [route, contract, mode] = check.labels() else { continue };
+            for (place, outcome) in CHECK_OUTCOMES.iter().enumerate() {
+                let count = check.used().map(|cells| cells.0[place].read()).sum();
+                let labels = vec![("route", &**route), ("contract", contract), ("mode", mode), ("outcome", outcome)];
+                self.count(names::CHECKS, (address(&**check), place), labels, count);
+            }
+        }
+        for endpoint in meters.all_endpoints.meters.values() {
+            let [name] = endpoint.labels() else { continue };
+            let at = address(&**endpoint);
+            for (place, state) in ["idle", "active"].into_iter().enumerate() {
+                let cells = endpoint.used().map(|cells| [&cells.idle, &cells.active][place].read());
+                self.level(
+                    names::UPSTREAM_CONNECTIONS,
+                    (at, place),
+                    vec![("endpoint", name), ("state", state)],
+                    cells.sum(),
+                );
+            }
+            for (place, outcome) in ["connected", "failed", "timed_out"].into_iter().enumerate() {
+                let cells =
+                    endpoint.used().map(|cells| [&cells.connected, &cells.failed, &cells.timed_out][place].read());
+                self.count(
+                    names::UPSTREAM_CONNECTS,
+                    (at, place),
+                    vec![("endpoint", name), ("outcome", outcome)],
+                    cells.sum(),
+                );
+            }
+        }
+    }
+
+    fn gather_workers(&mut self, meters: &Meters) {
+        let workers = meters.workers.iter();
+        self.level(names::IN_FLIGHT, (0, 0), vec![], workers.clone().map(|cells| cells.in_flight.read()).sum());
+        self.count(
+            names::CLAIMS_DROPPED,
+            (0, 0),
+            vec![],
+            workers.clone().map(|cells| cells.claims_dropped.read()).sum(),
+        );
+        for (place, name) in meters.listener_names.iter().enumerate() {
+            let listeners = workers.clone().map(|cells| &cells.listeners[place]);
+            let labels = || vec![("listener", &**name)];
+            self.level(
+                names::CONNECTIONS,
+                (0, place),
+                labels(),
+                listeners.clone().map(|cells| cells.open.read()).sum(),
+            );
+            let accepted = listeners.clone().map(|cells| cells.accepted.read()).sum();
+            self.count(names::CONNECTIONS_ACCEPTED, (0, place), labels(), accepted);
+            let refused = listeners.map(|cells| cells.refused.read()).sum();
+            self.count(names::CONNECTIONS_REFUSED, (0, place), labels(), refused);
+        }
+    }
+
+    fn gather_lane(&mut self, lane: &LaneMeter) {
+        let [route, service, arm] = lane.labels() else { return };
+        let at = address(lane);
+        let labels = || vec![("route", &**route), ("service", &**service), ("arm", &**arm)];
+        let and = |name, value| labels().into_iter().chain([(name, value)]).collect();
+        for (place, code) in CODES.iter().enumerate() {
+            let count = lane.used().map(|cells| cells.codes[place].read()).sum();
+            self.count(names::REQUESTS, (at, place), and("code", code), count);
+        }
+        for (place, cause) in REJECTION_CODES.iter().enumerate() {
+            let count = lane.used().map(|cells| cells.rejections[place].read()).sum();
+            self.count(names::REJECTIONS, (at, place), and("cause", cause), count);
+        }
+        self.count(names::FAILOVERS, (at, 0), labels(), lane.used().map(|cells| cells.failovers.read()).sum());
+        self.durations(names::REQUEST_SECONDS, at, &labels, &lane.used().map(|cells| &cells.request));
+        self.durations(names::UPSTREAM_SECONDS, at, &labels, &lane.used().map(|cells| &cells.upstream));
+    }
+
+    fn gather_toggle(&mut self, toggle: &ToggleMeter) {
+        let [name, variants @ ..] = toggle.labels() else { return };
+        let rows = [""].into_iter().chain(variants.iter().map(|variant| &**variant));
+        for (row, variant) in rows.enumerate() {
+            for (column, reason) in REASON_CODES.iter().enumerate() {
+                let place = row * REASON_CODES.len() + column;
+                let count = toggle.used().map(|cells| cells.0[place].read()).sum();
+                let labels = vec![("toggle", &**name), ("variant", variant), ("reason", reason)];
+                self.count(names::DECISIONS, (address(toggle), place), labels, count);
+            }
+        }
+    }
+
+    fn count(&mut self, metric: Metric, (at, place): (usize, usize), labels: Labels<'_>, count: u64) {
+        let series = (metric.name, at, place);
+        if count == 0 && !self.counters.contains_key(&series) {
+            return;
+        }
+        let recorder = &self.recorder;
+        let handle = self.counters.entry(series).or_insert_with(|| counter(recorder, metric, labels));
+        handle.absolute(count);
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "levels are far below 2^52")]
+    fn level(&mut self, metric: Metric, (at, place): (usize, usize), labels: Labels<'_>, level: u64) {
+        let recorder = &self.recorder;
+        let handle = self.gauges.entry((metric.name, at, place)).or_insert_with(|| gauge(recorder, metric, labels));
+        handle.set(level as f64);
+    }
+
+    /// Records each bucket's new durations as so many times their mean: the mean of a bucket falls in
+    /// that bucket, so counts, buckets and the sum stay exact.
+    #[expect(clippy::cast_precision_loss, reason = "a second of nanoseconds keeps its precision up to 2^52")]
+    fn durations<'a>(
+        &mut self,
+        metric: Metric,
+        at: usize,
+        labels: &dyn Fn() -> Labels<'a>,
+        cells: &(impl Iterator<Item = &'a Durations> + Clone),
+    ) {
+        for bucket in 0..BUCKETS {
+            let read = cells.clone().map(|durations| durations.bucket(bucket));
+            let (count, sum_ns) = read.fold((0, 0_u64), |left, right| (left.0 + right.0, left.1.wrapping_add(right.1)));
+            if count == 0 {
+                continue;
+            }
+            let recorder = &self.recorder;
+            let (handle, seen) = self.histograms.entry((metric.name, at, 0)).or_insert_with(|| {
+                let key = key(metric, labels());
+                (recorder.register_histogram(&key, &METADATA), [(0, 0); BUCKETS])
+            });
+            let (new, new_ns) = (count - seen[bucket].0, sum_ns.wrapping_sub(seen[bucket].1));
+            seen[bucket] = (count, sum_ns);
+            if new > 0 {
+                let mean_seconds = new_ns as f64 / new as f64 / 1e9;
+                handle.record_many(mean_seconds, usize::try_from(new).unwrap_or(usize::MAX));
+            }
+        }
+    }
+}
+
+const METADATA: Metadata<'static> = Metadata::new("weir", Verbosity::INFO, None);
+
+pub(super) fn counter(recorder: &PrometheusRecorder, metric: Metric, labels: Labels<'_>) -> Counter {
+    recorder.register_counter(&key(metric, labels), &METADATA)
+}
+
+pub(super) fn gauge(recorder: &PrometheusRecorder, metric: Metric, labels: Labels<'_>) -> Gauge {
+    recorder.register_gauge(&key(metric, labels), &METADATA)
+}
+
+fn key(metric: Metric, labels: Labels<'_>) -> Key {
+    let labels: Vec<Label> = labels.into_iter().map(|(name, value)| Label::new(name, value.to_owned())).collect();
+    Key::from_parts(metric.name, labels)
+}
+
+fn address<T>(meter: &T) -> usize {
+    std::ptr::from_ref(meter).addr()
+}

@@ -1,0 +1,337 @@
+//! Meters: the cells of everything that has a name, for each worker its own.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
+
+use http::StatusCode;
+
+use super::{
+    cells::{Count, Durations, Level},
+    names::{CHECK_OUTCOMES, CODES, REJECTION_CODES, code_place},
+};
+use crate::{
+    plan::{ContractId, EndpointId, LaneId, Plan, ToggleId},
+    toggle::{Choice, REASON_CODES},
+};
+
+/// The cells of one named thing, for each worker its own.
+#[derive(Debug)]
+pub struct Meter<C> {
+    labels: Vec<String>,
+    /// Made at first use: ten thousand idle routes cost next to nothing.
+    workers: Box<[OnceLock<Box<C>>]>,
+}
+
+/// Cells that a [`Meter`] can make for one worker.
+pub trait Cells {
+    /// Fresh cells for something with these labels.
+    fn fresh(labels: &[String]) -> Self;
+}
+
+/// Counts requests of one route and arm. Labels: route, service, arm.
+pub type LaneMeter = Meter<LaneCells>;
+/// Counts a toggle's decisions. Labels: toggle, then its variants.
+pub type ToggleMeter = Meter<ToggleCells>;
+/// Counts contract checks of one route. Labels: route, contract, mode.
+pub type CheckMeter = Meter<CheckCells>;
+/// Counts connections to one endpoint. Label: endpoint.
+pub type EndpointMeter = Meter<EndpointCells>;
+
+/// What one worker counts of one lane.
+#[derive(Debug)]
+pub struct LaneCells {
+    pub(super) codes: [Count; CODES.len()],
+    pub(super) rejections: [Count; REJECTION_CODES.len()],
+    /// From a request's head to the end of its response.
+    pub request: Durations,
+    /// From forwarding to the head of the response.
+    pub upstream: Durations,
+    /// Requests that another arm served.
+    pub failovers: Count,
+}
+
+/// What one worker counts of one toggle.
+#[derive(Debug)]
+pub struct ToggleCells(pub(super) Box<[Count]>);
+
+/// What one worker counts of one route's contract.
+#[derive(Debug, Default)]
+pub struct CheckCells(pub(super) [Count; CHECK_OUTCOMES.len()]);
+
+/// What one worker counts of one endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointCells {
+    /// Connections that wait for a request.
+    pub idle: Level,
+    /// Connections that carry a request.
+    pub active: Level,
+    /// Connections made.
+    pub connected: Count,
+    /// Attempts that failed.
+    pub failed: Count,
+    /// Attempts that took too long.
+    pub timed_out: Count,
+}
+
+/// What one worker counts of itself.
+#[derive(Debug, Default)]
+pub struct WorkerCells {
+    /// Requests being answered.
+    pub in_flight: Level,
+    /// Cohort headers removed.
+    pub claims_dropped: Count,
+    /// By the listeners' order at the start of the process.
+    pub listeners: Box<[ListenerCells]>,
+}
+
+/// What one worker counts of one listener.
+#[derive(Debug, Default)]
+pub struct ListenerCells {
+    /// Connections open now.
+    pub open: Level,
+    /// Connections accepted.
+    pub accepted: Count,
+    /// Connections closed at once.
+    pub refused: Count,
+}
+
+/// All meters of one generation, and those that earlier generations made.
+#[derive(Debug)]
+pub struct Meters {
+    /// Counts requests that found no lane.
+    pub outside: Arc<LaneMeter>,
+    lanes: Vec<Arc<LaneMeter>>,
+    checks: Vec<Option<Arc<CheckMeter>>>,
+    toggles: Vec<Arc<ToggleMeter>>,
+    endpoints: Vec<Arc<EndpointMeter>>,
+    pub(super) workers: Arc<[WorkerCells]>,
+    pub(super) listener_names: Arc<[String]>,
+    pub(super) all_lanes: Register<LaneCells>,
+    pub(super) all_checks: Register<CheckCells>,
+    pub(super) all_toggles: Register<ToggleCells>,
+    pub(super) all_endpoints: Register<EndpointCells>,
+}
+
+/// Every meter of a kind that was ever made, by its labels. Names that left the configuration stay:
+/// requests of an older generation may still count there, and counters must not vanish.
+#[derive(Debug)]
+pub(super) struct Register<C> {
+    pub(super) meters: BTreeMap<Vec<String>, Arc<Meter<C>>>,
+    workers: usize,
+}
+
+impl Meters {
+    /// The meters of a first plan.
+    #[must_use]
+    pub fn new(plan: &Plan, workers: usize) -> Meters {
+        let listener_names: Arc<[String]> = plan.listeners.iter().map(|listener| listener.name.clone()).collect();
+        let worker = || WorkerCells {
+            listeners: listener_names.iter().map(|_| ListenerCells::default()).collect(),
+            ..WorkerCells::default()
+        };
+        let workers: Arc<[WorkerCells]> = std::iter::repeat_with(worker).take(workers).collect();
+        Meters::build(plan, &listener_names, &workers, Registers::empty(workers.len()))
+    }
+
+    /// The meters of the next plan: those of the same labels go on counting.
+    #[must_use]
+    pub fn next(&self, plan: &Plan) -> Meters {
+        let registers = Registers {
+            lanes: self.all_lanes.clone(),
+            checks: self.all_checks.clone(),
+            toggles: self.all_toggles.clone(),
+            endpoints: self.all_endpoints.clone(),
+        };
+        Meters::build(plan, &self.listener_names, &self.workers, registers)
+    }
+
+    fn build(plan: &Plan, names: &Arc<[String]>, workers: &Arc<[WorkerCells]>, mut all: Registers) -> Meters {
+        let outside = all.lanes.meter(vec![String::new(); 3]);
+        let mut lanes = Vec::with_capacity(plan.lanes.len());
+        let mut checks = Vec::with_capacity(plan.lanes.len());
+        for lane in &plan.lanes {
+            let (route, arm) = (plan.route(lane.route), plan.arm(lane.arm));
+            let service = &plan.service(arm.service).name;
+            lanes.push(all.lanes.meter(vec![route.name.clone(), service.clone(), arm.name.clone()]));
+            let check = |contract: ContractId| {
+                let contract = plan.contract(contract).name.clone();
+                all.checks.meter(vec![route.name.clone(), contract, route.checking.to_string()])
+            };
+            checks.push(arm.contract.map(check));
+        }
+        let toggle_labels = plan.toggles.iter().map(|planned| {
+            let variants = planned.toggle.variants.iter().map(|variant| variant.name.clone());
+            [planned.toggle.name.clone()].into_iter().chain(variants).collect()
+        });
+        let toggles = toggle_labels.map(|labels| all.toggles.meter(labels)).collect();
+        let authorities = plan.endpoints.iter().map(|endpoint| vec![endpoint.authority.to_string()]);
+        let endpoints = authorities.map(|labels| all.endpoints.meter(labels)).collect();
+        Meters {
+            outside,
+            lanes,
+            checks,
+            toggles,
+            endpoints,
+            workers: Arc::clone(workers),
+            listener_names: Arc::clone(names),
+            all_lanes: all.lanes,
+            all_checks: all.checks,
+            all_toggles: all.toggles,
+            all_endpoints: all.endpoints,
+        }
+    }
+
+    /// The meter of a lane.
+    #[must_use]
+    pub fn lane(&self, lane: LaneId) -> &Arc<LaneMeter> {
+        &self.lanes[lane.0]
+    }
+
+    /// The meter of the contract checks of a lane whose arm has a contract.
+    #[must_use]
+    pub fn check(&self, lane: LaneId) -> Option<&Arc<CheckMeter>> {
+        self.checks[lane.0].as_ref()
+    }
+
+    /// The meter of a toggle.
+    #[must_use]
+    pub fn toggle(&self, toggle: ToggleId) -> &ToggleMeter {
+        &self.toggles[toggle.0]
+    }
+
+    /// The meter of an endpoint.
+    #[must_use]
+    pub fn endpoint(&self, endpoint: EndpointId) -> &Arc<EndpointMeter> {
+        &self.endpoints[endpoint.0]
+    }
+
+    /// The cells of one worker.
+    #[must_use]
+    pub fn worker(&self, worker: usize) -> &WorkerCells {
+        &self.workers[worker]
+    }
+}
+
+impl LaneCells {
+    /// Counts an answer.
+    pub fn answered(&self, status: StatusCode) {
+        self.codes[code_place(status)].add_one();
+    }
+
+    /// Counts an answer of weir's own, by the place of its cause in [`REJECTION_CODES`].
+    pub fn rejected(&self, cause: usize) {
+        self.rejections[cause].add_one();
+    }
+}
+
+impl ToggleCells {
+    /// Counts a decision.
+    pub fn decided(&self, choice: &Choice) {
+        let variant = choice.variant.map_or(0, |variant| variant.0 + 1);
+        self.0[variant * REASON_CODES.len() + choice.reason.index()].add_one();
+    }
+}
+
+impl CheckCells {
+    /// Counts a check, by the code of its outcome in [`CHECK_OUTCOMES`].
+    pub fn checked(&self, outcome: &str) {
+        let place = CHECK_OUTCOMES.iter().position(|code| *code == outcome);
+        debug_assert!(place.is_some(), "{outcome} is not in CHECK_OUTCOMES");
+        if let Some(place) = place {
+            self.0[place].add_one();
+        }
+    }
+}
+
+impl<C: Cells> Meter<C> {
+    /// The cells of one worker.
+    #[must_use]
+    pub fn cells(&self, worker: usize) -> &C {
+        self.workers[worker].get_or_init(|| Box::new(C::fresh(&self.labels)))
+    }
+}
+
+impl<C> Meter<C> {
+    pub(super) fn labels(&self) -> &[String] {
+        &self.labels
+    }
+
+    /// The cells that were used so far.
+    pub(super) fn used(&self) -> impl Iterator<Item = &C> + Clone {
+        self.workers.iter().filter_map(|cells| cells.get().map(|cells| &**cells))
+    }
+}
+
+impl Cells for LaneCells {
+    fn fresh(_labels: &[String]) -> LaneCells {
+        LaneCells {
+            codes: std::array::from_fn(|_| Count::default()),
+            rejections: std::array::from_fn(|_| Count::default()),
+            request: Durations::default(),
+            upstream: Durations::default(),
+            failovers: Count::default(),
+        }
+    }
+}
+
+impl Cells for ToggleCells {
+    /// One row of reasons for each variant, after one row for none; the labels are the toggle's name
+    /// and those of its variants, so there are as many rows as labels.
+    fn fresh(labels: &[String]) -> ToggleCells {
+        ToggleCells((0..labels.len() * REASON_CODES.len()).map(|_| Count::default()).collect())
+    }
+}
+
+impl Cells for CheckCells {
+    fn fresh(_labels: &[String]) -> CheckCells {
+        CheckCells::default()
+    }
+}
+
+impl Cells for EndpointCells {
+    fn fresh(_labels: &[String]) -> EndpointCells {
+        EndpointCells::default()
+    }
+}
+
+struct Registers {
+    lanes: Register<LaneCells>,
+    checks: Register<CheckCells>,
+    toggles: Register<ToggleCells>,
+    endpoints: Register<EndpointCells>,
+}
+
+impl Registers {
+    fn empty(workers: usize) -> Registers {
+        Registers {
+            lanes: Register::empty(workers),
+            checks: Register::empty(workers),
+            toggles: Register::empty(workers),
+            endpoints: Register::empty(workers),
+        }
+    }
+}
+
+impl<C> Register<C> {
+    fn empty(workers: usize) -> Register<C> {
+        Register { meters: BTreeMap::new(), workers }
+    }
+
+    fn meter(&mut self, labels: Vec<String>) -> Arc<Meter<C>> {
+        let workers = self.workers;
+        let meter = self.meters.entry(labels).or_insert_with_key(|labels| {
+            let workers = std::iter::repeat_with(OnceLock::new).take(workers).collect();
+            Arc::new(Meter { labels: labels.clone(), workers })
+        });
+        Arc::clone(meter)
+    }
+}
+
+// Derived, it would ask for `C: Clone`.
+impl<C> Clone for Register<C> {
+    fn clone(&self) -> Register<C> {
+        Register { meters: self.meters.clone(), workers: self.workers }
+    }
+}

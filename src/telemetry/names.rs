@@ -1,0 +1,138 @@
+//! Every metric's name, help text and labels.
+
+use http::StatusCode;
+
+/// One metric, as Prometheus knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// The name, with the base unit and `_total` where Prometheus asks for them.
+    pub name: &'static str,
+    /// The help text.
+    pub help: &'static str,
+}
+
+macro_rules! metrics {
+    ($($constant:ident = $name:literal, $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: Metric = Metric { name: $name, help: $help };)*
+        /// All of them.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    REQUESTS = "weir_requests_total", "Requests answered, by route, service, arm and status code.";
+    REQUEST_SECONDS = "weir_request_duration_seconds", "Time from a request's head to the end of its response.";
+    UPSTREAM_SECONDS = "weir_upstream_duration_seconds", "Time from forwarding a request to the head of its response.";
+    REJECTIONS = "weir_rejections_total", "Requests that weir itself answered with an error, by route and cause.";
+    DECISIONS = "weir_toggle_decisions_total", "Decisions, by toggle, variant and reason.";
+    CHECKS = "weir_contract_checks_total", "Requests held to a contract, by route, contract, mode and outcome.";
+    FAILOVERS = "weir_failovers_total", "Requests that another arm served since the chosen one was unavailable.";
+    IN_FLIGHT = "weir_requests_in_flight", "Requests that are being answered now.";
+    CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
+    CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
+    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once since connections_max was reached.";
+    UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
+    UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
+    CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
+    ROLLOUT_WEIGHT = "weir_rollout_weight_ratio", "Share of assignment keys that the rollout gives its variant, from 0 to 1.";
+    GENERATION = "weir_config_generation", "Number of the configuration snapshot in force.";
+    RELOADS = "weir_config_reloads_total", "Attempts to load the configuration, by outcome.";
+    RELOAD_OK = "weir_config_last_reload_successful", "1 when the files on disk are in force, 0 when they were rejected.";
+    RELOAD_TIME = "weir_config_last_reload_success_timestamp_seconds", "When a configuration was last put in force.";
+    RESTART_NEEDED = "weir_config_restart_required", "1 when the files on disk hold settings that need a restart.";
+    BUILD = "weir_build_info", "Always 1; the label tells the version.";
+    START_TIME = "process_start_time_seconds", "When the process started.";
+}
+
+/// Upper bounds of the duration buckets; the last bucket has none.
+pub const DURATION_BUCKETS_SECONDS: [f64; 14] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
+/// Duration buckets, the unbounded one included.
+pub const BUCKETS: usize = DURATION_BUCKETS_SECONDS.len() + 1;
+
+/// The `cause` label of rejections, in the order of `Rejection::index`.
+pub const REJECTION_CODES: [&str; 13] = [
+    "bad_host",
+    "method_not_supported",
+    "no_route",
+    "body_too_large",
+    "body_timeout",
+    "body_broken",
+    "contract",
+    "overloaded",
+    "connect_failed",
+    "connect_timeout",
+    "upstream_broken",
+    "upstream_timeout",
+    "content_coding",
+];
+
+/// The `outcome` label of contract checks.
+pub const CHECK_OUTCOMES: [&str; 10] = [
+    "kept",
+    "unchecked",
+    "too_large",
+    "undeclared_path",
+    "undeclared_method",
+    "unsupported_media_type",
+    "missing_body",
+    "malformed_body",
+    "schema",
+    "parameter",
+];
+
+/// The `code` label: registered codes as they are, others by their class, so that an upstream cannot
+/// make up labels.
+pub const CODES: [&str; 64] = [
+    "100", "101", "102", "103", "200", "201", "202", "203", "204", "205", "206", "207", "208", "226", "300", "301",
+    "302", "303", "304", "305", "307", "308", "400", "401", "402", "403", "404", "405", "406", "407", "408", "409",
+    "410", "411", "412", "413", "414", "415", "416", "417", "421", "422", "423", "424", "425", "426", "428", "429",
+    "431", "451", "500", "501", "502", "503", "504", "505", "506", "507", "508", "510", "511", "2xx", "4xx", "5xx",
+];
+
+const CODE_PLACES: [u8; 500] = code_places();
+
+const fn code_places() -> [u8; 500] {
+    let mut places = [0; 500];
+    let mut code = 0;
+    while code < places.len() {
+        // Unregistered 1xx and 3xx are as rare as they are odd: they count with 2xx, as a response.
+        places[code] = match code / 100 {
+            3 => 62,
+            4 => 63,
+            _ => 61,
+        };
+        code += 1;
+    }
+    let mut place: u8 = 0;
+    while place < 61 {
+        let text = CODES[place as usize].as_bytes();
+        let code = (text[0] - b'0') as usize * 100 + (text[1] - b'0') as usize * 10 + (text[2] - b'0') as usize;
+        places[code - 100] = place;
+        place += 1;
+    }
+    places
+}
+
+/// The place of a status code in [`CODES`].
+#[must_use]
+pub fn code_place(status: StatusCode) -> usize {
+    let place = usize::from(status.as_u16()).checked_sub(100).and_then(|index| CODE_PLACES.get(index));
+    // The http crate allows codes up to 999; what is above 599 is the upstream's mistake.
+    place.map_or(CODES.len() - 1, |place| usize::from(*place))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_its_own_label_or_its_class() {
+        for (code, label) in
+            [(200, "200"), (100, "100"), (511, "511"), (299, "2xx"), (499, "4xx"), (599, "5xx"), (999, "5xx")]
+        {
+            assert_eq!(CODES[code_place(StatusCode::from_u16(code).unwrap())], label);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Conditions: one attribute, one test.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use regex::Regex;
+
+use crate::identity::{Asking, Attribute};
+
+/// Holds when the attribute passes the test. An absent attribute passes none but `exists = false`.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    /// What is looked at.
+    pub attr: Attribute,
+    /// What it has to be.
+    pub test: Test,
+}
+
+/// What an attribute's value has to be.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// `equals`: this text.
+    Equals(String),
+    /// `in`: one of these texts.
+    In(Vec<String>),
+    /// `starts_with`.
+    StartsWith(String),
+    /// `ends_with`.
+    EndsWith(String),
+    /// `contains`.
+    Contains(String),
+    /// `matches`: a regular expression that runs in linear time.
+    Matches(Regex),
+    /// `in_network`: an address inside one of these networks.
+    InNetwork(Vec<IpNet>),
+    /// `exists`: there, or not there.
+    Exists(bool),
+}
+
+impl Condition {
+    /// Whether the request passes.
+    #[must_use]
+    pub fn holds(&self, asking: &Asking<'_>) -> bool {
+        // The caller's address is held as a number: no text is made of it on the way of a request.
+        if let (Attribute::Ip, Test::InNetwork(networks)) = (&self.attr, &self.test) {
+            return within(networks, asking.caller.ip);
+        }
+        match (self.attr.read(asking), &self.test) {
+            (value, Test::Exists(wanted)) => value.is_some() == *wanted,
+            (None, _) => false,
+            (Some(value), Test::Equals(text)) => value == *text,
+            (Some(value), Test::In(texts)) => texts.iter().any(|text| value == *text),
+            (Some(value), Test::StartsWith(text)) => value.starts_with(text),
+            (Some(value), Test::EndsWith(text)) => value.ends_with(text),
+            (Some(value), Test::Contains(text)) => value.contains(text),
+            (Some(value), Test::Matches(regex)) => regex.is_match(&value),
+            (Some(value), Test::InNetwork(networks)) => value.parse().is_ok_and(|ip| within(networks, ip)),
+        }
+    }
+}
+
+fn within(networks: &[IpNet], ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    networks.iter().any(|network| network.contains(&ip))
+}
