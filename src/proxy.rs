@@ -18,6 +18,7 @@ mod pool;
 mod rejection;
 mod reply;
 mod shed;
+mod socket;
 mod upstream;
 mod worker;
 

@@ -10,12 +10,12 @@ use std::{
 
 use http::{HeaderValue, Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{Domain, Protocol, Socket, Type};
+use hyper_util::rt::TokioTimer;
+use socket2::{Domain, Protocol, Type};
 use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::Instant};
 use tower::{Service, ServiceBuilder};
 
-use super::{asking::Peer, handle::handle, shed::ShedLayer, worker::Worker};
+use super::{asking::Peer, handle::handle, shed::ShedLayer, socket::Socket, worker::Worker};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -25,8 +25,8 @@ const BACKLOG: i32 = 4096;
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
 
 /// A socket that listens.
-pub(super) fn socket(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+pub(super) fn listening(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+    let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_reuse_address(true)?;
     socket.set_reuse_port(shared)?;
     socket.set_nonblocking(true)?;
@@ -124,7 +124,7 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, mut drain: wat
         .service(tower::service_fn(move |request| handle(Rc::clone(&worker), peer.clone(), request)));
     // hyper asks its service for nothing before a call, and these are always ready.
     let service = service_fn(move |request: Request<Incoming>| stack.clone().call(request));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection = pin!(builder.serve_connection(Socket::new(stream), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = draining(&mut drain) => {

@@ -9,10 +9,9 @@ use std::{
 };
 
 use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, time::Instant};
 
-use super::body::Outbound;
+use super::{body::Outbound, socket::Socket};
 use crate::{
     plan::{Limits, Timeouts},
     telemetry::{EndpointCells, EndpointMeter},
@@ -94,7 +93,7 @@ impl Pool {
             stream.set_nodelay(true)?;
             let mut builder = http1::Builder::new();
             builder.max_buf_size(limits.head_bytes_max).max_headers(limits.header_count_max);
-            builder.handshake(TokioIo::new(stream)).await.map_err(io::Error::other)
+            builder.handshake(Socket::new(stream)).await.map_err(io::Error::other)
         };
         let (sender, connection) = match tokio::time::timeout(timeout, attempt).await {
             Ok(Ok(made)) => made,

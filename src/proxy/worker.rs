@@ -79,12 +79,12 @@ impl Bound {
     pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
         // First alone: with SO_REUSEPORT two processes of one user would share the port unnoticed,
         // and each would get half of the connections.
-        drop(listener::socket(address, false)?);
-        let first = listener::socket(address, true)?;
+        drop(listener::listening(address, false)?);
+        let first = listener::listening(address, true)?;
         let address = first.local_addr()?;
         let mut sockets = vec![first];
         for _ in 1..workers {
-            sockets.push(listener::socket(address, true)?);
+            sockets.push(listener::listening(address, true)?);
         }
         Ok(Bound { address, sockets })
     }
