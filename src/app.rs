@@ -36,6 +36,7 @@ const COMMANDS_WAITING_MAX: usize = 16;
 pub struct App {
     addresses: Addresses,
     live: Live,
+    published: watch::Receiver<Arc<Meters>>,
     commands: mpsc::Sender<Command>,
     drain: watch::Sender<Option<Duration>>,
     crew: Crew,
@@ -121,7 +122,7 @@ impl App {
 
         let meters = Arc::new(Meters::new(&plan, workers));
         let (meters_sender, meters_receiver) = watch::channel(Arc::clone(&meters));
-        let (exporter, scrape, gauges) = Exporter::new(meters_receiver).map_err(StartError::Exporter)?;
+        let (exporter, scrape, gauges) = Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
         let live = Live::new(Serving { plan, meters, generation: 1 });
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
@@ -138,8 +139,8 @@ impl App {
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
         let crew = Crew::start(&live, bound, workers, &draining)?;
-        tracing::info!(workers, ?addresses, version = env!("CARGO_PKG_VERSION"), "weir started");
-        Ok(App { addresses, live, commands, drain, crew, control })
+        addresses.log(workers);
+        Ok(App { addresses, live, published: meters_receiver, commands, drain, crew, control })
     }
 
     /// Where it listens.
@@ -152,6 +153,13 @@ impl App {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.live.serving().generation
+    }
+
+    /// Waits until a snapshot of at least this number is in force.
+    pub async fn reached(&self, generation: u64) {
+        // Every snapshot is followed by its meters.
+        let mut published = self.published.clone();
+        while self.generation() < generation && published.changed().await.is_ok() {}
     }
 
     /// Loads the files now, and tells what came of it. Files are watched besides: there is no need to
@@ -176,6 +184,20 @@ impl App {
         drop(self.commands);
         self.control.stop().await;
         tracing::info!("weir stopped");
+    }
+}
+
+impl Addresses {
+    fn log(&self, workers: usize) {
+        let listeners: Vec<String> = self.listeners.iter().map(|(name, at)| format!("{name}={at}")).collect();
+        tracing::info!(
+            listeners = %listeners.join(" "),
+            admin = self.admin.map(tracing::field::display),
+            telemetry = self.telemetry.map(tracing::field::display),
+            workers,
+            version = env!("CARGO_PKG_VERSION"),
+            "weir started"
+        );
     }
 }
 

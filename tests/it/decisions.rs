@@ -1,0 +1,148 @@
+//! Who gets which arm, seen from outside.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    split_config,
+    support::{Answer, Client, Proxy, Upstream},
+    toggle_config,
+};
+
+/// The users that the canary serves.
+async fn on_canary(client: &mut Client, users: u32) -> BTreeSet<u32> {
+    let mut canary = BTreeSet::new();
+    for user in 0..users {
+        if client.get("/", &[("x-user-id", &format!("user-{user}"))]).await.text() == "canary" {
+            canary.insert(user);
+        }
+    }
+    canary
+}
+
+fn arms() -> (Upstream, Upstream) {
+    (Upstream::named("stable"), Upstream::named("canary"))
+}
+
+#[tokio::test]
+async fn a_tenth_is_a_tenth_and_growing_moves_nobody_back() {
+    let (stable, canary) = arms();
+    let config = |weight| split_config(stable.address, canary.address, &toggle_config("", weight));
+    let proxy = Proxy::start(&config("10%"));
+    let mut client = proxy.client().await;
+    let tenth = on_canary(&mut client, 10_000).await;
+    assert!((900..=1100).contains(&tenth.len()), "{}", tenth.len());
+    let mut before = tenth.clone();
+    for weight in ["20%", "50%"] {
+        proxy.reload(&config(weight)).await;
+        let now = on_canary(&mut client, 2_000).await;
+        let moved_back = before.iter().filter(|user| **user < 2_000 && !now.contains(user)).count();
+        assert_eq!(moved_back, 0, "at {weight}");
+        before = now;
+    }
+    proxy.reload(&config("10%")).await;
+    assert_eq!(on_canary(&mut client, 2_000).await, tenth.range(..2_000).copied().collect());
+}
+
+#[tokio::test]
+async fn every_instance_decides_alike_whatever_its_workers() {
+    let (stable, canary) = arms();
+    let config = split_config(stable.address, canary.address, &toggle_config("", "30%"));
+    let one = Proxy::start(&config);
+    let many = format!("[weir]\nworkers = 3\nstate_dir = {:?}\n{config}", one.directory().join("other"));
+    let other = Proxy::start(&many);
+    let expected = on_canary(&mut one.client().await, 500).await;
+    assert!(!expected.is_empty());
+    for _ in 0..4 {
+        assert_eq!(on_canary(&mut other.client().await, 500).await, expected);
+    }
+    one.into_app().drain().await;
+    let restarted = Proxy::start(&config);
+    assert_eq!(on_canary(&mut restarted.client().await, 500).await, expected);
+}
+
+async fn explained(proxy: &Proxy, fields: &[(&str, &str)]) -> Answer {
+    let fields = [&[("x-weir-explain", "1")], fields].concat();
+    proxy.client().await.get("/", &fields).await
+}
+
+#[tokio::test]
+async fn rule_kill_share_and_draw_give_their_reasons() {
+    let (stable, canary) = arms();
+    let rule = r#"
+[[toggles.t.rules]]
+when = { attr = "header:x-cohort", equals = "beta" }
+serve = "on"
+"#;
+    let config =
+        |more: &str| split_config(stable.address, canary.address, &toggle_config(&format!("{more}\n{rule}"), "100%"));
+    let proxy = Proxy::start(&config("").replace("100%", "0%"));
+    for (fields, arm, reason) in [
+        (&[("x-cohort", "beta")][..], "canary", "targeting_match"),
+        (&[("x-user-id", "1")], "stable", "split"),
+        (&[], "stable", "random"),
+        (&[("x-user-id", "")], "stable", "random"),
+    ] {
+        let answer = explained(&proxy, fields).await;
+        assert_eq!(answer.text(), arm, "{fields:?}");
+        let decision = answer.header("x-weir-decision").unwrap();
+        assert!(decision.contains(&format!("reason={reason}")), "{decision}");
+    }
+    proxy.reload(&config("enabled = false")).await;
+    let answer = explained(&proxy, &[("x-cohort", "beta")]).await;
+    assert_eq!(answer.text(), "stable", "a kill beats a rule");
+    assert!(answer.header("x-weir-decision").unwrap().contains("reason=disabled, generation=2"), "{answer:?}");
+    let decisions = "weir_toggle_decisions_total{toggle=\"t\",variant=\"\",reason=\"disabled\"}";
+    assert_eq!(proxy.metric(decisions).await, 1.0);
+}
+
+#[tokio::test]
+async fn an_untrusted_client_forces_nothing_and_its_claim_goes_no_further() {
+    let stable = Upstream::named("stable");
+    let mut canary = Upstream::named("canary");
+    let rule = |from: &str| {
+        format!(
+            "[[toggles.t.rules]]\nwhen = {{ attr = \"header:x-cohort\", equals = \"beta\" }}\nserve = \"on\"\n{from}\n"
+        )
+    };
+    let config = |from: &str| {
+        let listener = "[[listeners]]\nname = \"edge\"\naddress = \"127.0.0.1:0\"\n";
+        let split = split_config(stable.address, canary.address, &toggle_config(&rule(from), "0%"));
+        format!("{listener}{split}")
+    };
+    let (distrusting, trusting) = (config(""), config("from = \"anyone\""));
+    let proxy = Proxy::start(&distrusting);
+    let mut client = proxy.client().await;
+    let fields = [("x-cohort", "beta"), ("x-weir-explain", "1")];
+    let answer = client.get("/", &fields).await;
+    assert_eq!((answer.text(), answer.header("x-weir-decision")), ("stable", None));
+    assert_eq!(proxy.metric("weir_untrusted_claims_dropped_total").await, 1.0);
+    proxy.reload(&trusting).await;
+    assert_eq!(client.get("/", &fields).await.text(), "canary");
+    assert_eq!(canary.seen().await.headers["x-cohort"], "beta");
+}
+
+#[tokio::test]
+async fn a_rollout_of_a_service_needs_no_toggle() {
+    let (stable, canary) = arms();
+    let config = format!(
+        r#"
+[services.o]
+arms.stable = {{ endpoints = ["{}"] }}
+arms.canary = {{ endpoints = ["{}"] }}
+[[routes]]
+name = "o"
+match = {{ path_prefix = "/" }}
+service = "o"
+[rollouts.o]
+service = "o"
+bucket_by = "header:x-user-id"
+stages = [{{ weight = "25%", hold = "10m" }}, {{ weight = "100%" }}]
+"#,
+        stable.address, canary.address
+    );
+    let proxy = Proxy::start(&config);
+    let share = on_canary(&mut proxy.client().await, 1_000).await.len();
+    assert!((200..=300).contains(&share), "{share}");
+    let weight = "weir_rollout_weight_ratio{rollout=\"o\",toggle=\"rollout.o\",variant=\"canary\"}";
+    assert_eq!(proxy.metric(weight).await, 0.25);
+}
