@@ -8,6 +8,7 @@ mod faults;
 mod forwarding;
 mod limits;
 mod metrics;
+mod readme;
 mod reloading;
 mod support;
 
