@@ -27,9 +27,13 @@ pub(crate) struct Folder(TempDir);
 impl Weir {
     /// `weir` with these arguments, divided at spaces.
     pub(crate) fn new(arguments: &str) -> Weir {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.args(arguments.split_whitespace());
-        Weir(command)
+        Weir(Command::new(env!("CARGO_BIN_EXE_weir"))).args(arguments)
+    }
+
+    /// Adds arguments, divided at spaces.
+    pub(crate) fn args(mut self, arguments: &str) -> Weir {
+        self.0.args(arguments.split_whitespace());
+        self
     }
 
     /// Adds one argument that may hold spaces.
