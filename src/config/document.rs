@@ -10,7 +10,7 @@ use super::{
     source::SourceFile,
 };
 
-/// Syntax errors of one file that are reported; behind the first few they only repeat.
+/// Syntax errors of one file that are reported.
 const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// Top-level tables with fixed keys.
@@ -24,7 +24,9 @@ const LISTS: [&str; 2] = ["listeners", "routes"];
 #[derive(Debug)]
 pub(super) struct Text<'a> {
     pub(super) name: String,
-    pub(super) text: &'a str,
+    text: &'a str,
+    /// The byte that each line starts with: problems are placed by the thousand.
+    lines: Vec<usize>,
 }
 
 /// A parsed file.
@@ -38,16 +40,23 @@ pub(super) struct Document<'a> {
     tables: BTreeMap<&'a str, Field<'a>>,
     named: BTreeMap<&'a str, BTreeMap<&'a str, Field<'a>>>,
     lists: BTreeMap<&'a str, Vec<Field<'a>>>,
+    /// Whether every top-level key is known and of its type; what is absent is not surely absent otherwise.
+    whole: bool,
 }
 
-impl Text<'_> {
+impl<'a> Text<'a> {
+    fn new(name: String, text: &'a str) -> Text<'a> {
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+        Text { name, text, lines }
+    }
+
     /// Line and column of a byte, both from 1.
     pub(super) fn place(&self, byte: usize) -> (usize, usize) {
-        let before = &self.text.as_bytes()[..byte.min(self.text.len())];
-        let line_start = before.iter().rposition(|byte| *byte == b'\n').map_or(0, |newline| newline + 1);
-        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let byte = byte.min(self.text.len());
+        let line = self.lines.partition_point(|start| *start <= byte);
+        let before = &self.text.as_bytes()[self.lines[line - 1]..byte];
         // Continuation bytes of UTF-8 are no characters of their own.
-        let column = before[line_start..].iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
+        let column = before.iter().filter(|byte| **byte & 0xc0 != 0x80).count() + 1;
         (line, column)
     }
 }
@@ -72,18 +81,31 @@ impl<'a> Parsed<'a> {
                 return None;
             }
         };
-        let text = Text { name, text };
+        let text = Text::new(name, text);
         let (table, errors) = DeTable::parse_recoverable(text.text);
-        for error in errors.iter().take(SYNTAX_ERRORS_MAX) {
-            let place = error.span().map(|span| text.place(span.start));
+        let places = errors.iter().map(|error| error.span().map(|span| text.place(span.start)));
+        let mut last_line = None;
+        for (error, place) in errors.iter().zip(places).take(SYNTAX_ERRORS_MAX) {
+            // On the line of another error or on the next one it is mostly the echo of that.
+            let line = place.map(|(line, _)| line);
+            let echo = line.zip(last_line.replace(line.unwrap_or(0))).is_some_and(|(line, last)| line <= last + 1);
+            if echo {
+                continue;
+            }
+            let duplicate = error.message().contains("duplicate key");
+            let hint = if duplicate {
+                "keep one of the two: a key, and a table of one name, is written once"
+            } else {
+                "see https://toml.io for the syntax"
+            };
             problems.add(Problem {
                 severity: Severity::Error,
                 file: text.name.clone(),
-                line: place.map(|(line, _)| line),
+                line,
                 column: place.map(|(_, column)| column),
                 key: String::new(),
                 message: format!("the file is not TOML here: {}", error.message().trim()),
-                hint: Some("see https://toml.io for the syntax".to_owned()),
+                hint: Some(hint.to_owned()),
             });
         }
         // A table that was recovered from errors would only bring problems that are not its author's.
@@ -94,7 +116,8 @@ impl<'a> Parsed<'a> {
 impl<'a> Document<'a> {
     /// Joins the files; what two of them define is a problem of the later one.
     pub(super) fn join(files: &'a [Parsed<'a>], problems: &'a Problems) -> Document<'a> {
-        let mut document = Document { tables: BTreeMap::new(), named: BTreeMap::new(), lists: BTreeMap::new() };
+        let mut document =
+            Document { tables: BTreeMap::new(), named: BTreeMap::new(), lists: BTreeMap::new(), whole: true };
         for file in files {
             let origin = Origin { text: &file.text, problems };
             let mut top = Section::top(origin, &file.table);
@@ -104,17 +127,31 @@ impl<'a> Document<'a> {
                 }
             }
             for kind in NAMED {
-                let Some(section) = top.take(kind).and_then(Field::section) else { continue };
+                let Some(field) = top.take(kind) else { continue };
+                let Some(section) = field.section() else {
+                    document.whole = false;
+                    continue;
+                };
                 let named = document.named.entry(kind).or_default();
                 section.entries().for_each(|(name, field)| define(named, name, field));
             }
             for kind in LISTS {
-                let Some(fields) = top.take(kind).and_then(Field::list) else { continue };
+                let Some(field) = top.take(kind) else { continue };
+                let Some(fields) = field.list() else {
+                    document.whole = false;
+                    continue;
+                };
                 document.lists.entry(kind).or_default().extend(fields);
             }
+            document.whole &= !top.has_unknown();
             top.finish();
         }
         document
+    }
+
+    /// Whether what is absent is surely absent, and not misspelt.
+    pub(super) fn is_whole(&self) -> bool {
+        self.whole
     }
 
     /// A table with fixed keys.

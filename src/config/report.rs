@@ -1,11 +1,20 @@
 //! Reports: every problem with its place and what to do about it.
 
-use std::{cell::RefCell, fmt};
+use std::{
+    cell::{Cell, RefCell},
+    fmt,
+};
 
 use serde::Serialize;
 
 /// Problems that are printed; a file of garbage has more than anybody reads.
 const PROBLEMS_SHOWN_MAX: usize = 100;
+
+/// Errors that are kept; a file of garbage has more than memory should hold.
+const ERRORS_KEPT_MAX: usize = 1000;
+
+/// Characters of a text that are kept: a message quotes what its author wrote, which may be megabytes.
+const TEXT_CHARS_MAX: usize = 500;
 
 /// Whether a problem keeps the configuration from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -40,10 +49,12 @@ pub struct Problem {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Report {
     problems: Vec<Problem>,
+    /// Errors beyond those that are kept.
+    errors_dropped: usize,
 }
 
 impl Report {
-    /// The problems, errors first, each in the order of files and lines.
+    /// The problems, errors first, each in the order of files and lines. Of very many errors only some.
     #[must_use]
     pub fn problems(&self) -> &[Problem] {
         &self.problems
@@ -52,7 +63,7 @@ impl Report {
     /// How many errors there are.
     #[must_use]
     pub fn errors(&self) -> usize {
-        self.count(Severity::Error)
+        self.count(Severity::Error) + self.errors_dropped
     }
 
     /// How many warnings there are.
@@ -94,7 +105,9 @@ impl fmt::Display for Report {
         for problem in self.problems.iter().take(PROBLEMS_SHOWN_MAX) {
             writeln!(f, "{problem}")?;
         }
-        if let Some(more) = self.problems.len().checked_sub(PROBLEMS_SHOWN_MAX).filter(|more| *more > 0) {
+        if let Some(more) =
+            (self.problems.len() + self.errors_dropped).checked_sub(PROBLEMS_SHOWN_MAX).filter(|more| *more > 0)
+        {
             writeln!(f, "and {more} more\n")?;
         }
         write!(f, "{} error(s), {} warning(s)", self.errors(), self.warnings())
@@ -103,11 +116,22 @@ impl fmt::Display for Report {
 
 /// Where the steps of one compilation put what they find.
 #[derive(Debug, Default)]
-pub(super) struct Problems(RefCell<Vec<Problem>>);
+pub(super) struct Problems {
+    kept: RefCell<Vec<Problem>>,
+    errors: Cell<usize>,
+}
 
 impl Problems {
-    pub(super) fn add(&self, problem: Problem) {
-        self.0.borrow_mut().push(problem);
+    /// Adds a problem, shortened. Of more errors than anybody reads, only the first are kept.
+    pub(super) fn add(&self, mut problem: Problem) {
+        if problem.severity == Severity::Error {
+            self.errors.set(self.errors.get() + 1);
+            if self.errors.get() > ERRORS_KEPT_MAX {
+                return;
+            }
+        }
+        [&mut problem.key, &mut problem.message].into_iter().chain(&mut problem.hint).for_each(shorten);
+        self.kept.borrow_mut().push(problem);
     }
 
     /// A problem with a file as a whole.
@@ -124,11 +148,21 @@ impl Problems {
     }
 
     pub(super) fn into_report(self) -> Report {
-        let mut problems = self.0.into_inner();
+        let mut problems = self.kept.into_inner();
         problems.sort_by(|left, right| {
-            let place = |problem: &Problem| (problem.severity == Severity::Warning, problem.file.clone(), problem.line);
-            place(left).cmp(&place(right))
+            let place = |problem: &Problem| (problem.line, problem.column);
+            let group = |severity: Severity| severity == Severity::Warning;
+            let groups = group(left.severity).cmp(&group(right.severity)).then_with(|| left.file.cmp(&right.file));
+            groups.then_with(|| place(left).cmp(&place(right)))
         });
-        Report { problems }
+        let errors_dropped = self.errors.get().saturating_sub(ERRORS_KEPT_MAX);
+        Report { problems, errors_dropped }
+    }
+}
+
+fn shorten(text: &mut String) {
+    if let Some((end, _)) = text.char_indices().nth(TEXT_CHARS_MAX) {
+        text.truncate(end);
+        text.push('…');
     }
 }

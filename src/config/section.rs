@@ -54,13 +54,23 @@ impl<'a> Section<'a> {
         self.table.get(key).map(|value| self.field(key, value))
     }
 
-    /// The value of a key that has to be there.
+    /// The value of a key that has to be there. A key that is only misspelt is reported as that, by
+    /// [`finish`](Section::finish).
     pub(super) fn require(&mut self, key: &'static str, hint: &str) -> Option<Field<'a>> {
         let field = self.take(key);
-        if field.is_none() {
+        if field.is_none() && !self.unknown().any(|(name, _)| near(name.get_ref(), key).is_some()) {
             self.refuse(format!("{key} is missing"), hint);
         }
         field
+    }
+
+    /// Whether some key was not taken.
+    pub(super) fn has_unknown(&self) -> bool {
+        self.unknown().next().is_some()
+    }
+
+    fn unknown(&self) -> impl Iterator<Item = (&'a Spanned<std::borrow::Cow<'a, str>>, &'a Spanned<DeValue<'a>>)> {
+        self.table.iter().filter(|(name, _)| !self.asked.contains(&**name.get_ref()))
     }
 
     /// All keys with their values, for tables whose keys are names.
@@ -76,15 +86,13 @@ impl<'a> Section<'a> {
 
     /// Reports every key that nobody took.
     pub(super) fn finish(self) {
-        for (name, value) in self.table {
-            let name: &str = name.get_ref();
-            if self.asked.contains(name) {
-                continue;
-            }
-            let known = self.asked.iter().copied().collect::<Vec<_>>();
+        let known: Vec<&str> = self.asked.iter().copied().collect();
+        for (key, value) in self.unknown() {
+            let name: &str = key.get_ref();
             let hint = did_you_mean(name, known.iter().copied())
                 .unwrap_or_else(|| format!("known keys here: {}", known.join(", ")));
-            self.field(name, value).refuse(format!("unknown key {name:?}"), &hint);
+            let field = Field { start: key.span().start, ..self.field(name, value) };
+            field.refuse(format!("unknown key {name:?}"), &hint);
         }
     }
 
@@ -103,7 +111,9 @@ impl<'a> Section<'a> {
     }
 
     fn field(&self, name: &str, value: &'a Spanned<DeValue<'a>>) -> Field<'a> {
-        let key = if self.key.is_empty() { name.to_owned() } else { format!("{}.{name}", self.key) };
+        let bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+        let name = if bare { name.to_owned() } else { format!("{name:?}") };
+        let key = if self.key.is_empty() { name } else { format!("{}.{name}", self.key) };
         Field { origin: self.origin, key, start: value.span().start, value: value.get_ref() }
     }
 }
@@ -120,7 +130,7 @@ impl<'a> Field<'a> {
             DeValue::Table(table) => {
                 Some(Section { origin: self.origin, key: self.key, start: self.start, table, asked: BTreeSet::new() })
             }
-            _ => self.refuse_type("a table"),
+            _ => self.refuse_type("a table", "write { key = value, … }, or a header of its own in brackets"),
         }
     }
 
@@ -128,7 +138,7 @@ impl<'a> Field<'a> {
     pub(super) fn list(self) -> Option<Vec<Field<'a>>> {
         match self.value {
             DeValue::Array(array) => Some(self.elements(array)),
-            _ => self.refuse_type("an array"),
+            _ => self.refuse_type("an array", "write it in brackets: [ … ]"),
         }
     }
 
@@ -152,18 +162,41 @@ impl<'a> Field<'a> {
 
     /// The value as a text.
     pub(super) fn text(&self) -> Option<&'a str> {
-        self.value.as_str().or_else(|| self.refuse_type("a text"))
+        self.value.as_str().or_else(|| self.refuse_type("a text", "write it in quotes: \"…\""))
     }
 
     /// The value as a text that reads as something.
     pub(super) fn parse<T, E: fmt::Display>(&self, read: impl FnOnce(&str) -> Result<T, E>) -> Option<T> {
-        let text = self.text()?;
+        let Some(text) = self.value.as_str() else {
+            // What the text would have to say helps more than that it is to be one.
+            let hint = match read(self.unquoted()) {
+                Ok(_) => format!("put it in quotes: \"{}\"", self.unquoted()),
+                Err(error) => error.to_string(),
+            };
+            return self.refuse_type("a text", &hint);
+        };
         match read(text) {
             Ok(value) => Some(value),
             Err(error) => {
-                self.refuse(format!("{text:?} does not do here"), &error.to_string());
+                self.refuse(format!("{text:?} is not valid here"), &error.to_string());
                 None
             }
+        }
+    }
+
+    /// A number or flag as it is written.
+    fn unquoted(&self) -> &'a str {
+        match self.value {
+            DeValue::Integer(integer) => integer.as_str(),
+            DeValue::Float(float) => float.as_str(),
+            DeValue::Boolean(flag) => {
+                if *flag {
+                    "true"
+                } else {
+                    "false"
+                }
+            }
+            _ => "",
         }
     }
 
@@ -194,18 +227,20 @@ impl<'a> Field<'a> {
 
     /// The value as a flag.
     pub(super) fn flag(&self) -> Option<bool> {
-        self.value.as_bool().or_else(|| self.refuse_type("true or false"))
+        self.value.as_bool().or_else(|| self.refuse_type("true or false", "write it without quotes"))
     }
 
     /// The value as a date.
     pub(super) fn date(&self) -> Option<Datetime> {
         let date = self.value.as_datetime().filter(|date| date.date.is_some() && date.time.is_none());
-        date.copied().or_else(|| self.refuse_type("a date, as in 2027-01-15, without quotes"))
+        date.copied().or_else(|| self.refuse_type("a date", "write it without quotes and time, as in 2027-01-15"))
     }
 
     /// The value as a whole number of at least `min`.
     pub(super) fn integer(&self, min: u64) -> Option<u64> {
-        let Some(integer) = self.value.as_integer() else { return self.refuse_type("a whole number") };
+        let Some(integer) = self.value.as_integer() else {
+            return self.refuse_type("a whole number", "write it without quotes, as in 100");
+        };
         let number = u64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok();
         let number = number.filter(|number| *number >= min);
         if number.is_none() {
@@ -226,13 +261,15 @@ impl<'a> Field<'a> {
             DeValue::Boolean(flag) => Some((*flag).into()),
             DeValue::Integer(integer) => {
                 let number = i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok();
-                number.map(Into::into).or_else(|| self.refuse_type("a whole number of 64 bits"))
+                number
+                    .map(Into::into)
+                    .or_else(|| self.refuse_type("a whole number of 64 bits", "write a smaller one, or a text"))
             }
             DeValue::Float(float) => {
                 let number = float.as_str().replace('_', "").parse::<f64>().ok().and_then(serde_json::Number::from_f64);
-                number.map(Into::into).or_else(|| self.refuse_type("a finite number"))
+                number.map(Into::into).or_else(|| self.refuse_type("a finite number", "write a number"))
             }
-            _ => self.refuse_type("true or false, a text or a number"),
+            _ => self.refuse_type("true or false, a text or a number", "write one of these"),
         }
     }
 
@@ -263,8 +300,17 @@ impl<'a> Field<'a> {
         self.whole().location()
     }
 
-    fn refuse_type<T>(&self, wanted: &str) -> Option<T> {
-        self.refuse(format!("{} is written where {wanted} belongs", self.value.type_str()), &format!("write {wanted}"));
+    fn refuse_type<T>(&self, wanted: &str, hint: &str) -> Option<T> {
+        let written = match self.value {
+            DeValue::String(_) => "a text",
+            DeValue::Integer(_) => "a whole number",
+            DeValue::Float(_) => "a number",
+            DeValue::Boolean(_) => "true or false",
+            DeValue::Datetime(_) => "a date or time",
+            DeValue::Array(_) => "an array",
+            DeValue::Table(_) => "a table",
+        };
+        self.refuse(format!("{written} is written where {wanted} belongs"), hint);
         None
     }
 
@@ -301,9 +347,20 @@ impl Place<'_> {
 
 /// A hint when a known name is but a slip away.
 pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
-    let near = known.map(|known| (strsim::damerau_levenshtein(name, known), known));
-    let (distance, nearest) = near.min()?;
-    (distance <= 1 + name.len() / 4).then(|| format!("did you mean {nearest:?}?"))
+    let (_, nearest) = known.filter_map(|known| near(name, known).map(|distance| (distance, known))).min()?;
+    Some(format!("did you mean {nearest:?}?"))
+}
+
+/// How many slips a name is away from a known one, when it is not too many.
+fn near(name: &str, known: &str) -> Option<usize> {
+    // The distance takes time and memory by the product of both lengths.
+    const NAME_BYTES_MAX: usize = 100;
+    if name.len() > NAME_BYTES_MAX || known.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    let distance = strsim::damerau_levenshtein(name, known);
+    // A name that shares no letter is no slip.
+    (distance <= 1 + name.len() / 4 && distance < name.chars().count()).then_some(distance)
 }
 
 fn write_canonical(text: &mut String, value: &DeValue<'_>) {

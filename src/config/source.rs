@@ -62,6 +62,15 @@ impl Sources {
         &self.root
     }
 
+    /// What problems of the configuration as a whole name: its only file, or its directory.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match &*self.settings {
+            [file] => file.name(),
+            _ => self.root.display().to_string(),
+        }
+    }
+
     /// The TOML files.
     #[must_use]
     pub fn settings(&self) -> &[SourceFile] {

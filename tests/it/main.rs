@@ -1,14 +1,20 @@
 //! All integration tests, as one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod cli;
+mod command;
+mod config;
 mod contracts;
 mod decisions;
+mod deps;
 mod draining;
 mod faults;
 mod forwarding;
+mod layers;
 mod limits;
 mod metrics;
 mod readme;
+mod reference;
 mod reloading;
 mod support;
 

@@ -8,7 +8,7 @@ use crate::{
         section::{Field, did_you_mean},
         source::{CONTRACTS, SourceFile, Sources},
     },
-    contract::Contract,
+    contract::{Contract, Defect},
     plan::{ContractId, PlannedContract},
 };
 
@@ -25,8 +25,8 @@ impl<'a> Shelf<'a> {
         let mut files = BTreeMap::new();
         for file in sources.contracts() {
             let Some(name) = file.path.file_stem().and_then(|stem| stem.to_str()) else { continue };
-            if files.insert(name, file).is_some() {
-                let message = format!("two files are the contract {name:?}");
+            if let Some(earlier) = files.insert(name, file) {
+                let message = format!("two files are the contract {name:?}; the other one is {}", earlier.name());
                 problems.add_for_file(&file.name(), message, "keep one: the file's ending only tells its syntax");
             }
         }
@@ -69,12 +69,21 @@ fn compiled(file: &SourceFile, problems: &Problems) -> Option<Contract> {
                     file: file.name(),
                     line: defect.line.and_then(|line| usize::try_from(line).ok()),
                     column: defect.column.and_then(|column| usize::try_from(column).ok()),
-                    key: defect.pointer.clone(),
+                    // The pointer to the whole tells nothing beside the file.
+                    key: defect.pointer.strip_suffix('#').unwrap_or(&defect.pointer).to_owned(),
                     message: defect.to_string(),
-                    hint: defect.hint(),
+                    hint: defect.hint().or(Some(hint(&defect).to_owned())),
                 });
             }
             None
         }
+    }
+}
+
+/// What to do about a defect that says only what is wrong.
+fn hint(defect: &Defect) -> &'static str {
+    match defect.line {
+        Some(_) => "correct the syntax there, or a line or two above",
+        None => "correct it where the pointer leads: each part is a key or an index, and ~1 stands for \"/\"",
     }
 }

@@ -26,23 +26,32 @@ pub(super) fn process(document: &Document<'_>) -> Option<Process> {
     };
     let mut whole = true;
     if let Some(field) = document.table("weir") {
-        let mut section = field.section()?;
-        if let Some(field) = section.take("workers") {
-            match field.integer(0) {
-                Some(workers) if workers <= WORKERS_MAX => process.workers = usize::try_from(workers).ok()?,
-                Some(_) => field.refuse("that is too many workers".to_owned(), &format!("at most {WORKERS_MAX}")),
-                None => whole = false,
-            }
-        }
-        if let Some(field) = section.take("state_dir") {
-            field.text().map_or_else(|| whole = false, |text| process.state_dir = text.into());
-        }
-        whole &= duration(&mut section, "drain_timeout", &mut process.drain_timeout);
-        section.finish();
+        whole = weir(field, &mut process);
     }
     process.admin = address(document, "admin", &mut whole);
     process.telemetry = address(document, "telemetry", &mut whole);
     whole.then_some(process)
+}
+
+/// Reads `[weir]` over its defaults; `false` when something is wrong.
+fn weir(field: Field<'_>, process: &mut Process) -> bool {
+    let Some(mut section) = field.section() else { return false };
+    let mut whole = true;
+    if let Some(field) = section.take("workers") {
+        match field.integer(0) {
+            Some(workers) if workers <= WORKERS_MAX => {
+                whole &= store(usize::try_from(workers).ok(), &mut process.workers);
+            }
+            Some(_) => field.refuse("that is too many workers".to_owned(), &format!("at most {WORKERS_MAX}")),
+            None => whole = false,
+        }
+    }
+    if let Some(field) = section.take("state_dir") {
+        field.text().map_or_else(|| whole = false, |text| process.state_dir = text.into());
+    }
+    whole &= duration(&mut section, "drain_timeout", &mut process.drain_timeout);
+    section.finish();
+    whole
 }
 
 fn address(document: &Document<'_>, key: &str, whole: &mut bool) -> Option<SocketAddr> {
@@ -107,9 +116,9 @@ pub(super) fn listeners(document: &Document<'_>, sources: &Sources, problems: &P
             None => whole = false,
         }
     }
-    if listeners.is_empty() && whole {
+    if listeners.is_empty() && whole && document.is_whole() {
         let hint = "add one: [[listeners]] with name = \"edge\" and address = \"0.0.0.0:8080\"";
-        problems.add_for_file(&sources.root().display().to_string(), "there is no listener".to_owned(), hint);
+        problems.add_for_file(&sources.name(), "there is no listener".to_owned(), hint);
         return None;
     }
     whole.then_some(listeners)
@@ -129,7 +138,11 @@ fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> 
         (!taken).then_some(name)
     });
     let trusted_networks = match trusted {
-        Some(field) => field.list()?.iter().map(|field| field.parse(units::network)).collect::<Option<_>>(),
+        Some(field) => {
+            let networks = field.list().map(|fields| fields.iter().map(|field| field.parse(units::network)).collect());
+            // Collected first, so that each of them is read and reports its problem.
+            networks.and_then(|networks: Vec<_>| networks.into_iter().collect())
+        }
         None => Some(Vec::new()),
     };
     let address = address.and_then(|field| {
@@ -163,7 +176,7 @@ fn head_bytes(section: &mut Section<'_>, head_bytes: &mut usize) -> bool {
     let Some(field) = section.take("head_bytes_max") else { return true };
     let Some(size) = field.size() else { return false };
     if !(8 << 10..=1 << 20).contains(&size) {
-        field.refuse("a head of that size does not do".to_owned(), "write 8KiB to 1MiB");
+        field.refuse("a head cannot be limited to that".to_owned(), "write 8KiB to 1MiB");
         return false;
     }
     store(usize::try_from(size).ok(), head_bytes)

@@ -123,7 +123,7 @@ pub(super) fn attach<'a>(mut toggles: Toggles<'a>, rollouts: Vec<Option<Targeted
 fn targeted(name: &str, mut section: Section<'_>, toggles: &Toggles<'_>, backends: &Backends<'_>) -> Option<Targeted> {
     let named = units::name(name);
     if let Err(hint) = named {
-        section.refuse(format!("{name:?} does not do as a name"), hint);
+        section.refuse(format!("{name:?} is not a valid name"), hint);
     }
     let course = course(&mut section);
     let target = match (section.take("toggle"), section.take("service")) {
@@ -165,6 +165,10 @@ fn service_target(section: &mut Section<'_>, service: &Field<'_>, backends: &Bac
     let bucket_by = keys.map_or(Some(Vec::new()), bucket_by);
     let service = backends.reference(service)?;
     let names = backends.arm_names(service);
+    // Against no arms at all, every name would be unknown: that was reported already.
+    if names.is_empty() {
+        return None;
+    }
     let place = match &arm {
         Some(field) => field.reference("arm", &names)?,
         None => names.iter().position(|name| *name == "canary").or_else(|| {

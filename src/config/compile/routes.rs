@@ -41,9 +41,9 @@ pub(super) fn routes(
         }
         routes.push(route);
     }
-    if fields.is_empty() {
+    if fields.is_empty() && document.is_whole() {
         let hint = "add one: [[routes]] with name, match = { path_prefix = \"/\" } and service";
-        problems.add_for_file(&sources.root().display().to_string(), "there is no route".to_owned(), hint);
+        problems.add_for_file(&sources.name(), "there is no route".to_owned(), hint);
     }
     report_ties(&fields, &locations, &routes);
     routes

@@ -4,14 +4,17 @@ use http::HeaderName;
 use regex::Regex;
 
 use crate::{
-    config::{section::Section, units},
+    config::{
+        section::{Field, Section},
+        units,
+    },
     identity::Attribute,
     plan::{PlannedToggle, Route},
     route::Pattern,
     toggle::{Condition, Rule, Test, Variant, VariantId},
 };
 
-pub(super) fn rule(mut section: Section<'_>, index: usize, variants: &[Variant]) -> Option<Rule> {
+pub(super) fn rule(mut section: Section<'_>, index: usize, variants: Option<&[Variant]>) -> Option<Rule> {
     let name = section.take("name");
     let when = section.require("when", "say who is meant: when = { attr = \"header:x-cohort\", equals = \"beta\" }");
     let serve = section.require("serve", "name the variant they get: serve = \"on\"");
@@ -25,8 +28,9 @@ pub(super) fn rule(mut section: Section<'_>, index: usize, variants: &[Variant])
         Some(field) => field.word(&[("anyone", true), ("trusted", false)]),
         None => Some(false),
     };
-    let names: Vec<&str> = variants.iter().map(|variant| &*variant.name).collect();
-    let serve = serve.and_then(|field| field.reference("variant", &names)).map(VariantId);
+    // Against no variants at all, every name would be unknown: that was reported already.
+    let names: Option<Vec<&str>> = variants.map(|variants| variants.iter().map(|variant| &*variant.name).collect());
+    let serve = serve.and_then(|field| field.reference("variant", &names?)).map(VariantId);
     let when = when.and_then(|field| condition(field.section()?));
     Some(Rule { name: name?, when: when?, serve: serve?, from_anyone: from_anyone? })
 }
@@ -47,7 +51,8 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
     }
     let test = match tests.len() {
         1 => tests.pop(),
-        0 if !whole => None,
+        // A test that is wrong or misspelt is reported as that.
+        0 if !whole || section.has_unknown() => None,
         count => {
             let hint = "write exactly one of equals, in, starts_with, ends_with, contains, matches, in_network, exists";
             section.refuse(format!("the condition has {count} tests"), hint);
@@ -64,19 +69,24 @@ fn condition(mut section: Section<'_>) -> Option<Condition> {
     Some(Condition { attr: attr?, test: test? }).filter(|_| whole)
 }
 
-fn test(key: &str, field: &crate::config::section::Field<'_>) -> Option<Test> {
+fn test(key: &str, field: &Field<'_>) -> Option<Test> {
     let text = || field.text().map(str::to_owned);
-    let many = || field.clone().one_or_more().into_iter();
     match key {
         "equals" => text().map(Test::Equals),
-        "in" => many().map(|field| field.text().map(str::to_owned)).collect::<Option<_>>().map(Test::In),
+        "in" => each(field, |field| field.text().map(str::to_owned)).map(Test::In),
         "starts_with" => text().map(Test::StartsWith),
         "ends_with" => text().map(Test::EndsWith),
         "contains" => text().map(Test::Contains),
         "matches" => field.parse(|text| Regex::new(text).map_err(|error| regex_error(&error))).map(Test::Matches),
-        "in_network" => many().map(|field| field.parse(units::network)).collect::<Option<_>>().map(Test::InNetwork),
+        "in_network" => each(field, |field| field.parse(units::network)).map(Test::InNetwork),
         _ => field.flag().map(Test::Exists),
     }
+}
+
+/// Reads one or several; all of them are read, so that each reports its problem.
+fn each<T>(field: &Field<'_>, read: impl Fn(&Field<'_>) -> Option<T>) -> Option<Vec<T>> {
+    let values: Vec<Option<T>> = field.clone().one_or_more().iter().map(read).collect();
+    values.into_iter().collect()
 }
 
 /// The library draws the pattern and a caret over several lines; the last one says what is wrong.

@@ -4,7 +4,7 @@ use super::{contracts::Shelf, rollouts::Moved};
 use crate::{
     config::{
         document::Document,
-        section::{Field, Section},
+        section::{Field, Section, did_you_mean},
         units,
     },
     plan::{Arm, ArmId, Endpoint, EndpointId, Service, ServiceId, Split, ToggleId},
@@ -74,7 +74,9 @@ pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Ba
 }
 
 fn named_arms<'a>(name: &str, mut section: Section<'a>) -> Option<Vec<(&'a str, Field<'a>)>> {
-    let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} does not do as a name"), hint));
+    if let Err(hint) = units::name(name) {
+        section.refuse(format!("{name:?} is not a valid name"), hint);
+    }
     // Read by `splits`.
     section.take("split");
     let hint = "name at least one: arms.stable = { endpoints = [\"127.0.0.1:9001\"] }";
@@ -86,7 +88,7 @@ fn named_arms<'a>(name: &str, mut section: Section<'a>) -> Option<Vec<(&'a str, 
     if arms.is_empty() {
         place.refuse("the service has no arm".to_owned(), hint);
     }
-    named.ok().filter(|()| !arms.is_empty()).map(|()| arms)
+    (!arms.is_empty()).then_some(arms)
 }
 
 fn arm(
@@ -96,7 +98,7 @@ fn arm(
     backends: &mut Backends<'_>,
     shelf: &mut Shelf<'_>,
 ) -> Option<Arm> {
-    let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} does not do as a name"), hint));
+    let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} is not a valid name"), hint));
     let hint = "write where it runs: endpoints = [\"127.0.0.1:9001\"]";
     let endpoints = section.require("endpoints", hint).and_then(|field| {
         let fields = field.clone().list()?;
@@ -142,6 +144,10 @@ fn split(field: Field<'_>, id: ServiceId, backends: &Backends<'_>, moved: &Moved
     let mut section = field.section()?;
     let split = section.take("split");
     let names = backends.arm_names(id);
+    // Against no arms at all, every name would be unknown: that was reported already.
+    if names.is_empty() {
+        return None;
+    }
     let stable = names.iter().position(|name| *name == "stable").or((names.len() == 1).then_some(0));
     match (split, moved.implied(id)) {
         (Some(field), None) => toggle_split(field.section()?, id, backends, moved, stable),
@@ -153,8 +159,6 @@ fn split(field: Field<'_>, id: ServiceId, backends: &Backends<'_>, moved: &Moved
         }
         (None, None) => match stable {
             Some(place) => Some(Split::None(backends.arm(id, place))),
-            // Without arms at all, that was reported already.
-            None if names.is_empty() => None,
             None => {
                 let hint = "add a split, or name the arm that serves everybody \"stable\"";
                 section.refuse("nothing says which arm serves whom".to_owned(), hint);
@@ -173,17 +177,21 @@ fn toggle_split(
 ) -> Option<Split> {
     let names = backends.arm_names(id);
     let arm = |field: &Field<'_>| field.reference("arm", &names).map(|place| backends.arm(id, place));
-    let toggle = section.require("toggle", "name the toggle whose variant picks the arm");
-    let otherwise = match section.take("else") {
-        Some(field) => Some(arm(&field)?),
-        None => stable.map(|place| backends.arm(id, place)),
+    let toggle = section.take("toggle");
+    if toggle.is_none() {
+        section.refuse("toggle is missing".to_owned(), "name the toggle whose variant picks the arm");
+    }
+    let otherwise = match (section.take("else"), stable) {
+        (Some(field), _) => arm(&field),
+        (None, Some(place)) => Some(backends.arm(id, place)),
+        (None, None) => {
+            section.refuse("nothing says which arm serves everybody else".to_owned(), "name it: else = \"…\"");
+            None
+        }
     };
     let id: ToggleId = moved.toggles().reference(&toggle?)?;
     let toggle = &moved.toggles().get(id)?.toggle;
-    let Some(otherwise) = otherwise else {
-        section.refuse("nothing says which arm serves everybody else".to_owned(), "name it: else = \"…\"");
-        return None;
-    };
+    let otherwise = otherwise?;
     let mut arms = vec![otherwise; toggle.variants.len()];
     let variants: Vec<&str> = toggle.variants.iter().map(|variant| &*variant.name).collect();
     let mut whole = true;
@@ -194,7 +202,8 @@ fn toggle_split(
                 None => whole = false,
             },
             None => {
-                let hint = format!("its variants are: {}", variants.join(", "));
+                let hint = did_you_mean(name, variants.iter().copied())
+                    .unwrap_or_else(|| format!("its variants are: {}", variants.join(", ")));
                 field.refuse(format!("the toggle {:?} has no variant {name:?}", toggle.name), &hint);
                 whole = false;
             }

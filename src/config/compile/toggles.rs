@@ -66,7 +66,7 @@ pub(super) fn toggles<'a>(document: &Document<'a>) -> Toggles<'a> {
     for (name, field) in document.named("toggles") {
         let named = units::name(name);
         if let Err(hint) = named {
-            field.refuse(format!("{name:?} does not do as a name"), hint);
+            field.refuse(format!("{name:?} is not a valid name"), hint);
         }
         let place = field.clone().section();
         let toggle = field.section().and_then(|section| toggle(name, section)).filter(|_| named.is_ok());
@@ -87,7 +87,7 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         (Some(field), _) => field.date().map(|date| Some(date.to_string())),
         (None, Some(Category::Release | Category::Experiment)) => {
             let hint = "say when it has to be gone: expires = 2027-01-15";
-            section.refuse(format!("{name:?} is to be temporary and does not expire"), hint);
+            section.refuse("expires is missing: a toggle of this category is temporary".to_owned(), hint);
             None
         }
         (None, _) => Some(None),
@@ -105,7 +105,7 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
     let bucket_by = section.take("bucket_by").map_or(Some(Vec::new()), bucket_by);
     let rules = section.take("rules").map_or(Some(Vec::new()), |field| {
         let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
-        let variants = variants.as_deref()?;
+        let variants = variants.as_deref();
         let rules = sections.into_iter().enumerate().map(|(index, section)| rules::rule(section?, index, variants));
         // Collected first, so that every rule is read and reports its problems.
         rules.collect::<Vec<_>>().into_iter().collect()
@@ -131,7 +131,7 @@ fn variants(section: Section<'_>) -> Option<Vec<Variant>> {
     let whole = |name: &str, field: &Field<'_>| match units::name(name) {
         Ok(()) => true,
         Err(hint) => {
-            field.refuse(format!("{name:?} does not do as a name"), hint);
+            field.refuse(format!("{name:?} is not a valid name"), hint);
             false
         }
     };

@@ -1,0 +1,198 @@
+//! The command line: exit codes, and what is printed where.
+
+use std::{net::TcpListener, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::command::{Folder, Ran, Weir, package};
+
+/// Computed apart from weir: (murmur3_x86_32("orders-v2" + "42") * 100000) >> 32.
+const SLOT_OF_42: u32 = 28885;
+
+fn explain(arguments: &str) -> Weir {
+    Weir::new("explain").config(&package("config")).arg("--url").arg("http://shop.example.com/orders/1").args(arguments)
+}
+
+/// The explanation of a request to the reference configuration, as JSON.
+fn explained(arguments: &str) -> Value {
+    let ran = explain(arguments).args("--format json").run();
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    ran.json()
+}
+
+/// A configuration whose toggle and addresses are these.
+fn config(enabled: bool, listener: &str, admin: &str) -> Folder {
+    let text = format!(
+        r#"
+[[listeners]]
+name = "edge"
+address = "{listener}"
+[admin]
+address = "{admin}"
+[services.shop]
+split = {{ toggle = "shop-v2", on = "canary", off = "stable" }}
+arms.stable = {{ endpoints = ["127.0.0.1:9001"] }}
+arms.canary = {{ endpoints = ["127.0.0.1:9002"] }}
+[[routes]]
+name = "shop"
+match = {{ path_prefix = "/shop" }}
+service = "shop"
+[toggles.shop-v2]
+category = "ops"
+owner = "team-shop"
+enabled = {enabled}
+variants = {{ on = true, off = false }}
+default = "on"
+off = "off"
+"#
+    );
+    Folder::new(&[("weir.toml", text.as_bytes())])
+}
+
+/// The explanation of an order with this body, as JSON and as text.
+fn posted(body: &str) -> (Value, Ran) {
+    let folder = Folder::new(&[("body.json", body.as_bytes())]);
+    let run = |format: &str| {
+        let weir = Weir::new("explain --method POST --url http://h/orders --format").arg(format);
+        weir.config(&package("config")).arg("--body").arg(folder.path().join("body.json")).run()
+    };
+    (run("json").json(), run("text"))
+}
+
+#[test]
+fn check_exits_with_0_and_counts_when_all_is_well() {
+    let ran = Weir::new("check").config(&package("config")).run();
+    assert_eq!((ran.code, &*ran.stderr), (0, ""));
+    assert_eq!(ran.stdout, "ok: 1 route(s), 1 service(s), 1 toggle(s), 2 contract(s)\n");
+    let json = Weir::new("check --format json").config(&package("config")).run();
+    assert_eq!((json.code, json.json()), (0, json!({"ok": true, "errors": 0, "warnings": 0, "problems": []})));
+}
+
+#[test]
+fn check_exits_with_1_and_tells_programs_every_problem() {
+    let folder = package("tests/fixtures/invalid");
+    let ran = Weir::new("check --format json --config unknown_key.toml").within(&folder).run();
+    assert_eq!((ran.code, &*ran.stderr), (1, ""));
+    let problem = json!({
+        "severity": "error",
+        "file": "unknown_key.toml",
+        "line": 18,
+        "column": 1,
+        "key": "toggles.shop-v2.enabeld",
+        "message": "unknown key \"enabeld\"",
+        "hint": "did you mean \"enabled\"?",
+    });
+    assert_eq!(ran.json(), json!({"ok": false, "errors": 1, "warnings": 0, "problems": [problem]}));
+}
+
+#[test]
+fn explain_shows_the_rule_that_decides_for_a_trusted_peer() {
+    let explained = explained("-H x-cohort:beta");
+    assert_eq!(explained["client"], json!({"ip": "127.0.0.1", "trusted": true, "listener": "edge"}));
+    let decision = &explained["decision"];
+    assert_eq!((&decision["arm"], &decision["rule"]), (&json!("canary"), &json!("beta testers")));
+    assert_eq!(explained["rejection"], Value::Null);
+    let text = explain("-H x-cohort:beta").run().stdout;
+    assert!(text.contains("the rule \"beta testers\" matches") && text.ends_with("forwarded\n"), "{text}");
+}
+
+#[test]
+fn explain_does_not_believe_a_peer_outside_the_trusted_networks() {
+    let explained = explained("-H x-cohort:beta -H x-user-id:42 --peer 203.0.113.9");
+    assert_eq!(explained["client"]["trusted"], json!(false));
+    assert_eq!(explained["decision"]["rule"], Value::Null);
+    assert_eq!(explained["decision"]["arm"], json!("stable"));
+}
+
+#[test]
+fn explain_shows_slot_and_weight_of_a_split() {
+    let decision = explained("-H x-user-id:42")["decision"].clone();
+    assert_eq!(decision["slot"], json!(SLOT_OF_42));
+    assert_eq!(decision["weight"], json!("10%"));
+    assert_eq!((&decision["arm"], &decision["sticky"]), (&json!("stable"), &json!(true)));
+    let text = explain("-H x-user-id:42").run().stdout;
+    let why = format!("slot {SLOT_OF_42} of 100000 is outside the 10% of the rollout \"orders\"");
+    assert!(text.contains(&why), "{text}");
+}
+
+#[test]
+fn explain_shows_the_default_and_a_killed_toggle() {
+    for (enabled, arm, why) in [(true, "canary", "neither rules nor a rollout"), (false, "stable", "is switched off")] {
+        let folder = config(enabled, "127.0.0.1:0", "127.0.0.1:0");
+        let ran = Weir::new("explain --url http://h/shop --format json").config(folder.path()).run();
+        let decision = ran.json()["decision"].clone();
+        assert_eq!(decision["arm"], json!(arm));
+        assert!(decision["why"].as_str().unwrap().contains(why), "{decision}");
+    }
+}
+
+#[test]
+fn explain_shows_that_no_route_matches() {
+    let ran = Weir::new("explain --url http://h/elsewhere --format json").config(&package("config")).run();
+    assert_eq!(ran.code, 0);
+    let explained = ran.json();
+    assert_eq!((&explained["route"], &explained["decision"]), (&Value::Null, &Value::Null));
+    assert_eq!(explained["rejection"]["status"], json!(404));
+}
+
+#[test]
+fn explain_judges_a_body_and_never_repeats_it() {
+    let (kept, text) = posted(r#"{"item": "SECRET", "quantity": 1}"#);
+    assert_eq!((&kept["contract"]["outcome"], &kept["rejection"]), (&json!("kept"), &Value::Null));
+    assert!(!text.stdout.contains("SECRET"), "{}", text.stdout);
+    for body in [r#"{"item": "SECRET", "quantity": "SECRET"}"#, r#"{"item": "SECRET"}"#, "SECRET"] {
+        let (broken, text) = posted(body);
+        assert!(broken["rejection"]["status"].as_u64().is_some_and(|status| (400..500).contains(&status)), "{broken}");
+        assert_ne!(broken["contract"]["outcome"], json!("kept"));
+        assert!(!broken["contract"]["violations"].as_array().unwrap().is_empty(), "{broken}");
+        assert!(!broken.to_string().contains("SECRET"), "{broken}");
+        assert!(text.stdout.contains("from weir") && !text.stdout.contains("SECRET"), "{}", text.stdout);
+    }
+}
+
+#[test]
+fn explain_names_the_listeners_there_are() {
+    let ran = explain("--listener side").run();
+    assert_eq!((ran.code, &*ran.stdout), (2, ""));
+    assert_eq!(ran.stderr, "error: there is no listener \"side\"; there are: edge\n");
+}
+
+#[test]
+fn run_refuses_a_broken_configuration_with_its_report() {
+    let ran = Weir::new("run --config no_listener.toml").within(&package("tests/fixtures/invalid")).run();
+    assert_eq!((ran.code, &*ran.stdout), (2, ""));
+    assert!(ran.stderr.contains("error: there is no listener\n  --> no_listener.toml\n  hint: "), "{}", ran.stderr);
+}
+
+#[test]
+fn run_refuses_an_address_in_use_by_key() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (listener, admin, key) in
+        [(&*address, "127.0.0.1:0", "listeners.edge"), ("127.0.0.1:0", &address, "admin.address")]
+    {
+        let folder = config(true, listener, admin);
+        let ran = Weir::new("run").config(folder.path()).within(folder.path()).run();
+        assert_eq!((ran.code, &*ran.stdout), (2, ""), "{ran:#?}");
+        assert!(ran.stderr.contains(&format!("{key} cannot listen on {address}: ")), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn a_command_line_that_cannot_be_used_exits_with_2() {
+    for arguments in ["serve", "", "check --format xml", "explain", "explain --url http://h/ -H broken"] {
+        let ran = Weir::new(arguments).run();
+        assert_eq!((ran.code, &*ran.stdout), (2, ""), "{arguments}: {ran:#?}");
+        assert!(!ran.stderr.is_empty(), "{arguments}");
+    }
+}
+
+#[test]
+fn help_names_every_verb_and_the_configuration() {
+    let ran = Weir::new("--help").within(Path::new("/")).run();
+    assert_eq!(ran.code, 0);
+    for verb in ["run", "demo", "check", "explain"] {
+        assert!(ran.stdout.contains(&format!("\n  {verb} ")), "{verb} in {}", ran.stdout);
+    }
+    assert!(Weir::new("run --help").run().stdout.contains("--config <PATH>"));
+}

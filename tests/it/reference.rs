@@ -1,0 +1,70 @@
+//! The reference configuration `config/`: it compiles, and it shows every key with its default.
+
+use std::{fs, path::Path};
+
+use weir::{
+    config::{Compiled, Sources, compile},
+    plan::Plan,
+};
+
+use crate::command::{Folder, package};
+
+/// A configuration without `[weir]`, `[limits]` and `[timeouts]`.
+const SMALLEST: &[u8] = br#"
+[[listeners]]
+name = "edge"
+address = "127.0.0.1:0"
+[services.shop]
+arms.stable = { endpoints = ["127.0.0.1:9001"] }
+[[routes]]
+name = "shop"
+match = { path_prefix = "/" }
+service = "shop"
+"#;
+
+fn compiled(config: &Path) -> Compiled {
+    let sources = Sources::read(config).unwrap_or_else(|report| panic!("{report}"));
+    compile(&sources).unwrap_or_else(|report| panic!("{report}"))
+}
+
+fn defaults() -> Plan {
+    compiled(Folder::new(&[("weir.toml", SMALLEST)]).path()).plan
+}
+
+/// The names of a struct's fields, from its `Debug` text.
+fn fields(debug: &str) -> Vec<&str> {
+    let (_, body) = debug.split_once('{').expect("a struct with fields");
+    body.split(", ").filter_map(|field| field.split_once(':')).map(|(name, _)| name.trim()).collect()
+}
+
+#[test]
+fn the_reference_compiles_without_a_warning() {
+    let Compiled { plan, warnings, .. } = compiled(&package("config"));
+    assert_eq!(warnings.problems(), []);
+    assert!(!plan.contracts.is_empty(), "it shows a contract");
+}
+
+#[test]
+fn the_reference_shows_the_defaults() {
+    let (reference, defaults) = (compiled(&package("config")).plan, defaults());
+    assert_eq!(reference.limits, defaults.limits);
+    assert_eq!(reference.timeouts, defaults.timeouts);
+    assert_eq!(reference.process.drain_timeout, defaults.process.drain_timeout);
+    assert_eq!(reference.process.workers, defaults.process.workers);
+    assert_eq!(reference.process.state_dir, defaults.process.state_dir);
+}
+
+#[test]
+fn the_reference_shows_every_key_of_limits_and_timeouts() {
+    let text = fs::read_to_string(package("config/weir.toml")).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    let plan = defaults();
+    for (name, debug) in [("limits", format!("{:?}", plan.limits)), ("timeouts", format!("{:?}", plan.timeouts))] {
+        let mut expected = fields(&debug);
+        let mut shown: Vec<&str> = table[name].as_table().unwrap().keys().map(String::as_str).collect();
+        expected.sort_unstable();
+        shown.sort_unstable();
+        assert!(expected.len() > 3, "the fields of [{name}] were not found in {debug}");
+        assert_eq!(shown, expected, "[{name}]");
+    }
+}
