@@ -10,6 +10,8 @@
 //! 1,000 users) are on core 1. Measured in turn, round after round; CPU is what `/proc/PID/stat` tells
 //! of the proxy, so the load's own cost does not count. Figures are medians.
 
+#![allow(clippy::print_stdout, reason = "what it has to tell goes to standard output")]
+
 use std::{
     error::Error,
     fs,

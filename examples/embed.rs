@@ -4,6 +4,8 @@
 //! cargo run --example embed
 //! ```
 
+#![allow(clippy::print_stdout, reason = "what it has to tell goes to standard output")]
+
 use std::{error::Error, fs};
 
 use weir::{App, Outcome};

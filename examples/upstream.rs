@@ -8,6 +8,8 @@
 //! Any request is answered with 200 and JSON that echoes it. `?status=503` answers with that status,
 //! `?delay_ms=200` after that time.
 
+#![allow(clippy::print_stdout, reason = "what it has to tell goes to standard output")]
+
 use std::{collections::HashMap, convert::Infallible, time::Duration};
 
 use axum::{
