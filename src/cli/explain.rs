@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::{Config, Format, print};
 use crate::{
+    app::StartError,
     config::{Compiled, Sources, compile},
     contract::{Call, Verdict, Violation},
     plan::{Checking, Decision, Listener, Plan},
@@ -100,8 +101,8 @@ struct Rejected {
 }
 
 pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let sources = Sources::read(&arguments.config.config).map_err(|report| anyhow::anyhow!("{report}"))?;
-    let Compiled { plan, .. } = compile(&sources).map_err(|report| anyhow::anyhow!("{report}"))?;
+    let sources = Sources::read(&arguments.config.config).map_err(StartError::Config)?;
+    let Compiled { plan, .. } = compile(&sources).map_err(StartError::Config)?;
     let body = arguments.body.as_ref().map(|path| {
         fs::read(path).with_context(|| format!("the body {} cannot be read: name a file with --body", path.display()))
     });

@@ -137,6 +137,10 @@ fn listed(directory: &Path, extensions: &[&str], problems: &Problems) -> Vec<Pat
 fn read_file(path: PathBuf, problems: &Problems) -> Option<SourceFile> {
     let read = || -> io::Result<Vec<u8>> {
         let mut bytes = Vec::new();
+        // Opening a pipe would wait for whoever writes to it.
+        if !fs::metadata(&path)?.is_file() {
+            return Err(io::Error::other("it is no regular file"));
+        }
         fs::File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
         Ok(bytes)
     };

@@ -124,12 +124,11 @@ fn slashes(prefix: &str) -> usize {
     prefix.bytes().filter(|byte| *byte == b'/').count()
 }
 
+/// One tie for each route that ties with an earlier one: more would only repeat it.
 fn ties_among(routes: &[RouteId], patterns: &[Pattern]) -> Vec<Tie> {
-    let mut ties = Vec::new();
-    for (index, &first) in routes.iter().enumerate() {
-        let later = routes[index + 1..].iter();
-        let tied = later.filter(|second| patterns[first.0].ties_with(&patterns[second.0]));
-        ties.extend(tied.map(|&second| Tie { first, second }));
-    }
-    ties
+    let tie = |(index, &second): (usize, &RouteId)| {
+        let ties = |first: &&RouteId| patterns[first.0].ties_with(&patterns[second.0]);
+        routes[..index].iter().find(ties).map(|&first| Tie { first, second })
+    };
+    routes.iter().enumerate().filter_map(tie).collect()
 }

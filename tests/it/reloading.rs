@@ -158,7 +158,7 @@ async fn hammer(address: SocketAddr, stop: &AtomicBool, count: &AtomicU64) {
 #[test]
 fn rewriting_under_load_fails_no_request_and_mixes_no_generations() {
     const WRITES: u64 = 100;
-    const REQUESTS: u64 = 20_000;
+    const REQUESTS: u64 = 50_000;
     let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
     // Route, toggle and rollout change together: a mixture would show.
     let version = |number: u64| {

@@ -79,7 +79,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         count(&mut section, "connections_max", &mut limits.connections_max),
         count(&mut section, "requests_max", &mut limits.requests_max),
         head_bytes(&mut section, &mut limits.head_bytes_max),
-        count(&mut section, "header_count_max", &mut limits.header_count_max),
+        header_count(&mut section, &mut limits.header_count_max),
         section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
         bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
         count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
@@ -169,6 +169,17 @@ fn count(section: &mut Section<'_>, key: &'static str, count: &mut usize) -> boo
 fn bytes(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
     let read = |field: Field<'_>| field.size().and_then(|number| usize::try_from(number).ok());
     section.take(key).is_none_or(|field| store(read(field), bytes))
+}
+
+/// A header map holds at most 32,768 fields, those included that are added on the way.
+fn header_count(section: &mut Section<'_>, header_count: &mut usize) -> bool {
+    let Some(field) = section.take("header_count_max") else { return true };
+    let Some(number) = field.integer(1) else { return false };
+    if number > 10_000 {
+        field.refuse("a head cannot be limited to that".to_owned(), "write 1 to 10000");
+        return false;
+    }
+    store(usize::try_from(number).ok(), header_count)
 }
 
 /// hyper panics on a read buffer below 8 KiB.

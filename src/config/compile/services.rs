@@ -1,5 +1,7 @@
 //! `[services.NAME]` with its arms and endpoints.
 
+use std::collections::HashMap;
+
 use super::{contracts::Shelf, rollouts::Moved};
 use crate::{
     config::{
@@ -16,6 +18,7 @@ pub(super) struct Backends<'a> {
     pub(super) services: Vec<Option<Service>>,
     pub(super) arms: Vec<Option<Arm>>,
     pub(super) endpoints: Vec<Endpoint>,
+    endpoint_ids: HashMap<Endpoint, EndpointId>,
     names: Vec<&'a str>,
     /// For each service the place of its first arm, and the names of its arms.
     arm_names: Vec<(ArmId, Vec<&'a str>)>,
@@ -36,11 +39,11 @@ impl Backends<'_> {
     }
 
     fn endpoint(&mut self, authority: String) -> EndpointId {
-        let known = self.endpoints.iter().position(|endpoint| *endpoint.authority == *authority);
-        EndpointId(known.unwrap_or_else(|| {
-            self.endpoints.push(Endpoint { authority: authority.into() });
-            self.endpoints.len() - 1
-        }))
+        let endpoint = Endpoint { authority: authority.into() };
+        *self.endpoint_ids.entry(endpoint).or_insert_with_key(|endpoint| {
+            self.endpoints.push(endpoint.clone());
+            EndpointId(self.endpoints.len() - 1)
+        })
     }
 }
 
@@ -50,6 +53,7 @@ pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Ba
         services: Vec::new(),
         arms: Vec::new(),
         endpoints: Vec::new(),
+        endpoint_ids: HashMap::new(),
         names: Vec::new(),
         arm_names: Vec::new(),
     };
