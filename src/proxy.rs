@@ -4,7 +4,7 @@
 //! - A request keeps the snapshot that it began with: a reload never mixes generations.
 //! - A request never leaves its worker; nothing here takes a lock.
 //! - Every wait on a peer has a deadline; every head, body and connection count has a limit.
-//! - A body that was not admitted cannot be forwarded: only `admit` makes an [`admit::Admitted`].
+//! - A body that was not admitted cannot be forwarded: only `admit` makes an `Admitted`.
 //! - The toggle decides the arm; whether an endpoint can be reached only decides who stands in.
 
 mod admit;
