@@ -73,6 +73,7 @@ pub(super) fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn perform(stage: &Stage, keep: bool) -> anyhow::Result<ExitCode> {
     let mut story = Story { stage, view: View::new()?, findings: Findings::default() };
     story.view.say(&stage.introduction())?;
+    story.view.say("")?;
     let load = stage.load()?;
     let begun = Instant::now();
     let played = tokio::select! {

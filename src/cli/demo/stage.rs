@@ -62,7 +62,7 @@ impl Stage {
             "An orders service in two versions, weir in front of it, and {users} users.\n\n  \
              weir      http://{edge}   metrics http://{admin}/metrics\n  \
              services  v1 {stable}   v2 {canary}\n  \
-             config    {orders}\n",
+             config    {orders}",
             users = self.script.users().len(),
             edge = self.edge,
             admin = self.admin(),
