@@ -244,8 +244,10 @@ impl Story<'_> {
         }
     }
 
+    /// How many users the arm answered under the generation.
     fn on(&self, generation: u64, arm: Arm) -> String {
-        view::of_users(self.stage.ledger.users_on(generation, arm).len(), &self.stage.script)
+        let Stage { ledger, script, .. } = self.stage;
+        format!("{} of {} users", ledger.users_on(generation, arm).len(), script.users().len())
     }
 
     fn finding(&self, text: &str) -> anyhow::Result<()> {

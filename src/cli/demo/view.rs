@@ -9,10 +9,7 @@ use std::{
 
 use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{
-    ledger::Ledger,
-    scene::{Arm, Script},
-};
+use super::{ledger::Ledger, scene::Arm};
 use crate::cli::print;
 
 /// Acts of the story.
@@ -156,9 +153,4 @@ impl fmt::Display for Quantiles<'_> {
         let ms = |percent| latencies.percentile(percent).as_secs_f64() * 1e3;
         write!(f, "p50 {:.2} ms  p99 {:.2} ms", ms(50), ms(99))
     }
-}
-
-/// How many users of a generation that many are.
-pub(super) fn of_users(users: usize, script: &Script) -> String {
-    format!("{users} of {} users", script.users().len())
 }
