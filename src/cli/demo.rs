@@ -41,14 +41,12 @@ use crate::reload::Outcome;
 /// How long an act lasts at least, to be watched.
 const ACT_MIN: Duration = Duration::from_millis(2_300);
 
-/// How long an act waits at most for every user to be seen in it.
-const ACT_MAX: Duration = Duration::from_secs(5);
-
-/// How long an edit may take to come into force.
-const IN_FORCE_MAX: Duration = Duration::from_secs(5);
-
 /// Between two pictures of the traffic.
 const FRAME: Duration = Duration::from_millis(100);
+
+/// How long an act waits at most for what it is about: an edit in force, or every user seen. Counted in
+/// frames, about five seconds, since a process that was stopped for a while has seen nothing meanwhile.
+const FRAMES_MAX: u32 = 50;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -73,6 +71,7 @@ pub(super) fn demo(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 async fn perform(stage: &Stage, keep: bool) -> anyhow::Result<ExitCode> {
     let mut story = Story { stage, view: View::new()?, findings: Findings::default() };
     story.view.say(&stage.introduction())?;
+    story.view.say("")?;
     let load = stage.load()?;
     let begun = Instant::now();
     let played = tokio::select! {
@@ -216,9 +215,9 @@ impl Story<'_> {
         let renamed_us = ledger.now_us();
         self.stage.files.put(self.stage.scene(generation)?)?;
         self.findings.edits += 1;
-        self.until(Duration::ZERO, IN_FORCE_MAX, || ledger.first_us(generation).is_some()).await;
+        self.until(Duration::ZERO, || ledger.first_us(generation).is_some()).await;
         let Some(first_us) = ledger.first_us(generation) else {
-            return Ok(format!("not in force within {IN_FORCE_MAX:?}"));
+            return Ok(format!("not in force within {:?}", FRAME * FRAMES_MAX));
         };
         Ok(format!("in force in {} ms", first_us.saturating_sub(renamed_us) / 1000))
     }
@@ -226,25 +225,26 @@ impl Story<'_> {
     /// Watches the traffic until every user was seen in the generation.
     async fn watch(&mut self, generation: u64) {
         let Stage { ledger, script, .. } = self.stage;
-        self.until(ACT_MIN, ACT_MAX, || ledger.users_seen(generation).len() == script.users().len()).await;
+        self.until(ACT_MIN, || ledger.users_seen(generation).len() == script.users().len()).await;
     }
 
-    async fn until(&mut self, min: Duration, max: Duration, done: impl Fn() -> bool) {
+    async fn until(&mut self, min: Duration, done: impl Fn() -> bool) {
         let begun = Instant::now();
         let mut frames = tokio::time::interval(FRAME);
         frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        for _ in 0..FRAMES_MAX {
             frames.tick().await;
             self.view.frame(&self.stage.ledger, self.stage.app.generation());
-            let elapsed = begun.elapsed();
-            if elapsed >= max || (elapsed >= min && done()) {
+            if begun.elapsed() >= min && done() {
                 return;
             }
         }
     }
 
+    /// How many users the arm answered under the generation.
     fn on(&self, generation: u64, arm: Arm) -> String {
-        view::of_users(self.stage.ledger.users_on(generation, arm).len(), &self.stage.script)
+        let Stage { ledger, script, .. } = self.stage;
+        format!("{} of {} users", ledger.users_on(generation, arm).len(), script.users().len())
     }
 
     fn finding(&self, text: &str) -> anyhow::Result<()> {

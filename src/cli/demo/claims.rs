@@ -135,7 +135,7 @@ impl<'a> Claims<'a> {
         let measured = format!("{refused} of {sent} with a pointer, {echoed} echoed");
         self.claim("broken payloads refused", measured, refused == sent && echoed == 0 && sent > 0);
         let seen = self.findings.broken_seen;
-        self.claim("broken payloads that got through", seen.to_string(), seen == 0 && sent > 0);
+        self.claim("broken payloads that got through", format!("{seen} of {sent}"), seen == 0 && sent > 0);
     }
 
     fn broken_file(&mut self) {

@@ -12,8 +12,8 @@ use tokio::{net::TcpStream, task::JoinSet};
 
 use super::scene::User;
 
-/// How long an answer is waited for: much longer than any should take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long an answer is waited for: longer than weir waits for a service, so that weir tells what failed.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// One connection, made anew after a failure.
 #[derive(Debug)]

@@ -62,7 +62,7 @@ impl Stage {
             "An orders service in two versions, weir in front of it, and {users} users.\n\n  \
              weir      http://{edge}   metrics http://{admin}/metrics\n  \
              services  v1 {stable}   v2 {canary}\n  \
-             config    {orders}\n",
+             config    {orders}",
             users = self.script.users().len(),
             edge = self.edge,
             admin = self.admin(),
@@ -73,17 +73,26 @@ impl Stage {
     /// What can be tried while it stays open.
     pub(super) fn invitation(&self) -> String {
         let (edge, admin, orders) = (self.edge, self.admin(), self.orders());
+        let [stable, canary] = Arm::ALL.map(|arm| self.user_on(arm));
         format!(
             "\nEverything still runs, without load. Try:\n\n  \
-             curl -H 'x-user-id: 42' http://{edge}/orders/1\n  \
-             curl -H 'x-user-id: 42' -H 'x-weir-explain: 1' -i http://{edge}/orders/1\n  \
-             curl -H 'x-user-id: 7' -H 'x-cohort: beta' http://{edge}/orders/1\n  \
+             curl -H x-user-id:{canary} http://{edge}/orders/1   # v2\n  \
+             curl -H x-user-id:{stable} http://{edge}/orders/1   # v1\n  \
+             curl -H x-user-id:{stable} -H x-cohort:beta http://{edge}/orders/1   # v2\n  \
+             curl -iH x-weir-explain:1 -H x-user-id:{canary} http://{edge}/orders/1\n  \
              curl --json '{{\"item\":\"tea\",\"quantity\":0}}' http://{edge}/orders\n  \
              curl -s http://{admin}/metrics | grep weir_toggle\n\n\
              Edit {} and ask again.\n\
              Ctrl-C ends it; the files stay.",
             orders.display()
         )
+    }
+
+    /// A user whom the last scene puts on the arm without any rule, from 42 on.
+    fn user_on(&self, arm: Arm) -> &str {
+        let users = self.script.users().iter().enumerate().skip(41);
+        let mut owed = users.filter(|(user, _)| self.script.arm(generation::RESTORED, *user) == Some(arm));
+        owed.find(|(_, user)| !user.beta).map_or("42", |(_, user)| &user.id)
     }
 
     fn admin(&self) -> String {

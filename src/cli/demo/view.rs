@@ -7,12 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{HumanCount, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::{
-    ledger::Ledger,
-    scene::{Arm, Script},
-};
+use super::{ledger::Ledger, scene::Arm};
 use crate::cli::print;
 
 /// Acts of the story.
@@ -20,6 +17,9 @@ const ACTS: usize = 8;
 
 /// How far back shares and rates look.
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// More than all lines of all frames together, so that none is left out.
+const DRAWS_PER_SECOND: u8 = 200;
 
 /// Length of a full bar: its steps are tenths of a percent.
 const WHOLE: u64 = 1000;
@@ -35,6 +35,8 @@ pub(super) struct View {
 #[derive(Debug)]
 struct Bars {
     lines: MultiProgress,
+    /// A free line between what was said and what moves.
+    _gap: ProgressBar,
     act: ProgressBar,
     arms: [ProgressBar; 2],
     totals: ProgressBar,
@@ -91,13 +93,15 @@ impl View {
 
 impl Bars {
     fn new() -> anyhow::Result<Bars> {
-        let lines = MultiProgress::new();
+        // Every line has to be drawn with every frame, or the arms would show different moments.
+        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(DRAWS_PER_SECOND));
         let line = |template: &str| -> anyhow::Result<ProgressBar> {
             let style = ProgressStyle::with_template(template)?.progress_chars("━╸─").tick_chars("⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏ ");
             Ok(lines.add(ProgressBar::new(WHOLE).with_style(style)))
         };
-        line(" ")?.tick();
-        let act = line("{spinner:.green} {msg:.bold}")?;
+        let gap = line(" ")?;
+        gap.tick();
+        let act = line("{msg:.bold} {spinner:.green}")?;
         let stable = line("     {prefix:.bold} {bar:34.blue} {msg}")?;
         let canary = line("     {prefix:.bold} {bar:34.yellow} {msg}")?;
         let totals = line("     {msg}")?;
@@ -105,7 +109,7 @@ impl Bars {
         for arm in Arm::ALL {
             arms[arm.index()].set_prefix(arm.version());
         }
-        Ok(Bars { act, arms, totals, recent: VecDeque::new(), lines })
+        Ok(Bars { _gap: gap, act, arms, totals, recent: VecDeque::new(), lines })
     }
 
     fn frame(&mut self, ledger: &Ledger, generation: u64) {
@@ -149,9 +153,4 @@ impl fmt::Display for Quantiles<'_> {
         let ms = |percent| latencies.percentile(percent).as_secs_f64() * 1e3;
         write!(f, "p50 {:.2} ms  p99 {:.2} ms", ms(50), ms(99))
     }
-}
-
-/// How many users of a generation that many are.
-pub(super) fn of_users(users: usize, script: &Script) -> String {
-    format!("{users} of {} users", script.users().len())
 }
