@@ -43,6 +43,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     match app.reload().await {
         Outcome::Applied { generation, changes } => println!("generation {generation}: {changes}"),
         Outcome::Unchanged => println!("nothing changed"),
+        Outcome::Unsettled => println!("the files are still being written"),
         Outcome::Rejected(report) => println!("{report}"),
     }
 

@@ -262,6 +262,9 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         // Whether told to stop or left alone, the end is the same.
         drop(stopping.await);
         tasks.shutdown().await;
-        Ok(())
-    })
+        io::Result::Ok(())
+    })?;
+    // A file that is still being read holds nobody back.
+    runtime.shutdown_background();
+    Ok(())
 }

@@ -180,7 +180,7 @@ impl Story<'_> {
         self.finding(&match outcome {
             Outcome::Rejected(report) => rejected(&report),
             Outcome::Applied { generation, .. } => format!("accepted as generation {generation}"),
-            Outcome::Unchanged => "not noticed".to_owned(),
+            Outcome::Unchanged | Outcome::Unsettled => "not noticed".to_owned(),
         })
     }
 

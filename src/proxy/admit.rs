@@ -3,33 +3,34 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
+use http::Request;
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    body::{Fault, IdleTimer, Outbound, Stream},
+    body::{IdleTimer, Outbound, Progress, Stream},
     rejection::Rejection,
     worker::Snapshot,
 };
 use crate::{
     contract::{Call, Inspection, Verdict},
     identity::Asking,
-    plan::{Checking, ContractId, Decision, PlannedContract},
+    plan::{ArmId, Checking, ContractId, Decision, PlannedContract},
 };
 
 /// A body that may be forwarded. Only [`admit`] makes one.
 #[derive(Debug)]
 pub(super) struct Admitted {
     body: Outbound,
-    fault: Fault,
+    progress: Progress,
 }
 
 impl Admitted {
-    /// The body for the upstream, and where it tells why it failed.
-    pub(super) fn into_parts(self) -> (Outbound, Fault) {
-        (self.body, self.fault)
+    /// The body for the upstream, and where it tells how far it got.
+    pub(super) fn into_parts(self) -> (Outbound, Progress) {
+        (self.body, self.progress)
     }
 }
 
@@ -93,24 +94,24 @@ pub(super) async fn admit(
     let whole = collect(snapshot, decision, body, deadline).await?;
     let verdict = contract.contract.judge(inspection, &whole);
     conclude(snapshot, decision, contract, verdict, checking)?;
-    Ok(Admitted { body: Outbound::Whole(whole), fault: Fault::default() })
+    Ok(Admitted { body: Outbound::Whole(whole), progress: Progress::complete() })
 }
 
 fn streaming(snapshot: &Snapshot, incoming: Incoming, observer: Option<Observer>) -> Admitted {
-    let fault = Fault::default();
     if incoming.is_end_stream() {
-        return Admitted { body: Outbound::Empty, fault };
+        return Admitted { body: Outbound::Empty, progress: Progress::complete() };
     }
+    let progress = Progress::default();
     let plan = &snapshot.serving.plan;
     let stream = Stream {
         incoming,
         bytes_left: plan.limits.body_bytes_max,
         bytes_max: plan.limits.body_bytes_max,
         idle: IdleTimer::new(plan.timeouts.body_idle),
-        fault: fault.clone(),
+        progress: progress.clone(),
         observer,
     };
-    Admitted { body: Outbound::Stream(Box::new(stream)), fault }
+    Admitted { body: Outbound::Stream(Box::new(stream)), progress }
 }
 
 /// Reads a body to its end, within the limit and before the deadline.
@@ -124,9 +125,9 @@ async fn collect(
     let (bytes_max, idle) = (plan.limits.contract_body_bytes_max, plan.timeouts.body_idle);
     let mut whole = BytesMut::new();
     while !body.is_end_stream() {
-        let next_by = deadline.min(Instant::now() + idle);
-        let piece = tokio::time::timeout_at(next_by, body.frame()).await;
-        let Some(frame) = piece.map_err(|_elapsed| Rejection::BodyTimeout { idle })? else { break };
+        let after = idle.min(deadline.saturating_duration_since(Instant::now()));
+        let piece = tokio::time::timeout(after, body.frame()).await;
+        let Some(frame) = piece.map_err(|_elapsed| Rejection::BodyTimeout { after })? else { break };
         let Ok(data) = frame.map_err(Rejection::BodyBroken)?.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {
             snapshot.count_check(decision, "too_large");
@@ -135,6 +136,40 @@ async fn collect(
         whole.extend_from_slice(&data);
     }
     Ok(whole.freeze())
+}
+
+/// Whether a request that was admitted for the decided arm may go to another one. Where contracts are
+/// enforced and the other arm has its own, the request is held to that too; a body that is not there
+/// to be read may not go.
+pub(super) fn keeps_contract_of(
+    snapshot: &Snapshot,
+    decision: &Decision,
+    stand_in: ArmId,
+    request: &Request<Outbound>,
+) -> Result<bool, Rejection> {
+    let plan = &snapshot.serving.plan;
+    let contract = plan.arm(stand_in).contract;
+    let judged = plan.arm(decision.arm).contract == contract;
+    let (Some(id), Checking::Enforce, false) = (contract, plan.route(decision.route).checking, judged) else {
+        return Ok(true);
+    };
+    let body = match request.body() {
+        Outbound::Empty => &[][..],
+        Outbound::Whole(bytes) => bytes,
+        Outbound::Stream(_) => return Ok(false),
+    };
+    let call = Call {
+        method: request.method(),
+        path: request.uri().path(),
+        query: request.uri().query(),
+        headers: request.headers(),
+        has_body: !body.is_empty(),
+    };
+    let contract = plan.contract(id);
+    let verdict = contract.contract.judge(contract.contract.inspect(&call), body);
+    let decision = Decision { lane: plan.lane(decision.route, stand_in), arm: stand_in, ..*decision };
+    conclude(snapshot, &decision, contract, verdict, Checking::Enforce)?;
+    Ok(true)
 }
 
 /// Counts a verdict, and refuses what is broken where that is enforced.

@@ -56,14 +56,21 @@ fn host(head: &request::Parts) -> Result<Cow<'_, str>, Rejection> {
 }
 
 /// The client: the peer itself, or behind trusted peers the last address in `X-Forwarded-For` that is
-/// not one of theirs.
+/// not one of theirs; the first one when all are.
 fn caller(headers: &HeaderMap, peer: IpAddr, listener: &Listener) -> Caller {
     let trusted = listener.trusts(peer);
     let forwarded = || {
-        let fields = headers.get_all(X_FORWARDED_FOR).iter().rev().filter_map(|field| field.to_str().ok());
-        let hops = fields.flat_map(|field| field.rsplit(',')).map(|hop| hop.trim().parse::<IpAddr>().ok());
+        let fields = headers.get_all(X_FORWARDED_FOR).iter().rev();
+        let hops = fields.flat_map(|field| field.as_bytes().rsplit(|byte| *byte == b','));
+        let mut first = None;
         // What stands before something that is no address was written by nobody who is trusted.
-        hops.map_while(|hop| hop).find(|hop| !listener.trusts(*hop))
+        for hop in hops.map_while(|hop| std::str::from_utf8(hop).ok()?.trim().parse::<IpAddr>().ok()) {
+            first = Some(hop);
+            if !listener.trusts(hop) {
+                break;
+            }
+        }
+        first
     };
     let ip = if trusted { forwarded().unwrap_or(peer) } else { peer };
     Caller { ip, trusted }

@@ -33,13 +33,19 @@ pub(super) struct Stream {
     pub(super) bytes_left: u64,
     pub(super) bytes_max: u64,
     pub(super) idle: IdleTimer,
-    pub(super) fault: Fault,
+    pub(super) progress: Progress,
     pub(super) observer: Option<Observer>,
 }
 
-/// Why a body did not get through; told here, since hyper only passes on that it failed.
+/// How far a body got: told here, since hyper only passes on that it failed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Fault(Rc<RefCell<Option<Rejection>>>);
+pub(super) struct Progress(Rc<RefCell<Passage>>);
+
+#[derive(Debug, Default)]
+struct Passage {
+    ended: Option<Instant>,
+    fault: Option<Rejection>,
+}
 
 /// A deadline between two pieces of a body. The timer is made when a piece is first waited for.
 #[derive(Debug)]
@@ -49,18 +55,35 @@ pub(super) struct IdleTimer {
     waiting: bool,
 }
 
-/// Tells hyper that a body failed; why stands in the [`Fault`].
+/// Tells hyper that a body failed; why stands in its [`Progress`].
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body failed")]
 pub(super) struct BodyFailed;
 
-impl Fault {
-    pub(super) fn set(&self, rejection: Rejection) {
-        self.0.borrow_mut().get_or_insert(rejection);
+impl Progress {
+    /// Of a body that is there already.
+    pub(super) fn complete() -> Progress {
+        let progress = Progress::default();
+        progress.end();
+        progress
     }
 
-    pub(super) fn take(&self) -> Option<Rejection> {
-        self.0.borrow_mut().take()
+    /// When the body's last piece was passed on.
+    pub(super) fn ended(&self) -> Option<Instant> {
+        self.0.borrow().ended
+    }
+
+    /// Why the body failed, if it did.
+    pub(super) fn take_fault(&self) -> Option<Rejection> {
+        self.0.borrow_mut().fault.take()
+    }
+
+    fn end(&self) {
+        self.0.borrow_mut().ended.get_or_insert_with(Instant::now);
+    }
+
+    fn fail(&self, rejection: Rejection) {
+        self.0.borrow_mut().fault.get_or_insert(rejection);
     }
 }
 
@@ -95,7 +118,7 @@ impl Stream {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
         let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             ready!(self.idle.poll(cx));
-            return Poll::Ready(Some(Err(Rejection::BodyTimeout { idle: self.idle.after() })));
+            return Poll::Ready(Some(Err(Rejection::BodyTimeout { after: self.idle.after() })));
         };
         self.idle.reset();
         Poll::Ready(match piece {
@@ -123,6 +146,7 @@ impl Stream {
     }
 
     fn ended(&mut self) {
+        self.progress.end();
         if let Some(observer) = self.observer.take() {
             observer.finish();
         }
@@ -143,10 +167,10 @@ impl Body for Outbound {
             }
             Outbound::Stream(stream) => {
                 let piece = ready!(stream.poll_piece(cx));
-                let fault = &stream.fault;
+                let progress = &stream.progress;
                 Poll::Ready(piece.map(|piece| {
                     piece.map_err(|rejection| {
-                        fault.set(rejection);
+                        progress.fail(rejection);
                         BodyFailed
                     })
                 }))

@@ -35,14 +35,20 @@ impl Exchange {
     pub(super) fn decided(&mut self, decision: &Decision) {
         self.lane = Some(decision.lane);
         if let Some(toggle) = decision.toggle {
-            self.snapshot.toggle(toggle).decided(&decision.choice);
+            self.snapshot.toggle(toggle, decision.choice.variant).decided(decision.choice.reason);
         }
     }
 
-    /// The upstream's head came, so long after the request was sent to it.
-    pub(super) fn answered(&mut self, status: StatusCode, sent: Instant) {
+    /// The head of a response came from the arm of this lane.
+    pub(super) fn answered(&mut self, status: StatusCode, lane: LaneId, sent: Instant) {
         self.status = status;
+        self.lane = Some(lane);
         self.cells().upstream.record(sent.elapsed());
+    }
+
+    /// The response breaks off before its end.
+    pub(super) fn broken_off(&self) {
+        self.cells().broken_off.add_one();
     }
 
     /// weir answers itself.

@@ -13,7 +13,7 @@ use super::{
     headers,
     rejection::Rejection,
     reply::Reply,
-    upstream::forward,
+    upstream::{Served, forward},
     worker::{Snapshot, Worker},
 };
 use crate::plan::Decision;
@@ -48,6 +48,7 @@ async fn answer(
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
+    headers::strip_hop_by_hop(&mut head.headers);
     let asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let decision = plan.decide(matched, &asking, || fastrand::u32(..));
@@ -61,9 +62,9 @@ async fn answer(
     snapshot.count_dropped_claims(dropped);
 
     let sent = Instant::now();
-    let (mut response, lease) = forward(snapshot, &decision, head, admitted, deadline).await?;
-    exchange.answered(response.status(), sent);
-    headers::rewrite_response(response.headers_mut());
+    let Served { mut response, lease, lane } = forward(snapshot, &decision, head, admitted, deadline).await?;
+    exchange.answered(response.status(), lane, sent);
+    headers::strip_hop_by_hop(response.headers_mut());
     if explain {
         response.headers_mut().extend(explained(snapshot, &decision).map(|value| (X_WEIR_DECISION, value)));
     }

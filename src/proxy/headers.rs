@@ -9,6 +9,7 @@ pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
@@ -27,7 +28,6 @@ pub(super) fn rewrite_request(head: &mut request::Parts, caller: Caller, peer: &
     }
     head.version = http::Version::HTTP_11;
     let headers = &mut head.headers;
-    strip_hop_by_hop(headers);
     // hyper answered the expectation when it read the body (RFC 9110 §10.1.1).
     headers.remove(header::EXPECT);
     let dropped = if caller.trusted { 0 } else { drop_claims(headers, cohort) };
@@ -36,13 +36,9 @@ pub(super) fn rewrite_request(head: &mut request::Parts, caller: Caller, peer: &
     dropped
 }
 
-/// Makes an upstream's head the head for a client.
-pub(super) fn rewrite_response(headers: &mut HeaderMap) {
-    strip_hop_by_hop(headers);
-}
-
-/// Removes the fields of RFC 9110 §7.6.1 and those that `Connection` names.
-fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// Removes the fields of RFC 9110 §7.6.1 and those that `Connection` names. Comes before anything looks
+/// at a request, so that what is decided and checked is what is forwarded.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     if headers.contains_key(header::CONNECTION) {
         let fields: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
         let names = fields.iter().filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(','));
@@ -62,7 +58,21 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
 /// Removes what an untrusted client says of itself and others could believe.
 fn drop_claims(headers: &mut HeaderMap, cohort: &[HeaderName]) -> usize {
     headers.remove(header::FORWARDED);
-    cohort.iter().filter(|name| headers.remove(*name).is_some()).count()
+    headers.remove(BAGGAGE);
+    let dropped = cohort.iter().filter(|name| headers.remove(*name).is_some()).count();
+    // CGI and its heirs read x_cohort as x-cohort.
+    let lookalikes: Vec<HeaderName> = headers.keys().filter(|name| looks_like_claim(name, cohort)).cloned().collect();
+    lookalikes.iter().for_each(|name| drop(headers.remove(name)));
+    dropped + lookalikes.len()
+}
+
+fn looks_like_claim(name: &HeaderName, cohort: &[HeaderName]) -> bool {
+    if !name.as_str().contains('_') {
+        return false;
+    }
+    let dashed = name.as_str().replace('_', "-");
+    let ours = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_REQUEST_ID];
+    ours.into_iter().chain(cohort).any(|claim| claim.as_str() == dashed)
 }
 
 fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer) {
@@ -132,6 +142,7 @@ mod tests {
         let peer = Peer { ip: [10, 0, 0, 1].into(), ip_text: HeaderValue::from_static("10.0.0.1"), listener: 0 };
         let mut head = parts(fields);
         let caller = Caller { ip: peer.ip, trusted };
+        strip_hop_by_hop(&mut head.headers);
         rewrite_request(&mut head, caller, &peer, &[HeaderName::from_static("x-cohort")]);
         head.headers
     }
@@ -174,13 +185,20 @@ mod tests {
             ("forwarded", "for=1.2.3.4"),
             ("x-request-id", "mine"),
             ("x-cohort", "beta"),
+            ("x_cohort", "beta"),
+            ("x_forwarded_for", "1.2.3.4"),
+            ("x_other", "1"),
+            ("baggage", "weir=1"),
         ];
         let headers = rewritten(&claims, false);
         assert_eq!(text(&headers, "x-forwarded-for").as_deref(), Some("10.0.0.1"));
         assert_eq!(text(&headers, "x-forwarded-proto").as_deref(), Some("http"));
         assert_eq!(text(&headers, "x-forwarded-host").as_deref(), Some("shop"));
         assert_eq!(text(&headers, "x-request-id").map(|id| id.len()), Some(32));
-        assert_eq!((text(&headers, "forwarded"), text(&headers, "x-cohort")), (None, None));
+        for name in ["forwarded", "x-cohort", "x_cohort", "x_forwarded_for", "baggage"] {
+            assert_eq!(text(&headers, name), None, "{name}");
+        }
+        assert_eq!(text(&headers, "x_other").as_deref(), Some("1"));
 
         let headers = rewritten(&claims, true);
         assert_eq!(text(&headers, "x-forwarded-for").as_deref(), Some("1.2.3.4, 10.0.0.1"));

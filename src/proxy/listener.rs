@@ -1,6 +1,7 @@
 //! Listeners: accept connections, and serve HTTP/1.1 on each until the client or a drain ends it.
 
 use std::{
+    cell::Cell,
     io,
     net::{SocketAddr, TcpListener},
     pin::pin,
@@ -23,6 +24,9 @@ const BACKLOG: i32 = 4096;
 /// How long no connection is accepted after one could not be: file descriptors may have run out, and
 /// trying at once would only burn the core.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(100);
+
+/// How long a new connection may take to its first request once the drain has begun.
+const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
 /// A socket that listens.
 pub(super) fn listening(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
@@ -109,9 +113,11 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, mut drain: wat
         return;
     }
     let mut builder = http1::Builder::new();
+    let body_idle;
     {
         let snapshot = worker.snapshot();
         let plan = &snapshot.serving.plan;
+        body_idle = plan.timeouts.body_idle;
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(plan.timeouts.client_head)
@@ -123,11 +129,27 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, mut drain: wat
         .layer(ShedLayer::new(Rc::clone(&worker)))
         .service(tower::service_fn(move |request| handle(Rc::clone(&worker), peer.clone(), request)));
     // hyper asks its service for nothing before a call, and these are always ready.
-    let service = service_fn(move |request: Request<Incoming>| stack.clone().call(request));
-    let mut connection = pin!(builder.serve_connection(Socket::new(stream), service));
+    let asked = Rc::new(Cell::new(false));
+    let first = Rc::clone(&asked);
+    let service = service_fn(move |request: Request<Incoming>| {
+        first.set(true);
+        stack.clone().call(request)
+    });
+    let mut connection = pin!(builder.serve_connection(Socket::new(stream, body_idle), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = draining(&mut drain) => {
+            let graced = async {
+                // A connection without a request would be closed over the one that is on its way.
+                if !asked.get() {
+                    tokio::time::timeout(FIRST_REQUEST_GRACE, connection.as_mut()).await.ok()?.ok();
+                    return Some(());
+                }
+                None
+            };
+            if graced.await.is_some() {
+                return;
+            }
             connection.as_mut().graceful_shutdown();
             connection.await
         }

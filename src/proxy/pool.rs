@@ -44,6 +44,8 @@ pub(super) struct Lease {
     pool: Rc<Pool>,
     /// Whether it carried a request before: then it may have gone stale.
     pub(super) reused: bool,
+    /// Whether it may carry another one.
+    pub(super) keep: bool,
 }
 
 /// Why there is no connection.
@@ -80,22 +82,27 @@ impl Pool {
             self.cells().idle.fall();
             if sender.is_ready() {
                 self.cells().active.rise();
-                return Some(Lease { sender: Some(sender), pool: Rc::clone(self), reused: true });
+                return Some(Lease { sender: Some(sender), pool: Rc::clone(self), reused: true, keep: true });
             }
         }
         None
     }
 
     /// A new connection.
-    pub(super) async fn connect(self: &Rc<Self>, limits: &Limits, timeout: Duration) -> Result<Lease, ConnectError> {
+    pub(super) async fn connect(
+        self: &Rc<Self>,
+        limits: &Limits,
+        timeouts: &Timeouts,
+        within: Duration,
+    ) -> Result<Lease, ConnectError> {
         let attempt = async {
             let stream = TcpStream::connect(&*self.authority).await?;
             stream.set_nodelay(true)?;
             let mut builder = http1::Builder::new();
             builder.max_buf_size(limits.head_bytes_max).max_headers(limits.header_count_max);
-            builder.handshake(Socket::new(stream)).await.map_err(io::Error::other)
+            builder.handshake(Socket::new(stream, timeouts.body_idle)).await.map_err(io::Error::other)
         };
-        let (sender, connection) = match tokio::time::timeout(timeout, attempt).await {
+        let (sender, connection) = match tokio::time::timeout(within, attempt).await {
             Ok(Ok(made)) => made,
             Ok(Err(error)) => {
                 self.cells().failed.add_one();
@@ -110,7 +117,7 @@ impl Pool {
         self.cells().active.rise();
         // The task ends when the sender is dropped or the peer closes; its error reaches the request.
         tokio::task::spawn_local(async move { drop(connection.await) });
-        Ok(Lease { sender: Some(sender), pool: Rc::clone(self), reused: false })
+        Ok(Lease { sender: Some(sender), pool: Rc::clone(self), reused: false, keep: true })
     }
 
     /// Closes what was idle for too long.
@@ -146,6 +153,11 @@ impl Drop for Pool {
 }
 
 impl Lease {
+    /// Where it leads.
+    pub(super) fn authority(&self) -> &str {
+        &self.pool.authority
+    }
+
     /// The connection itself.
     pub(super) fn sender(&mut self) -> Option<&mut SendRequest<Outbound>> {
         self.sender.as_mut()
@@ -153,7 +165,7 @@ impl Lease {
 
     /// Gives the connection back once a response came to its end.
     pub(super) fn release(mut self) {
-        let Some(mut sender) = self.sender.take() else { return };
+        let Some(mut sender) = self.sender.take().filter(|_| self.keep) else { return };
         if sender.is_ready() {
             self.pool.keep(sender);
         } else if !sender.is_closed() {

@@ -26,10 +26,10 @@ pub enum Rejection {
         limit_bytes: u64,
     },
     /// The client stopped sending its body.
-    #[error("nothing came of the body for {idle:?}")]
+    #[error("the body did not come within {after:?}")]
     BodyTimeout {
         /// How long it was waited for.
-        idle: Duration,
+        after: Duration,
     },
     /// The client broke off its body.
     #[error("the body ended before it was whole")]

@@ -3,44 +3,62 @@
 use std::{
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
+use super::body::IdleTimer;
+
 /// Up to this size a message is copied into one piece: a `write` of one small piece costs the kernel a
 /// microsecond less than a `writev` of several, and copying it costs 50 ns.
 const JOINED_BYTES_MAX: usize = 4096;
 
-/// A TCP connection.
+/// A TCP connection. A peer that does not read is given up after a while: hyper waits for it without
+/// asking for more of a body, so that no timer of the body's would notice.
 #[derive(Debug)]
-pub(super) struct Socket(TokioIo<TcpStream>);
+pub(super) struct Socket {
+    stream: TokioIo<TcpStream>,
+    unread: IdleTimer,
+}
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream) -> Socket {
-        Socket(TokioIo::new(stream))
+    /// A connection whose peer may leave what is sent unread for so long.
+    pub(super) fn new(stream: TcpStream, unread_for: Duration) -> Socket {
+        Socket { stream: TokioIo::new(stream), unread: IdleTimer::new(unread_for) }
+    }
+
+    fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if written.is_pending() {
+            ready!(self.unread.poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        }
+        self.unread.reset();
+        written
     }
 }
 
 impl Read for Socket {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
 impl Write for Socket {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.written(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -54,7 +72,8 @@ impl Write for Socket {
     ) -> Poll<io::Result<usize>> {
         let total: usize = bufs.iter().map(|buf| buf.len()).sum();
         if total > JOINED_BYTES_MAX {
-            return Pin::new(&mut self.0).poll_write_vectored(cx, bufs);
+            let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+            return self.written(cx, written);
         }
         let mut joined = [0; JOINED_BYTES_MAX];
         let mut end = 0;
@@ -62,6 +81,7 @@ impl Write for Socket {
             joined[end..end + buf.len()].copy_from_slice(buf);
             end += buf.len();
         }
-        Pin::new(&mut self.0).poll_write(cx, &joined[..end])
+        let written = Pin::new(&mut self.stream).poll_write(cx, &joined[..end]);
+        self.written(cx, written)
     }
 }

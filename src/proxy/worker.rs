@@ -22,6 +22,7 @@ use crate::{
     live::{Follower, Live, Serving},
     plan::{ArmId, Decision, EndpointId, LaneId, Listener, ToggleId},
     telemetry::{LaneCells, ToggleCells, WorkerCells},
+    toggle::VariantId,
 };
 
 /// How often pools are looked through for connections that were idle for too long.
@@ -157,8 +158,11 @@ fn run(
         let sweeping = tokio::task::spawn_local(sweep(worker));
         while accepting.join_next().await.is_some() {}
         sweeping.abort();
-        Ok(())
-    })
+        io::Result::Ok(())
+    })?;
+    // A name that is still being looked up holds nobody back.
+    runtime.shutdown_background();
+    Ok(())
 }
 
 async fn sweep(worker: Rc<Worker>) {
@@ -262,8 +266,8 @@ impl Snapshot {
         self.serving.meters.outside.cells(self.worker)
     }
 
-    pub(super) fn toggle(&self, toggle: ToggleId) -> &ToggleCells {
-        self.serving.meters.toggle(toggle).cells(self.worker)
+    pub(super) fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleCells {
+        self.serving.meters.toggle(toggle, variant).cells(self.worker)
     }
 
     pub(super) fn count_check(&self, decision: &Decision, outcome: &str) {

@@ -39,7 +39,12 @@ pub async fn watch(config: PathBuf, commands: mpsc::Sender<Command>) {
         if commands.send(Command::Look).await.is_err() {
             return;
         }
-        if let Ok(Some(())) = tokio::time::timeout(POLL_EVERY, hints.recv()).await {
+        let hinted = tokio::time::timeout(POLL_EVERY, hints.recv()).await;
+        if hinted == Ok(None) {
+            // The watcher's thread is gone: from now on there is only the slow look.
+            watcher = None;
+        }
+        if hinted == Ok(Some(())) {
             let hold_until = Instant::now() + HOLD_MAX;
             while Instant::now() < hold_until {
                 match tokio::time::timeout(QUIET, hints.recv()).await {

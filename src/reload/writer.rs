@@ -43,6 +43,8 @@ pub enum Outcome {
     },
     /// They were in force already.
     Unchanged,
+    /// They kept changing while they were read; the watch will load them when they rest.
+    Unsettled,
     /// They were refused; the last good configuration serves on.
     Rejected(Report),
 }
@@ -86,11 +88,10 @@ impl Writer {
         while let Some(command) = commands.recv().await {
             match command {
                 Command::Look => {
-                    self.look().await;
+                    self.look(false).await;
                 }
                 Command::Load(answer) => {
-                    self.refused = None;
-                    let outcome = self.look().await;
+                    let outcome = self.look(true).await;
                     // Who asked may have gone; the load counts all the same.
                     answer.send(outcome).ok();
                 }
@@ -99,16 +100,20 @@ impl Writer {
         }
     }
 
-    async fn look(&mut self) -> Outcome {
-        let Some(reading) = settled(&self.config).await else { return Outcome::Unchanged };
+    /// Who `asked` is always answered and counted; else what is known already is passed over.
+    async fn look(&mut self, asked: bool) -> Outcome {
+        let Some(reading) = settled(&self.config).await else {
+            tracing::warn!("the files keep changing: they are looked at again when they rest");
+            return Outcome::Unsettled;
+        };
         if reading.as_ref() == Ok(&self.applied) {
-            if self.refused.take().is_some() {
+            if self.refused.take().is_some() || asked {
                 self.gauges.unchanged();
-                tracing::info!("the configuration on disk is the one in force again");
+                tracing::info!("the configuration on disk is the one in force");
             }
             return Outcome::Unchanged;
         }
-        if self.refused.as_ref() == Some(&reading) {
+        if !asked && self.refused.as_ref() == Some(&reading) {
             return Outcome::Unchanged;
         }
         let compiled = match &reading {
@@ -116,13 +121,13 @@ impl Writer {
             Err(report) => Err(report.clone()),
         };
         match (compiled, reading) {
-            (Ok(compiled), Ok(sources)) => self.apply(compiled, sources),
+            (Ok(compiled), Ok(sources)) => self.apply(compiled, sources).await,
             (Err(report), reading) => self.reject(report, reading),
             (Ok(_), Err(report)) => Outcome::Rejected(report),
         }
     }
 
-    fn apply(&mut self, compiled: Compiled, sources: Sources) -> Outcome {
+    async fn apply(&mut self, compiled: Compiled, sources: Sources) -> Outcome {
         let Compiled { mut plan, warnings, inventory } = compiled;
         let changes = self.inventory.changes_to(&inventory);
         let restart_required = keep_what_is_bound(&mut plan, &self.started);
@@ -141,7 +146,11 @@ impl Writer {
         if restart_required {
             tracing::warn!("workers, state_dir, listeners, admin and telemetry change with the next start");
         }
-        keep_last_good(&state_dir, &sources);
+        // Off this thread: a slow volume must not hold up health and metrics.
+        let kept = sources.clone();
+        let keeping = tokio::task::spawn_blocking(move || keep_last_good(&state_dir, &kept));
+        // It logs its own failure; an error here is the end of the process.
+        keeping.await.ok();
         self.applied = sources;
         self.inventory = inventory;
         self.refused = None;

@@ -1,7 +1,10 @@
 //! Cells: counters that one worker writes and the control thread reads.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Relaxed, Release},
+    },
     time::Duration,
 };
 
@@ -34,13 +37,13 @@ impl Count {
 
     /// Adds many.
     pub fn add(&self, many: u64) {
-        self.0.store(self.0.load(Relaxed).wrapping_add(many), Relaxed);
+        self.0.store(self.0.load(Relaxed).wrapping_add(many), Release);
     }
 
     /// The count so far.
     #[must_use]
     pub fn read(&self) -> u64 {
-        self.0.load(Relaxed)
+        self.0.load(Acquire)
     }
 }
 
@@ -67,8 +70,9 @@ impl Durations {
     pub fn record(&self, duration: Duration) {
         let seconds = duration.as_secs_f64();
         let bucket = DURATION_BUCKETS_SECONDS.iter().position(|bound| seconds <= *bound).unwrap_or(BUCKETS - 1);
-        self.counts[bucket].add_one();
+        // The sum first: whoever reads the count first then never misses time that it counted.
         self.sums_ns[bucket].add(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX));
+        self.counts[bucket].add_one();
     }
 
     /// Count and sum in nanoseconds of one bucket.

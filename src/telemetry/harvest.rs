@@ -8,7 +8,7 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 use super::{
     cells::Durations,
     meters::{LaneMeter, Meters, ToggleMeter},
-    names::{self, BUCKETS, CHECK_OUTCOMES, CODES, Metric, REJECTION_CODES},
+    names::{self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, Metric, REJECTION_CODES},
 };
 use crate::toggle::REASON_CODES;
 
@@ -109,6 +109,10 @@ impl Harvest {
 
     fn gather_lane(&mut self, lane: &LaneMeter) {
         let [route, service, arm] = lane.labels() else { return };
+        // Most of ten thousand routes are idle.
+        if lane.used().next().is_none() {
+            return;
+        }
         let at = address(lane);
         let labels = || vec![("route", &**route), ("service", &**service), ("arm", &**arm)];
         let and = |name, value| labels().into_iter().chain([(name, value)]).collect();
@@ -121,20 +125,17 @@ impl Harvest {
             self.count(names::REJECTIONS, (at, place), and("cause", cause), count);
         }
         self.count(names::FAILOVERS, (at, 0), labels(), lane.used().map(|cells| cells.failovers.read()).sum());
+        self.count(names::BROKEN_OFF, (at, 0), labels(), lane.used().map(|cells| cells.broken_off.read()).sum());
         self.durations(names::REQUEST_SECONDS, at, &labels, &lane.used().map(|cells| &cells.request));
         self.durations(names::UPSTREAM_SECONDS, at, &labels, &lane.used().map(|cells| &cells.upstream));
     }
 
     fn gather_toggle(&mut self, toggle: &ToggleMeter) {
-        let [name, variants @ ..] = toggle.labels() else { return };
-        let rows = [""].into_iter().chain(variants.iter().map(|variant| &**variant));
-        for (row, variant) in rows.enumerate() {
-            for (column, reason) in REASON_CODES.iter().enumerate() {
-                let place = row * REASON_CODES.len() + column;
-                let count = toggle.used().map(|cells| cells.0[place].read()).sum();
-                let labels = vec![("toggle", &**name), ("variant", variant), ("reason", reason)];
-                self.count(names::DECISIONS, (address(toggle), place), labels, count);
-            }
+        let [name, variant] = toggle.labels() else { return };
+        for (place, reason) in REASON_CODES.iter().enumerate() {
+            let count = toggle.used().map(|cells| cells.0[place].read()).sum();
+            let labels = vec![("toggle", &**name), ("variant", &**variant), ("reason", reason)];
+            self.count(names::DECISIONS, (address(toggle), place), labels, count);
         }
     }
 
@@ -177,13 +178,24 @@ impl Harvest {
                 (recorder.register_histogram(&key, &METADATA), [(0, 0); BUCKETS])
             });
             let (new, new_ns) = (count - seen[bucket].0, sum_ns.wrapping_sub(seen[bucket].1));
-            seen[bucket] = (count, sum_ns);
-            if new > 0 {
-                let mean_seconds = new_ns as f64 / new as f64 / 1e9;
-                handle.record_many(mean_seconds, usize::try_from(new).unwrap_or(usize::MAX));
+            if new == 0 {
+                continue;
             }
+            seen[bucket] = (count, sum_ns);
+            // A duration that is being counted may be in the sum and not yet in the count.
+            let mean_seconds = (new_ns as f64 / new as f64 / 1e9).clamp(lower_bound(bucket), upper_bound(bucket));
+            handle.record_many(mean_seconds, usize::try_from(new).unwrap_or(usize::MAX));
         }
     }
+}
+
+/// Just inside the bucket: the bound itself belongs to the one below.
+fn lower_bound(bucket: usize) -> f64 {
+    bucket.checked_sub(1).map_or(0.0, |below| DURATION_BUCKETS_SECONDS[below].next_up())
+}
+
+fn upper_bound(bucket: usize) -> f64 {
+    DURATION_BUCKETS_SECONDS.get(bucket).copied().unwrap_or(f64::INFINITY)
 }
 
 const METADATA: Metadata<'static> = Metadata::new("weir", Verbosity::INFO, None);

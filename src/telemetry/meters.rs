@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     plan::{ContractId, EndpointId, LaneId, Plan, ToggleId},
-    toggle::{Choice, REASON_CODES},
+    toggle::{REASON_CODES, Reason, VariantId},
 };
 
 /// The cells of one named thing, for each worker its own.
@@ -24,15 +24,9 @@ pub struct Meter<C> {
     workers: Box<[OnceLock<Box<C>>]>,
 }
 
-/// Cells that a [`Meter`] can make for one worker.
-pub trait Cells {
-    /// Fresh cells for something with these labels.
-    fn fresh(labels: &[String]) -> Self;
-}
-
 /// Counts requests of one route and arm. Labels: route, service, arm.
 pub type LaneMeter = Meter<LaneCells>;
-/// Counts a toggle's decisions. Labels: toggle, then its variants.
+/// Counts a toggle's decisions for one variant. Labels: toggle, variant; empty when it gave none.
 pub type ToggleMeter = Meter<ToggleCells>;
 /// Counts contract checks of one route. Labels: route, contract, mode.
 pub type CheckMeter = Meter<CheckCells>;
@@ -50,11 +44,13 @@ pub struct LaneCells {
     pub upstream: Durations,
     /// Requests that another arm served.
     pub failovers: Count,
+    /// Responses that ended before they were whole.
+    pub broken_off: Count,
 }
 
-/// What one worker counts of one toggle.
-#[derive(Debug)]
-pub struct ToggleCells(pub(super) Box<[Count]>);
+/// What one worker counts of one toggle's variant: decisions by reason.
+#[derive(Debug, Default)]
+pub struct ToggleCells(pub(super) [Count; REASON_CODES.len()]);
 
 /// What one worker counts of one route's contract.
 #[derive(Debug, Default)]
@@ -104,7 +100,8 @@ pub struct Meters {
     pub outside: Arc<LaneMeter>,
     lanes: Vec<Arc<LaneMeter>>,
     checks: Vec<Option<Arc<CheckMeter>>>,
-    toggles: Vec<Arc<ToggleMeter>>,
+    /// For each toggle: for no variant, then for each variant.
+    toggles: Vec<Vec<Arc<ToggleMeter>>>,
     endpoints: Vec<Arc<EndpointMeter>>,
     pub(super) workers: Arc<[WorkerCells]>,
     pub(super) listener_names: Arc<[String]>,
@@ -161,11 +158,12 @@ impl Meters {
             };
             checks.push(arm.contract.map(check));
         }
-        let toggle_labels = plan.toggles.iter().map(|planned| {
-            let variants = planned.toggle.variants.iter().map(|variant| variant.name.clone());
-            [planned.toggle.name.clone()].into_iter().chain(variants).collect()
+        let toggles = plan.toggles.iter().map(|planned| {
+            let variants = planned.toggle.variants.iter().map(|variant| &*variant.name);
+            let labels = |variant: &str| vec![planned.toggle.name.clone(), variant.to_owned()];
+            [""].into_iter().chain(variants).map(|variant| all.toggles.meter(labels(variant))).collect()
         });
-        let toggles = toggle_labels.map(|labels| all.toggles.meter(labels)).collect();
+        let toggles = toggles.collect();
         let authorities = plan.endpoints.iter().map(|endpoint| vec![endpoint.authority.to_string()]);
         let endpoints = authorities.map(|labels| all.endpoints.meter(labels)).collect();
         Meters {
@@ -195,10 +193,10 @@ impl Meters {
         self.checks[lane.0].as_ref()
     }
 
-    /// The meter of a toggle.
+    /// The meter of a toggle's variant, or of none.
     #[must_use]
-    pub fn toggle(&self, toggle: ToggleId) -> &ToggleMeter {
-        &self.toggles[toggle.0]
+    pub fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleMeter {
+        &self.toggles[toggle.0][variant.map_or(0, |variant| variant.0 + 1)]
     }
 
     /// The meter of an endpoint.
@@ -228,9 +226,8 @@ impl LaneCells {
 
 impl ToggleCells {
     /// Counts a decision.
-    pub fn decided(&self, choice: &Choice) {
-        let variant = choice.variant.map_or(0, |variant| variant.0 + 1);
-        self.0[variant * REASON_CODES.len() + choice.reason.index()].add_one();
+    pub fn decided(&self, reason: Reason) {
+        self.0[reason.index()].add_one();
     }
 }
 
@@ -245,11 +242,11 @@ impl CheckCells {
     }
 }
 
-impl<C: Cells> Meter<C> {
+impl<C: Default> Meter<C> {
     /// The cells of one worker.
     #[must_use]
     pub fn cells(&self, worker: usize) -> &C {
-        self.workers[worker].get_or_init(|| Box::new(C::fresh(&self.labels)))
+        self.workers[worker].get_or_init(Box::default)
     }
 }
 
@@ -264,35 +261,17 @@ impl<C> Meter<C> {
     }
 }
 
-impl Cells for LaneCells {
-    fn fresh(_labels: &[String]) -> LaneCells {
+// Derived, it would ask for a default of long arrays.
+impl Default for LaneCells {
+    fn default() -> LaneCells {
         LaneCells {
             codes: std::array::from_fn(|_| Count::default()),
             rejections: std::array::from_fn(|_| Count::default()),
             request: Durations::default(),
             upstream: Durations::default(),
             failovers: Count::default(),
+            broken_off: Count::default(),
         }
-    }
-}
-
-impl Cells for ToggleCells {
-    /// One row of reasons for each variant, after one row for none; the labels are the toggle's name
-    /// and those of its variants, so there are as many rows as labels.
-    fn fresh(labels: &[String]) -> ToggleCells {
-        ToggleCells((0..labels.len() * REASON_CODES.len()).map(|_| Count::default()).collect())
-    }
-}
-
-impl Cells for CheckCells {
-    fn fresh(_labels: &[String]) -> CheckCells {
-        CheckCells::default()
-    }
-}
-
-impl Cells for EndpointCells {
-    fn fresh(_labels: &[String]) -> EndpointCells {
-        EndpointCells::default()
     }
 }
 

@@ -27,6 +27,7 @@ metrics! {
     DECISIONS = "weir_toggle_decisions_total", "Decisions, by toggle, variant and reason.";
     CHECKS = "weir_contract_checks_total", "Requests held to a contract, by route, contract, mode and outcome.";
     FAILOVERS = "weir_failovers_total", "Requests that another arm served since the chosen one was unavailable.";
+    BROKEN_OFF = "weir_responses_broken_off_total", "Responses of a service that ended before they were whole.";
     IN_FLIGHT = "weir_requests_in_flight", "Requests that are being answered now.";
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";

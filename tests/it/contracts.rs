@@ -156,3 +156,65 @@ serve = "on"
     assert_eq!(client.post("/orders", &beta, r#"{"note":"hi"}"#).await.text(), "canary");
     assert_eq!(client.post("/orders", &beta, r#"{"item":"book"}"#).await.problem(), "contract");
 }
+
+#[tokio::test]
+async fn who_stands_in_keeps_its_own_contract_too() {
+    let mut stable = Upstream::named("stable");
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let address = stable.address;
+    let config = |canary_contract: &str| {
+        format!(
+            r#"
+[services.o]
+split = {{ toggle = "t", on = "canary", off = "stable" }}
+arms.stable = {{ endpoints = ["{}"], contract = "orders@1" }}
+arms.canary = {{ endpoints = ["{dead}"]{canary_contract} }}
+[[routes]]
+name = "o"
+match = {{ path_prefix = "/" }}
+service = "o"
+contract = {{ request = "enforce" }}
+[toggles.t]
+category = "ops"
+owner = "team"
+variants = {{ on = true, off = false }}
+default = "on"
+"#,
+            address
+        )
+    };
+    let any = ("any@2.json", "{}");
+    let same = Proxy::start_with(&config(", contract = \"any@2\""), &[("orders@1.yaml", ORDERS), any]);
+    let mut client = same.client().await;
+    assert_eq!(client.post("/orders", &[JSON], r#"{"item":"book"}"#).await.text(), "stable");
+    stable.seen().await;
+    assert_eq!(client.post("/orders", &[JSON], r#"{"item":"too long"}"#).await.problem(), "contract");
+    // Nothing held this body back for the canary, so that nothing can judge it for stable.
+    let streamed = Proxy::start_with(&config(""), &[("orders@1.yaml", ORDERS)]);
+    let answer = streamed.client().await.post("/orders", &[JSON], r#"{"item":"too long"}"#).await;
+    assert_eq!(answer.problem(), "connect_failed");
+    assert!(stable.saw_nothing(), "a body that breaks stable's contract reached it");
+}
+
+#[tokio::test]
+async fn what_connection_names_is_gone_before_it_is_checked() {
+    let contract = r#"
+openapi: 3.1.0
+info: { title: T, version: "1" }
+paths:
+  /orders:
+    get:
+      parameters: [{ name: x-tenant, in: header, required: true, schema: { type: string } }]
+      responses: {}
+"#;
+    let mut upstream = Upstream::named("v1");
+    let config = crate::plain_config(upstream.address, "contract = { request = \"enforce\" }", "");
+    let config = config.replace("\"] }", "\"], contract = \"t@1\" }");
+    let proxy = Proxy::start_with(&config, &[("t@1.yaml", contract)]);
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/orders", &[("x-tenant", "a")]).await.text(), "v1");
+    upstream.seen().await;
+    let answer = client.get("/orders", &[("x-tenant", "a"), ("connection", "x-tenant")]).await;
+    assert_eq!(answer.problem(), "contract");
+    assert!(upstream.saw_nothing());
+}

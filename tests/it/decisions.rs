@@ -121,6 +121,28 @@ async fn an_untrusted_client_forces_nothing_and_its_claim_goes_no_further() {
     assert_eq!(canary.seen().await.headers["x-cohort"], "beta");
 }
 
+#[test]
+fn a_forwarded_address_cannot_be_forged_past_a_trusted_proxy() {
+    let (stable, canary) = arms();
+    let rule = r#"
+[[toggles.t.rules]]
+when = { attr = "ip", in_network = ["127.0.0.0/8", "1.2.3.4"] }
+serve = "on"
+"#;
+    let proxy = Proxy::start(&split_config(stable.address, canary.address, &toggle_config(rule, "0%")));
+    for (fields, arm) in [
+        (&b"x-forwarded-for: 1.2.3.4\r\n"[..], "canary"),
+        (b"x-forwarded-for: 1.2.3.4, 99.9.9.9\r\n", "stable"),
+        (b"x-forwarded-for: 1.2.3.4\r\nx-forwarded-for: \xff, 99.9.9.9\r\n", "stable"),
+        (b"x-forwarded-for: 99.9.9.9, 127.0.0.9\r\n", "stable"),
+        (b"x-forwarded-for: 127.0.0.8, 127.0.0.9\r\n", "canary"),
+    ] {
+        let request = [b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n", fields, b"\r\n"].concat();
+        let answer = crate::support::raw_exchange(proxy.address(), &request);
+        assert!(answer.ends_with(arm), "{fields:?}: {answer}");
+    }
+}
+
 #[tokio::test]
 async fn a_rollout_of_a_service_needs_no_toggle() {
     let (stable, canary) = arms();

@@ -29,9 +29,9 @@ async fn a_dead_canary_is_served_by_stable_and_still_charged() {
     let lane = "{route=\"o\",service=\"o\",arm=\"canary\"}";
     assert_eq!(proxy.metric(&format!("weir_failovers_total{lane}")).await, 5.0);
     assert_eq!(
-        proxy.metric("weir_requests_total{route=\"o\",service=\"o\",arm=\"canary\",code=\"200\"}").await,
+        proxy.metric("weir_requests_total{route=\"o\",service=\"o\",arm=\"stable\",code=\"200\"}").await,
         5.0,
-        "the decision stays"
+        "who served is counted as who served"
     );
 }
 
@@ -164,4 +164,94 @@ fn an_early_answer_reaches_a_client_that_still_sends() {
     let mut body = [0; 2];
     stream.read_exact(&mut body).unwrap();
     assert_eq!(&body, b"no");
+}
+
+#[test]
+fn a_service_of_http_1_0_loses_no_body_and_its_clients_notice_nothing() {
+    let upstream = Upstream::raw(|mut stream, _number| {
+        stream.write_all(b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nv1").unwrap();
+        // Kept open, as the answer says, for another request.
+        if read_head(&stream) {
+            stream.write_all(b"HTTP/1.0 500 used again\r\ncontent-length: 0\r\n\r\n").unwrap();
+        }
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    for request in [
+        "GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n",
+    ] {
+        let answer = raw_exchange(proxy.address(), request.as_bytes());
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("v1"), "{answer}");
+    }
+    assert_eq!(upstream.connections(), 2);
+}
+
+#[test]
+fn a_client_that_does_not_read_is_given_up() {
+    let upstream = Upstream::streaming(1 << 30);
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[timeouts]\nbody_idle = \"100ms\""));
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    stream.write_all(b"GET / HTTP/1.0\r\nhost: a\r\n\r\n").unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let given_up = async { while proxy.metric("weir_connections{listener=\"edge\"}").await > 0.0 {} };
+    runtime.block_on(async {
+        // Until the request is in flight there is nothing to give up.
+        while proxy.metric("weir_requests_in_flight").await < 1.0 {}
+        tokio::time::timeout(std::time::Duration::from_secs(20), given_up).await.unwrap();
+        assert_eq!(proxy.metric("weir_requests_in_flight").await, 0.0);
+    });
+}
+
+#[test]
+fn a_slow_upload_is_not_a_slow_service() {
+    let upstream = Upstream::counting();
+    let proxy = Proxy::start(&plain_config(upstream.address, "timeout = \"100ms\"", ""));
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nconnection: close\r\n\r\n").unwrap();
+    let (_gate, closed) = std::sync::mpsc::channel::<()>();
+    for _ in 0..5 {
+        // A client that sends a byte every 60 ms: three times the route's timeout in all.
+        closed.recv_timeout(std::time::Duration::from_millis(60)).unwrap_err();
+        stream.write_all(b"x").unwrap();
+    }
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with('5'), "{answer}");
+}
+
+#[tokio::test]
+async fn a_response_that_breaks_off_is_counted() {
+    let upstream = Upstream::raw(|mut stream, _number| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").unwrap();
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    let broken = "weir_responses_broken_off_total{route=\"o\",service=\"o\",arm=\"stable\"}";
+    assert_eq!(proxy.metric(broken).await, 1.0);
+}
+
+#[test]
+fn endpoints_that_do_not_answer_leave_time_for_the_stand_in() {
+    // A backlog of one that is full: the kernel drops further attempts.
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let silent = socket.local_addr().unwrap().as_socket().unwrap();
+    let _fills_the_backlog = TcpStream::connect(silent).unwrap();
+    let stable = Upstream::named("stable");
+    let config = split_config(stable.address, silent, &toggle_config("", "100%"));
+    let proxy = Proxy::start(&config.replace("timeout = \"30s\"", "timeout = \"500ms\""));
+    let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
+    assert!(answer.ends_with("stable"), "{answer}");
+}
+
+#[test]
+fn a_client_of_http_1_0_without_a_host_is_served() {
+    let upstream = Upstream::answering(|seen| {
+        let hosts = seen.headers.get_all("host").iter().count();
+        http::Response::new(format!("{hosts} host").into())
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.0\r\n\r\n");
+    assert!(answer.contains(" 200 OK") && answer.ends_with("1 host"), "{answer}");
 }

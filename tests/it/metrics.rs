@@ -100,3 +100,17 @@ async fn health_is_told_on_the_admin_and_the_telemetry_address() {
         assert_eq!(client.get("/other", &[]).await.status, 404);
     }
 }
+
+#[tokio::test]
+async fn a_variant_that_is_added_loses_no_count() {
+    let (stable, canary) = (Upstream::named("stable"), Upstream::named("canary"));
+    let config = split_config(stable.address, canary.address, &toggle_config("", "0%"));
+    let proxy = Proxy::start(&config);
+    let mut client = proxy.client().await;
+    let decisions = "weir_toggle_decisions_total{toggle=\"t\",variant=\"off\",reason=\"split\"}";
+    for expected in [1.0, 2.0] {
+        client.get("/", &[("x-user-id", "1")]).await;
+        assert_eq!(proxy.metric(decisions).await, expected);
+        proxy.reload(&config.replace("off = false }", "off = false, third = false }")).await;
+    }
+}
