@@ -82,7 +82,7 @@ pub struct Route {
     pub name: String,
     /// Where it sends.
     pub service: ServiceId,
-    /// From the request's head to the response's head.
+    /// From the request's end to the response's head, and from its head until a connection stands.
     pub timeout: Duration,
     /// What happens to requests that break the arm's contract.
     pub checking: Checking,
