@@ -1,9 +1,6 @@
 # Builds weir with the profile that ships, and puts it alone into an image without a shell.
 FROM rust:1.95-slim-bookworm AS build
-# mimalloc is C.
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends gcc libc6-dev \
-    && rm -rf /var/lib/apt/lists/*
+# The image has the C compiler that mimalloc needs.
 WORKDIR /weir
 COPY Cargo.toml Cargo.lock README.md ./
 COPY src src
@@ -18,6 +15,7 @@ COPY --from=build --chown=nonroot:nonroot /empty/state /var/lib/weir/state
 # state_dir = "state" is relative to here. Mount the configuration at /etc/weir.
 WORKDIR /var/lib/weir
 EXPOSE 8080 9901
-USER nonroot
+# The user nonroot, by its number, so that Kubernetes can tell that it is not root.
+USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/weir"]
 CMD ["run", "--config", "/etc/weir", "--log-format", "json"]
