@@ -35,7 +35,8 @@ async fn a_broken_file_changes_nothing_but_is_told() {
     assert!(report.to_string().contains("did you mean \"service\"?"), "{report}");
     assert_eq!(client.get("/", &[]).await.text(), "v1");
     assert_eq!(proxy.metric("weir_config_last_reload_successful").await, 0.0);
-    assert_eq!(proxy.metric("weir_config_reloads_total{outcome=\"rejected\"}").await, 1.0);
+    // Once by this call, and once by the watch where it was there first.
+    assert!(proxy.metric("weir_config_reloads_total{outcome=\"rejected\"}").await >= 1.0);
     assert_eq!(proxy.metric("weir_config_generation").await, 1.0);
     let mut admin = Client::connect(proxy.app().addresses().admin.unwrap()).await;
     assert_eq!(admin.get("/readyz", &[]).await.status, 200, "the last good plan is ready to serve");
@@ -61,7 +62,7 @@ async fn what_needs_a_restart_is_told_and_the_rest_is_in_force() {
     let proxy = Proxy::start(&config);
     let moved = proxy.complete(&config.replace("name = \"o\"", "name = \"renamed\""));
     fs::write(proxy.file(), moved.replace("workers = 1", "workers = 2").replace("\"edge\"", "\"other\"")).unwrap();
-    assert!(matches!(proxy.app().reload().await, Outcome::Applied { generation: 2, .. }));
+    proxy.app().reached(2).await;
     assert_eq!(proxy.metric("weir_config_restart_required").await, 1.0);
     let answer = proxy.client().await.get("/", &[("x-weir-explain", "1")]).await;
     assert!(answer.header("x-weir-decision").unwrap().contains("route=\"renamed\""), "{answer:?}");
