@@ -99,7 +99,7 @@ impl App {
         let sources = Sources::read(config).map_err(StartError::Config)?;
         let Compiled { plan, warnings, inventory } = compile(&sources).map_err(StartError::Config)?;
         for problem in warnings.problems() {
-            tracing::warn!("{}", problem.to_string().trim_end());
+            tracing::warn!("{}", problem.line());
         }
         let workers = match plan.process.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),

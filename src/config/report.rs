@@ -77,6 +77,16 @@ impl Report {
     }
 }
 
+impl Problem {
+    /// The problem as one line, for a log.
+    #[must_use]
+    pub fn line(&self) -> String {
+        let place = [&self.file, ":", &self.line.map_or_else(String::new, |line| line.to_string())].concat();
+        let hint = self.hint.as_deref().map_or_else(String::new, |hint| format!(" ({hint})"));
+        format!("{} {}: {}{hint}", place.trim_end_matches(':'), self.key, self.message).replace('\n', " ")
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let severity = match self.severity {

@@ -9,7 +9,7 @@ use std::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    config::{Changes, Compiled, Inventory, Report, Sources, compile},
+    config::{Changes, Compiled, Inventory, Problem, Report, Sources, compile},
     live::{Live, Serving},
     plan::{Listener, Plan, Process},
     store,
@@ -21,6 +21,9 @@ const SETTLE: Duration = Duration::from_millis(20);
 
 /// Readings after which files that keep changing are left to the next look.
 const READINGS_MAX: usize = 25;
+
+/// Problems of one rejection that its log line holds.
+const PROBLEMS_LOGGED_MAX: usize = 5;
 
 /// What the task can be told.
 #[derive(Debug)]
@@ -140,7 +143,7 @@ impl Writer {
         self.meters.send_replace(meters);
         self.retired.push(before);
         for problem in warnings.problems() {
-            tracing::warn!("{}", problem.to_string().trim_end());
+            tracing::warn!("{}", problem.line());
         }
         tracing::info!(generation, %changes, "configuration reloaded");
         if restart_required {
@@ -160,7 +163,13 @@ impl Writer {
     fn reject(&mut self, report: Report, reading: Result<Sources, Report>) -> Outcome {
         self.gauges.rejected();
         let generation = self.live.serving().generation;
-        tracing::error!(generation, "configuration rejected, the last good one serves on\n{report}");
+        let problems: Vec<String> = report.problems().iter().take(PROBLEMS_LOGGED_MAX).map(Problem::line).collect();
+        tracing::error!(
+            generation,
+            errors = report.errors(),
+            problems = %problems.join(" | "),
+            "configuration rejected, the last good one serves on; `weir check` prints all of its problems"
+        );
         self.refused = Some(reading);
         Outcome::Rejected(report)
     }

@@ -89,6 +89,19 @@ fn a_second_signal_ends_at_once() {
 }
 
 #[test]
+fn a_rejection_is_one_line_that_names_the_problem() {
+    let upstream = Upstream::named("v1");
+    let config = plain_config(upstream.address, "", "");
+    let mut proxy = Process::start(&config);
+    proxy.rewrite(&config.replace("service = ", "servce = "));
+    proxy.signal("HUP");
+    let line = proxy.logged("configuration rejected");
+    assert_eq!((&line["level"], &line["generation"]), (&"ERROR".into(), &1.into()));
+    let problems = line["problems"].as_str().unwrap();
+    assert!(problems.contains("unknown key \"servce\" (did you mean \"service\"?)"), "{problems}");
+}
+
+#[test]
 fn sighup_loads_the_configuration_now() {
     let upstream = Upstream::named("v1");
     let config = plain_config(upstream.address, "", "");
