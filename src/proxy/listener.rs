@@ -139,19 +139,15 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, mut drain: wat
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = draining(&mut drain) => {
-            let graced = async {
-                // A connection without a request would be closed over the one that is on its way.
-                if !asked.get() {
-                    tokio::time::timeout(FIRST_REQUEST_GRACE, connection.as_mut()).await.ok()?.ok();
-                    return Some(());
+            // A connection without a request would be closed over the one that is on its way.
+            let grace = if asked.get() { Duration::ZERO } else { FIRST_REQUEST_GRACE };
+            match tokio::time::timeout(grace, connection.as_mut()).await {
+                Ok(ended) => ended,
+                Err(_elapsed) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
                 }
-                None
-            };
-            if graced.await.is_some() {
-                return;
             }
-            connection.as_mut().graceful_shutdown();
-            connection.await
         }
     };
     if let Err(error) = ended {
