@@ -13,8 +13,8 @@ use tokio::net::TcpStream;
 
 use super::body::IdleTimer;
 
-/// Up to this size a message is copied into one piece: a `write` of one small piece costs the kernel a
-/// microsecond less than a `writev` of several, and copying it costs 50 ns.
+/// Up to this size a message is copied into one piece, since the kernel takes one piece at less cost than
+/// several: measured with small JSON, 0.7 µs of system time less for the two writes of a request.
 const JOINED_BYTES_MAX: usize = 4096;
 
 /// A TCP connection. A peer that does not read is given up after a while: hyper waits for it without

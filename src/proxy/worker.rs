@@ -243,9 +243,9 @@ impl Snapshot {
 
     /// The listener that the peer came by, as it is configured now.
     pub(super) fn listener(&self, peer: &Peer) -> &Listener {
-        let listeners = &self.serving.plan.listeners;
-        // Listeners are bound at the start; a reload that takes one away changes it at the next.
-        listeners.get(peer.listener).unwrap_or(&listeners[0])
+        // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
+        // peer is ever taken for that of another listener.
+        &self.serving.plan.listeners[peer.listener]
     }
 
     pub(super) fn pool(&self, endpoint: EndpointId) -> &Rc<Pool> {

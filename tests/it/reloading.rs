@@ -205,3 +205,25 @@ fn rewriting_under_load_fails_no_request_and_mixes_no_generations() {
     let answer = runtime().block_on(async { proxy.client().await.get("/", &[("x-weir-explain", "1")]).await });
     assert!(answer.header("x-weir-decision").unwrap().contains(&format!("route=\"r{}\"", WRITES + 1)), "{answer:?}");
 }
+
+#[tokio::test]
+async fn a_reload_that_reorders_listeners_confuses_no_trust() {
+    let upstream = Upstream::named("v1");
+    let listener = |name: &str, trusted: &str| {
+        format!("[[listeners]]\nname = \"{name}\"\naddress = \"127.0.0.1:0\"\ntrusted_networks = [{trusted}]\n")
+    };
+    let (inner, outer) = (listener("inner", "\"127.0.0.0/8\""), listener("outer", ""));
+    let rest = plain_config(upstream.address, "", "");
+    let proxy = Proxy::start(&format!("{inner}{outer}{rest}"));
+    let renamed = rest.replace("name = \"o\"", "name = \"renamed\"");
+    for config in [format!("{outer}{inner}{renamed}"), format!("{outer}{rest}")] {
+        let next = proxy.app().generation() + 1;
+        proxy.reload(&config).await;
+        proxy.app().reached(next).await;
+        for (place, trusted) in [(0, true), (1, false)] {
+            let mut client = Client::connect(proxy.app().addresses().listeners[place].1).await;
+            let answer = client.get("/", &[("x-weir-explain", "1")]).await;
+            assert_eq!(answer.header("x-weir-decision").is_some(), trusted, "listener {place}");
+        }
+    }
+}
