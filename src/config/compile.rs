@@ -52,7 +52,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     if parsed.len() < sources.settings().len() {
         return None;
     }
-    let document = Document::join(parsed, problems);
+    let document = Document::join(parsed, sources.attached(), problems);
     let process = process::process(&document);
     let limits = process::limits(&document);
     let timeouts = process::timeouts(&document);
@@ -88,7 +88,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
-    let inventory = Inventory::new(document.items().chain(contracts));
+    let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
     Some((plan, inventory))
 }
 

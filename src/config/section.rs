@@ -13,6 +13,7 @@ use toml::{
 };
 
 use super::{
+    attached::Attached,
     document::Text,
     report::{Problem, Problems, Severity},
 };
@@ -22,6 +23,7 @@ use super::{
 pub(super) struct Origin<'a> {
     pub(super) text: &'a Text<'a>,
     pub(super) problems: &'a Problems,
+    pub(super) attached: &'a Attached,
 }
 
 /// A value and its key.
@@ -223,6 +225,20 @@ impl<'a> Field<'a> {
             self.refuse(format!("unknown {kind} {name:?}"), &hint);
         }
         place
+    }
+
+    /// The bytes of the file that the value names; its key has to be one of those in `attached`.
+    pub(super) fn file(&self) -> Option<&'a [u8]> {
+        let path = self.text()?;
+        match self.origin.attached.bytes(path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let hint =
+                    "a relative path starts from the configuration's directory; weir's user has to be able to read it";
+                self.refuse(format!("the file {path:?} cannot be read: {error}"), hint);
+                None
+            }
+        }
     }
 
     /// The value as a flag.
