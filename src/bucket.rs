@@ -14,6 +14,14 @@ use std::{fmt, str::FromStr};
 /// Slots that every toggle is divided into: the resolution of a weight is 0.001%.
 pub const SLOTS: u32 = 100_000;
 
+/// How keys become slots; pinned for each toggle, so that a later algorithm never moves users silently.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Bucketing {
+    /// flagd's since 0.15: the hash of the salt followed by the assignment key.
+    #[default]
+    FlagdV2,
+}
+
 /// One of the [`SLOTS`] places an assignment key can fall in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Slot(u32);
@@ -34,6 +42,16 @@ pub enum WeightError {
     /// It is finer than one slot.
     #[error("a weight has at most three digits after the point: one slot is 0.001%")]
     TooFine,
+}
+
+impl Bucketing {
+    /// The slot of an assignment key under a salt.
+    #[must_use]
+    pub fn slot(self, salt: &str, assignment_key: &str) -> Slot {
+        match self {
+            Bucketing::FlagdV2 => Slot::of(salt, assignment_key),
+        }
+    }
 }
 
 impl Slot {
@@ -71,6 +89,18 @@ impl Weight {
     pub const NONE: Weight = Weight(0);
     /// Every slot.
     pub const WHOLE: Weight = Weight(SLOTS);
+
+    /// That many slots; above the whole, the whole.
+    #[must_use]
+    pub fn from_slots(slots: u32) -> Weight {
+        Weight(slots.min(SLOTS))
+    }
+
+    /// How many slots it is.
+    #[must_use]
+    pub fn slots(self) -> u32 {
+        self.0
+    }
 
     /// Whether the weight owns the slot.
     #[must_use]

@@ -9,6 +9,7 @@
 
 mod attribute;
 mod host;
+mod subject;
 
 use std::{borrow::Cow, net::IpAddr};
 
@@ -16,6 +17,7 @@ use http::{HeaderMap, Method};
 
 pub use attribute::{Attribute, AttributeError};
 pub use host::canonical_host;
+pub use subject::{Context, Seen, Subject};
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,12 +43,6 @@ pub struct Asking<'a> {
     pub headers: &'a HeaderMap,
     /// Who asks.
     pub caller: Caller,
-}
-
-/// The first of `sources` that has a value: the key which is hashed.
-#[must_use]
-pub fn assignment_key<'a>(sources: &[Attribute], asking: &'a Asking<'_>) -> Option<Cow<'a, str>> {
-    sources.iter().find_map(|source| source.read(asking))
 }
 
 #[cfg(test)]

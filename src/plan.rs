@@ -3,21 +3,25 @@
 //! *Invariants*
 //! - Every id in a plan points into that plan; `config::compile` is the only one who builds it.
 //! - A plan never changes. A reload builds the next one.
-//! - [`Plan::match_route`] and [`Plan::decide`] are all there is to a decision: the data plane and
-//!   `weir explain` call the same two.
+//! - [`Plan::match_route`], [`Plan::decide`] and [`Plan::choose`] are all there is to a decision: the data
+//!   plane, the flag API and `weir explain` call the same.
 
+mod choosing;
+mod overlay;
 mod settings;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     contract::Contract,
-    identity::Asking,
+    identity::{Asking, Subject},
     rollout::Rollout,
     route::{RouteId, RouteTable},
-    toggle::{self, Choice, Reason, Share, Toggle, VariantId},
+    toggle::{Choice, Moment, Reason, Share, Toggle, VariantId},
 };
 
+pub use crate::toggle::ToggleId;
+pub use overlay::{Kill, Overlay, Standing};
 pub use settings::{Limits, Listener, Process, Timeouts};
 
 /// A service's place in its plan.
@@ -31,10 +35,6 @@ pub struct ArmId(pub usize);
 /// An endpoint's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointId(pub usize);
-
-/// A toggle's place in its plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ToggleId(pub usize);
 
 /// A contract's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -69,6 +69,8 @@ pub struct Plan {
     pub toggles: Vec<PlannedToggle>,
     /// By [`ContractId`].
     pub contracts: Vec<PlannedContract>,
+    /// Whether some toggle's decision depends on the time.
+    pub timed: bool,
     /// Header names that only trusted peers may send, since a rule would believe them.
     pub cohort_headers: Vec<http::HeaderName>,
     /// By [`LaneId`].
@@ -217,15 +219,20 @@ impl Plan {
         self.table.find(asking).map(|route| Matched { route })
     }
 
-    /// Decides which arm serves a matched request. `draw` gives a uniformly random number; it is
-    /// asked only when the request brings no assignment key.
-    pub fn decide(&self, matched: Matched, asking: &Asking<'_>, draw: impl FnOnce() -> u32) -> Decision {
+    /// Decides which arm serves a matched request.
+    pub fn decide(
+        &self,
+        standing: &Standing,
+        matched: Matched,
+        asking: &Asking<'_>,
+        moment: &Moment<'_>,
+        draw: &mut dyn FnMut() -> u32,
+    ) -> Decision {
         let service = self.service(self.route(matched.route).service);
         let (arm, toggle, choice) = match &service.split {
             Split::None(arm) => (*arm, None, UNSPLIT),
             Split::Toggle { toggle, arms, otherwise } => {
-                let planned = self.toggle(*toggle);
-                let choice = toggle::decide(&planned.toggle, planned.share(), asking, draw);
+                let choice = self.choose(standing, *toggle, &Subject::Request(asking), moment, draw);
                 let arm = choice.variant.map_or(*otherwise, |variant| arms[variant.0]);
                 (arm, Some(*toggle), choice)
             }

@@ -12,9 +12,9 @@ use crate::{
     app::StartError,
     config::{Compiled, Sources, compile},
     contract::{Call, Verdict, Violation},
-    plan::{Checking, Decision, Listener, Plan},
+    plan::{Checking, Decision, Listener, Plan, Standing},
     proxy::read_asking,
-    toggle::Reason,
+    toggle::{Moment, Reason, Timestamp},
 };
 
 /// Explains, offline, what would be done with a request.
@@ -164,7 +164,9 @@ fn explained(
         explanation.reject(&crate::proxy::Rejection::NoRoute);
         return explanation;
     };
-    let decision = plan.decide(matched, &asking, || fastrand::u32(..));
+    let moment = Moment { now: Timestamp(jiff::Timestamp::now().as_second()), pins: &[] };
+    let standing = Standing::default();
+    let decision = plan.decide(&standing, matched, &asking, &moment, &mut || fastrand::u32(..));
     let route = plan.route(matched.route);
     explanation.route = Some(RouteMatch {
         name: route.name.clone(),
@@ -188,7 +190,7 @@ fn decided(plan: &Plan, decision: &Decision) -> Decided {
     let toggle = decision.toggle.map(|toggle| &plan.toggle(toggle).toggle);
     let variant = toggle.and_then(|toggle| Some(&toggle.variants[decision.choice.variant?.0]));
     let rule = match (toggle, decision.choice.reason) {
-        (Some(toggle), Reason::Rule(index)) => Some(toggle.rules[index].name.clone()),
+        (Some(toggle), Reason::Rule(index) | Reason::RuleSplit(index)) => Some(toggle.rules[index].name.clone()),
         _ => None,
     };
     let endpoints = arm.endpoints.iter().map(|endpoint| plan.endpoints[endpoint.0].authority.to_string());
@@ -216,7 +218,16 @@ fn why(plan: &Plan, decision: &Decision, rule: Option<&str>) -> String {
     match decision.choice.reason {
         Reason::Unsplit => "the service has one arm for everybody".to_owned(),
         Reason::Disabled => "the toggle is switched off".to_owned(),
+        Reason::Killed => "an operator killed the toggle".to_owned(),
+        Reason::Expired => "the toggle expired".to_owned(),
+        Reason::Pinned => "it was decided before on the request's way".to_owned(),
+        Reason::Override => "a trusted peer asked for it".to_owned(),
+        Reason::Unsatisfied => "a toggle that it requires gives another variant".to_owned(),
+        Reason::Targeting => "the toggle's targeting expression gives it".to_owned(),
         Reason::Rule(_) => format!("the rule {:?} matches", rule.unwrap_or_default()),
+        Reason::RuleSplit(_) => {
+            format!("the rule {:?} matches, and slot {slot} is in this variant's band", rule.unwrap_or_default())
+        }
         Reason::Split => format!("slot {slot} of 100000 is {side} the {weight} of the rollout {rollout:?}"),
         Reason::Random => format!(
             "no assignment key: this draw, slot {slot}, is {side} the {weight} of the rollout {rollout:?}; \

@@ -68,6 +68,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
 
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    let toggles = toggles.finish()?;
     let mut plan = Plan {
         process: process?,
         limits: limits?,
@@ -78,7 +79,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         services,
         arms: backends.arms.into_iter().collect::<Option<_>>()?,
         endpoints: backends.endpoints,
-        toggles: toggles.finish()?,
+        timed: toggles.iter().any(|planned| planned.toggle.is_timed()),
+        toggles,
         contracts: shelf.finish()?,
         cohort_headers,
         lanes: Vec::new(),

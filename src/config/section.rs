@@ -9,8 +9,9 @@ use std::{collections::BTreeSet, fmt, fmt::Write};
 use toml::{
     Spanned,
     de::{DeArray, DeTable, DeValue},
-    value::Datetime,
 };
+
+use crate::toggle::Timestamp;
 
 use super::{
     attached::Attached,
@@ -246,10 +247,23 @@ impl<'a> Field<'a> {
         self.value.as_bool().or_else(|| self.refuse_type("true or false", "write it without quotes"))
     }
 
-    /// The value as a date.
-    pub(super) fn date(&self) -> Option<Datetime> {
-        let date = self.value.as_datetime().filter(|date| date.date.is_some() && date.time.is_none());
-        date.copied().or_else(|| self.refuse_type("a date", "write it without quotes and time, as in 2027-01-15"))
+    /// The value as a date: the moment it begins, in UTC.
+    pub(super) fn date(&self) -> Option<Timestamp> {
+        let date = self.value.as_datetime().and_then(|written| match (written.date, written.time) {
+            (Some(date), None) => {
+                let date = jiff::civil::Date::new(
+                    date.year.try_into().ok()?,
+                    date.month.try_into().ok()?,
+                    date.day.try_into().ok()?,
+                );
+                jiff::tz::TimeZone::UTC.to_timestamp(date.ok()?.at(0, 0, 0, 0)).ok()
+            }
+            _ => None,
+        });
+        match date {
+            Some(date) => Some(Timestamp(date.as_second())),
+            None => self.refuse_type("a date", "write it without quotes and time, as in 2027-01-15"),
+        }
     }
 
     /// The value as a whole number of at least `min`.

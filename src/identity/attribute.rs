@@ -24,6 +24,8 @@ pub enum Attribute {
     Host,
     /// `ip`: the client's address.
     Ip,
+    /// `context:NAME`: a member of an application's evaluation context; a request has none.
+    Context(String),
 }
 
 /// Why a text names no attribute.
@@ -44,7 +46,7 @@ impl Attribute {
     /// Whether the value is the client's own word, which an untrusted peer may not force a decision by.
     #[must_use]
     pub fn is_claim(&self) -> bool {
-        matches!(self, Attribute::Header(_) | Attribute::Cookie(_) | Attribute::Query(_))
+        matches!(self, Attribute::Header(_) | Attribute::Cookie(_) | Attribute::Query(_) | Attribute::Context(_))
     }
 
     /// The attribute's value; `None` when it is absent, empty or not UTF-8.
@@ -60,6 +62,7 @@ impl Attribute {
             Attribute::Path => Cow::Borrowed(asking.path),
             Attribute::Host => Cow::Borrowed(&*asking.host),
             Attribute::Ip => Cow::Owned(asking.caller.ip.to_string()),
+            Attribute::Context(_) => return None,
         };
         (!value.is_empty()).then_some(value)
     }
@@ -78,7 +81,7 @@ impl FromStr for Attribute {
                 _ => Err(AttributeError::Unknown(text.to_owned())),
             };
         };
-        if !matches!(kind, "header" | "cookie" | "query") {
+        if !matches!(kind, "header" | "cookie" | "query" | "context") {
             return Err(AttributeError::Unknown(text.to_owned()));
         }
         if name.is_empty() {
@@ -90,6 +93,7 @@ impl FromStr for Attribute {
                 Err(_not_a_token) => Err(AttributeError::HeaderName(name.to_owned())),
             },
             "cookie" => Ok(Attribute::Cookie(name.to_owned())),
+            "context" => Ok(Attribute::Context(name.to_owned())),
             _ => Ok(Attribute::Query(name.to_owned())),
         }
     }
@@ -105,6 +109,7 @@ impl fmt::Display for Attribute {
             Attribute::Path => f.write_str("path"),
             Attribute::Host => f.write_str("host"),
             Attribute::Ip => f.write_str("ip"),
+            Attribute::Context(name) => write!(f, "context:{name}"),
         }
     }
 }

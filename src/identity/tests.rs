@@ -63,8 +63,9 @@ fn the_assignment_key_is_the_first_source_that_has_a_value() {
     let headers = headers(&[("x-user-id", ""), ("cookie", "sid=s1")]);
     let asking = asking(&headers, None);
     let sources: Vec<Attribute> = ["header:x-user-id", "cookie:sid", "ip"].map(|text| text.parse().unwrap()).into();
-    assert_eq!(assignment_key(&sources, &asking).as_deref(), Some("s1"), "an empty value is no key");
-    assert_eq!(assignment_key(&sources[..1], &asking), None);
+    let subject = Subject::Request(&asking);
+    assert_eq!(subject.assignment_key(&sources).as_deref(), Some("s1"), "an empty value is no key");
+    assert_eq!(subject.assignment_key(&sources[..1]), None);
 }
 
 #[test]

@@ -16,7 +16,7 @@ use super::{
     upstream::{Served, forward},
     worker::{Snapshot, Worker},
 };
-use crate::plan::Decision;
+use crate::{plan::Decision, toggle::Moment};
 
 /// A trusted peer that sends this gets the decision with the response.
 const X_WEIR_EXPLAIN: HeaderName = HeaderName::from_static("x-weir-explain");
@@ -51,7 +51,8 @@ async fn answer(
     headers::strip_hop_by_hop(&mut head.headers);
     let asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
-    let decision = plan.decide(matched, &asking, || fastrand::u32(..));
+    let moment = Moment { now: snapshot.now(), pins: &[] };
+    let decision = plan.decide(snapshot.standing(), matched, &asking, &moment, &mut || fastrand::u32(..));
     exchange.decided(&decision);
 
     let deadline = exchange.started() + plan.route(decision.route).timeout;

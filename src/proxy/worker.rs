@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -20,9 +20,9 @@ use tokio::{
 use super::{asking::Peer, listener, pool::Pool};
 use crate::{
     live::{Follower, Live, Serving},
-    plan::{ArmId, Decision, EndpointId, LaneId, Listener, ToggleId},
+    plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
     telemetry::{LaneCells, ToggleCells, WorkerCells},
-    toggle::VariantId,
+    toggle::{Timestamp, VariantId},
 };
 
 /// How often pools are looked through for connections that were idle for too long.
@@ -246,6 +246,20 @@ impl Snapshot {
         // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
         // peer is ever taken for that of another listener.
         &self.serving.plan.listeners[peer.listener]
+    }
+
+    /// What operators changed, for decisions.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.serving.standing
+    }
+
+    /// The time, for decisions; no clock is read when none depends on it.
+    pub(super) fn now(&self) -> Timestamp {
+        if !self.serving.plan.timed {
+            return Timestamp::default();
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 
     pub(super) fn pool(&self, endpoint: EndpointId) -> &Rc<Pool> {

@@ -139,7 +139,8 @@ impl Writer {
         let generation = before.generation + 1;
         self.gauges.applied(&plan, generation, restart_required);
         let state_dir = plan.process.state_dir.clone();
-        self.live.publish(Serving { plan, meters: Arc::clone(&meters), generation });
+        let overlay = Arc::clone(&before.overlay);
+        self.live.publish(Serving::new(Arc::new(plan), overlay, Arc::clone(&meters), generation));
         self.meters.send_replace(meters);
         self.retired.push(before);
         for problem in warnings.problems() {
