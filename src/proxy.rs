@@ -19,10 +19,12 @@ mod rejection;
 mod reply;
 mod shed;
 mod socket;
+mod tokens;
 mod upstream;
 mod worker;
 
 pub use asking::read as read_asking;
 pub use pool::ConnectError;
 pub use rejection::Rejection;
+pub use tokens::read as read_claims;
 pub use worker::{Bound, Crew, WorkerError};

@@ -20,6 +20,7 @@ fn asking<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Asking<'a> {
         query,
         headers,
         caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted: false },
+        claims: None,
     }
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, header, request};
 
 use super::{headers::X_FORWARDED_FOR, rejection::Rejection};
 use crate::{
-    identity::{Asking, Caller, canonical_host},
+    identity::{Asking, Caller, Claims, canonical_host},
     plan::Listener,
 };
 
@@ -25,7 +25,12 @@ pub(super) struct Peer {
 ///
 /// # Errors
 /// [`Rejection::BadHost`], and [`Rejection::MethodNotSupported`] for CONNECT.
-pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> Result<Asking<'a>, Rejection> {
+pub fn read<'a>(
+    head: &'a request::Parts,
+    peer: IpAddr,
+    listener: &Listener,
+    claims: Option<&'a Claims>,
+) -> Result<Asking<'a>, Rejection> {
     if head.method == Method::CONNECT {
         return Err(Rejection::MethodNotSupported);
     }
@@ -37,6 +42,7 @@ pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> 
         query: head.uri.query(),
         headers: &head.headers,
         caller,
+        claims,
     })
 }
 

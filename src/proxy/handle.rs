@@ -13,6 +13,7 @@ use super::{
     headers,
     rejection::Rejection,
     reply::Reply,
+    tokens,
     upstream::{Served, forward},
     worker::{Snapshot, Worker},
 };
@@ -49,7 +50,8 @@ async fn answer(
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
-    let asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;
+    let claims = tokens::claims(snapshot, peer, &head.headers);
+    let asking = asking::read(&head, peer.ip, snapshot.listener(peer), claims.as_deref())?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let moment = Moment { now: snapshot.now(), pins: &[] };
     let decision = plan.decide(snapshot.standing(), matched, &asking, &moment, &mut || fastrand::u32(..));

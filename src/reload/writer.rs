@@ -183,7 +183,8 @@ fn keep_what_is_bound(plan: &mut Plan, (process, listeners): &(Process, Vec<List
     let kept = listeners.iter().map(|started| {
         let now = plan.listeners.iter().find(|listener| listener.name == started.name);
         let trusted_networks = now.map_or_else(|| started.trusted_networks.clone(), |now| now.trusted_networks.clone());
-        Listener { trusted_networks, ..started.clone() }
+        // An issuer's place is that in the new plan; what is said of it no more is verified no more.
+        Listener { trusted_networks, issuer: now.and_then(|now| now.issuer), ..started.clone() }
     });
     plan.listeners = kept.collect();
     let kept = Process { drain_timeout: plan.process.drain_timeout, ..process.clone() };

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use super::issuers::Issuers;
 use crate::{
     config::{
         document::Document,
@@ -71,6 +72,8 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         header_count_max: 100,
         body_bytes_max: 16 << 30,
         contract_body_bytes_max: 1 << 20,
+        token_bytes_max: 8 << 10,
+        tokens_remembered_max: 1000,
         idle_upstream_connections_max: 128,
     };
     let Some(field) = document.table("limits") else { return Some(limits) };
@@ -82,6 +85,8 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         header_count(&mut section, &mut limits.header_count_max),
         section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
         bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
+        bytes(&mut section, "token_bytes_max", &mut limits.token_bytes_max),
+        count(&mut section, "tokens_remembered_max", &mut limits.tokens_remembered_max),
         count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
     ];
     section.finish();
@@ -107,11 +112,16 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     wholes.into_iter().all(|whole| whole).then_some(timeouts)
 }
 
-pub(super) fn listeners(document: &Document<'_>, sources: &Sources, problems: &Problems) -> Option<Vec<Listener>> {
+pub(super) fn listeners(
+    document: &Document<'_>,
+    issuers: &Issuers<'_>,
+    sources: &Sources,
+    problems: &Problems,
+) -> Option<Vec<Listener>> {
     let mut listeners: Vec<Listener> = Vec::new();
     let mut whole = true;
     for field in document.list("listeners") {
-        match field.section().and_then(|section| listener(section, &listeners)) {
+        match field.section().and_then(|section| listener(section, issuers, &listeners)) {
             Some(listener) => listeners.push(listener),
             None => whole = false,
         }
@@ -124,10 +134,11 @@ pub(super) fn listeners(document: &Document<'_>, sources: &Sources, problems: &P
     whole.then_some(listeners)
 }
 
-fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> {
+fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener]) -> Option<Listener> {
     let name = section.require("name", "name the listener, for metrics and logs: name = \"edge\"");
     let address = section.require("address", "write where to listen, as in address = \"0.0.0.0:8080\"");
     let trusted = section.take("trusted_networks");
+    let issuer = section.take("jwt").map_or(Some(None), |field| issuers.reference(&field).map(Some));
     section.finish();
     let name = name.and_then(|field| {
         let name = field.parse(units::name_of)?;
@@ -153,7 +164,7 @@ fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> 
         }
         (!taken).then_some(address)
     });
-    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks? })
+    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, issuer: issuer? })
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.
