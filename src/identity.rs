@@ -43,6 +43,8 @@ pub struct Asking<'a> {
     pub headers: &'a HeaderMap,
     /// Who asks.
     pub caller: Caller,
+    /// What the client's certificate names it, once a handshake has verified that.
+    pub consumer: Option<&'a str>,
 }
 
 #[cfg(test)]

@@ -24,6 +24,8 @@ pub enum Attribute {
     Host,
     /// `ip`: the client's address.
     Ip,
+    /// `consumer`: what the verified client certificate names the client.
+    Consumer,
     /// `context:NAME`: a member of an application's evaluation context; a request has none.
     Context(String),
 }
@@ -62,6 +64,7 @@ impl Attribute {
             Attribute::Path => Cow::Borrowed(asking.path),
             Attribute::Host => Cow::Borrowed(&*asking.host),
             Attribute::Ip => Cow::Owned(asking.caller.ip.to_string()),
+            Attribute::Consumer => Cow::Borrowed(asking.consumer?),
             Attribute::Context(_) => return None,
         };
         (!value.is_empty()).then_some(value)
@@ -78,6 +81,7 @@ impl FromStr for Attribute {
                 "path" => Ok(Attribute::Path),
                 "host" => Ok(Attribute::Host),
                 "ip" => Ok(Attribute::Ip),
+                "consumer" => Ok(Attribute::Consumer),
                 _ => Err(AttributeError::Unknown(text.to_owned())),
             };
         };
@@ -109,6 +113,7 @@ impl fmt::Display for Attribute {
             Attribute::Path => f.write_str("path"),
             Attribute::Host => f.write_str("host"),
             Attribute::Ip => f.write_str("ip"),
+            Attribute::Consumer => f.write_str("consumer"),
             Attribute::Context(name) => write!(f, "context:{name}"),
         }
     }

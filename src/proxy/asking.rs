@@ -1,6 +1,6 @@
 //! Reads who asks and for what from a request's head.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, Method, header, request};
 
@@ -18,6 +18,10 @@ pub(super) struct Peer {
     pub(super) ip_text: HeaderValue,
     /// The listener's place in the plan that the process started with.
     pub(super) listener: usize,
+    /// Whether the connection is TLS.
+    pub(super) secure: bool,
+    /// What the client's verified certificate names it.
+    pub(super) consumer: Option<Rc<str>>,
 }
 
 /// What a decision may look at. The host is that of the target, else of the one `Host` field
@@ -25,7 +29,12 @@ pub(super) struct Peer {
 ///
 /// # Errors
 /// [`Rejection::BadHost`], and [`Rejection::MethodNotSupported`] for CONNECT.
-pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> Result<Asking<'a>, Rejection> {
+pub fn read<'a>(
+    head: &'a request::Parts,
+    peer: IpAddr,
+    consumer: Option<&'a str>,
+    listener: &Listener,
+) -> Result<Asking<'a>, Rejection> {
     if head.method == Method::CONNECT {
         return Err(Rejection::MethodNotSupported);
     }
@@ -37,6 +46,7 @@ pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> 
         query: head.uri.query(),
         headers: &head.headers,
         caller,
+        consumer,
     })
 }
 

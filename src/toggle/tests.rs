@@ -70,6 +70,7 @@ impl Request {
             query: Some(self.query),
             headers: &self.headers,
             caller: Caller { ip: self.ip.parse().unwrap(), trusted: self.trusted },
+            consumer: None,
         };
         decide(toggle, share, &Subject::Request(&asking), Timestamp(0), &mut || 0)
     }
@@ -215,6 +216,7 @@ proptest! {
             query: Some(&query),
             headers: &request.headers,
             caller: Caller { ip: "::1".parse().unwrap(), trusted: true },
+            consumer: None,
         };
         decide(&toggle, share("50%"), &Subject::Request(&asking), Timestamp(0), &mut || 7);
     }

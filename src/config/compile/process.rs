@@ -66,6 +66,7 @@ fn address(document: &Document<'_>, key: &str, whole: &mut bool) -> Option<Socke
 pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     let mut limits = Limits {
         connections_max: 10_000,
+        tls_handshakes_max: 1_000,
         requests_max: 10_000,
         head_bytes_max: 64 << 10,
         header_count_max: 100,
@@ -77,6 +78,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     let mut section = field.section()?;
     let wholes = [
         count(&mut section, "connections_max", &mut limits.connections_max),
+        count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
         count(&mut section, "requests_max", &mut limits.requests_max),
         head_bytes(&mut section, &mut limits.head_bytes_max),
         header_count(&mut section, &mut limits.header_count_max),
@@ -90,6 +92,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
 
 pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let mut timeouts = Timeouts {
+        tls_handshake: Duration::from_secs(10),
         client_head: Duration::from_secs(60),
         connect: Duration::from_secs(2),
         body_idle: Duration::from_secs(60),
@@ -98,6 +101,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let Some(field) = document.table("timeouts") else { return Some(timeouts) };
     let mut section = field.section()?;
     let wholes = [
+        duration(&mut section, "tls_handshake", &mut timeouts.tls_handshake),
         duration(&mut section, "client_head", &mut timeouts.client_head),
         duration(&mut section, "connect", &mut timeouts.connect),
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
@@ -128,6 +132,7 @@ fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> 
     let name = section.require("name", "name the listener, for metrics and logs: name = \"edge\"");
     let address = section.require("address", "write where to listen, as in address = \"0.0.0.0:8080\"");
     let trusted = section.take("trusted_networks");
+    let tls = section.take("tls");
     section.finish();
     let name = name.and_then(|field| {
         let name = field.parse(units::name_of)?;
@@ -153,7 +158,8 @@ fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> 
         }
         (!taken).then_some(address)
     });
-    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks? })
+    let tls = tls.map_or(Some(None), |field| super::tls::tls(&field).map(Some));
+    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, tls: tls? })
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.
