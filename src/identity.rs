@@ -48,6 +48,8 @@ pub struct Asking<'a> {
     pub caller: Caller,
     /// What the token says that the listener verified.
     pub claims: Option<&'a Claims>,
+    /// What the client's certificate names it, once a handshake has verified that.
+    pub consumer: Option<&'a str>,
 }
 
 #[cfg(test)]

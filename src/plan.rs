@@ -9,6 +9,7 @@
 mod choosing;
 mod overlay;
 mod settings;
+mod tls;
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -23,6 +24,8 @@ use crate::{
 pub use crate::toggle::ToggleId;
 pub use overlay::{Kill, Overlay, Standing};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
+pub(crate) use tls::Keyring;
+pub use tls::{Certificate, Tls};
 
 /// A service's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -10,6 +10,7 @@
 mod admit;
 mod asking;
 mod body;
+mod connection;
 mod exchange;
 mod handle;
 mod headers;
@@ -19,7 +20,9 @@ mod rejection;
 mod reply;
 mod shed;
 mod socket;
+mod tls;
 mod tokens;
+mod transport;
 mod upstream;
 mod worker;
 

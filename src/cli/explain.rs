@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// The peer's address: whether its headers are believed depends on it.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     peer: IpAddr,
+    /// What the client's certificate names it, where the listener asks for one.
+    #[arg(long, value_name = "NAME")]
+    consumer: Option<String>,
     /// The listener that the request comes by; the first one when not given.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
@@ -111,7 +114,7 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let body = body.transpose()?;
     let listener = listener(&plan, arguments.listener.as_deref())?;
     let head = head(arguments, body.as_deref())?;
-    let explanation = explained(&plan, listener, arguments.peer, &head, body.as_deref());
+    let explanation = explained(&plan, listener, arguments, &head, body.as_deref());
     print(&match arguments.format {
         Format::Json => serde_json::to_string_pretty(&explanation)?,
         Format::Text => explanation.text(),
@@ -148,7 +151,7 @@ fn head(arguments: &Arguments, body: Option<&[u8]>) -> anyhow::Result<request::P
 fn explained(
     plan: &Plan,
     listener: &Listener,
-    peer: IpAddr,
+    arguments: &Arguments,
     head: &request::Parts,
     body: Option<&[u8]>,
 ) -> Explanation {
@@ -158,7 +161,7 @@ fn explained(
     explanation.token =
         token.as_ref().map(|read| read.as_ref().map_or_else(ToString::to_string, |_claims| "verified".to_owned()));
     let claims = token.and_then(Result::ok);
-    let asking = match read_asking(head, peer, listener, claims.as_ref()) {
+    let asking = match read_asking(head, arguments.peer, arguments.consumer.as_deref(), listener, claims.as_ref()) {
         Ok(asking) => asking,
         Err(rejection) => {
             explanation.reject(&rejection);

@@ -8,6 +8,7 @@ mod rollouts;
 mod routes;
 mod rules;
 mod services;
+mod tls;
 mod toggles;
 
 use super::{

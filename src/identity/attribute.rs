@@ -24,6 +24,8 @@ pub enum Attribute {
     Host,
     /// `ip`: the client's address.
     Ip,
+    /// `consumer`: what the verified client certificate names the client.
+    Consumer,
     /// `context:NAME`: a member of an application's evaluation context; a request has none.
     Context(String),
     /// `jwt:CLAIM`: a claim of the token that the listener verified, by name or JSON Pointer.
@@ -65,6 +67,7 @@ impl Attribute {
             Attribute::Host => Cow::Borrowed(&*asking.host),
             Attribute::Ip => Cow::Owned(asking.caller.ip.to_string()),
             Attribute::Jwt(name) => Cow::Borrowed(asking.claims?.get(name)?.as_str()?),
+            Attribute::Consumer => Cow::Borrowed(asking.consumer?),
             Attribute::Context(_) => return None,
         };
         (!value.is_empty()).then_some(value)
@@ -81,6 +84,7 @@ impl FromStr for Attribute {
                 "path" => Ok(Attribute::Path),
                 "host" => Ok(Attribute::Host),
                 "ip" => Ok(Attribute::Ip),
+                "consumer" => Ok(Attribute::Consumer),
                 _ => Err(AttributeError::Unknown(text.to_owned())),
             };
         };
@@ -113,6 +117,7 @@ impl fmt::Display for Attribute {
             Attribute::Path => f.write_str("path"),
             Attribute::Host => f.write_str("host"),
             Attribute::Ip => f.write_str("ip"),
+            Attribute::Consumer => f.write_str("consumer"),
             Attribute::Context(name) => write!(f, "context:{name}"),
             Attribute::Jwt(name) => write!(f, "jwt:{name}"),
         }

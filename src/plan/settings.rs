@@ -8,6 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::Tls;
 use crate::identity::{Attribute, Verifier};
 
 /// Settings that take effect when the process starts.
@@ -30,6 +31,8 @@ pub struct Process {
 pub struct Limits {
     /// Open client connections, over all listeners.
     pub connections_max: usize,
+    /// TLS handshakes under way, over all listeners.
+    pub tls_handshakes_max: usize,
     /// Requests in flight, over all listeners.
     pub requests_max: usize,
     /// Bytes of one head, of a request or a response.
@@ -51,6 +54,8 @@ pub struct Limits {
 /// Deadlines on peers. Each is one key of `[timeouts]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// From a connection to the end of its TLS handshake.
+    pub tls_handshake: Duration,
     /// From one request's end to the next one's whole head, on a client's connection.
     pub client_head: Duration,
     /// Until a connection to an endpoint stands.
@@ -72,6 +77,8 @@ pub struct Listener {
     pub trusted_networks: Vec<IpNet>,
     /// Whose tokens it verifies.
     pub issuer: Option<IssuerId>,
+    /// How it is encrypted; in clear without.
+    pub tls: Option<Tls>,
 }
 
 /// An issuer's place in its plan.

@@ -1,6 +1,6 @@
 //! Reads who asks and for what from a request's head.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, Method, header, request};
 
@@ -18,6 +18,10 @@ pub(super) struct Peer {
     pub(super) ip_text: HeaderValue,
     /// The listener's place in the plan that the process started with.
     pub(super) listener: usize,
+    /// Whether the connection is TLS.
+    pub(super) secure: bool,
+    /// What the client's verified certificate names it.
+    pub(super) consumer: Option<Rc<str>>,
 }
 
 /// What a decision may look at. The host is that of the target, else of the one `Host` field
@@ -28,6 +32,7 @@ pub(super) struct Peer {
 pub fn read<'a>(
     head: &'a request::Parts,
     peer: IpAddr,
+    consumer: Option<&'a str>,
     listener: &Listener,
     claims: Option<&'a Claims>,
 ) -> Result<Asking<'a>, Rejection> {
@@ -43,6 +48,7 @@ pub fn read<'a>(
         headers: &head.headers,
         caller,
         claims,
+        consumer,
     })
 }
 

@@ -26,7 +26,7 @@ const X_WEIR_DECISION: HeaderName = HeaderName::from_static("x-weir-decision");
 /// Answers one request from one snapshot: matches, decides, admits, forwards, records.
 pub(super) async fn handle(
     worker: Rc<Worker>,
-    peer: Peer,
+    peer: Rc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let snapshot = worker.snapshot();
@@ -51,7 +51,8 @@ async fn answer(
     let (mut head, body) = request.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
     let claims = tokens::claims(snapshot, peer, &head.headers);
-    let asking = asking::read(&head, peer.ip, snapshot.listener(peer), claims.as_deref())?;
+    let listener = snapshot.listener(peer);
+    let asking = asking::read(&head, peer.ip, peer.consumer.as_deref(), listener, claims.as_deref())?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let moment = Moment { now: snapshot.now(), pins: &[] };
     let decision = plan.decide(snapshot.standing(), matched, &asking, &moment, &mut || fastrand::u32(..));

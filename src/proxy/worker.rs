@@ -37,6 +37,7 @@ pub(super) struct Worker {
     snapshot: RefCell<Rc<Snapshot>>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
+    handshakes: Cell<usize>,
 }
 
 /// One generation, with this worker's pools for its endpoints.
@@ -185,6 +186,7 @@ impl Worker {
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
             in_flight: Cell::new(0),
+            handshakes: Cell::new(0),
         }
     }
 
@@ -205,6 +207,15 @@ impl Worker {
 
     pub(super) fn connections(&self) -> &Cell<usize> {
         &self.connections
+    }
+
+    pub(super) fn handshakes(&self) -> &Cell<usize> {
+        &self.handshakes
+    }
+
+    /// This worker's part of the limit on TLS handshakes under way.
+    pub(super) fn handshakes_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.tls_handshakes_max.div_ceil(self.workers)
     }
 
     /// This worker's part of the limit on requests in flight.

@@ -8,7 +8,9 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 use super::{
     cells::Durations,
     meters::{LaneMeter, Meters, ToggleMeter},
-    names::{self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, Metric, REJECTION_CODES},
+    names::{
+        self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, REJECTION_CODES,
+    },
 };
 use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
 
@@ -106,8 +108,13 @@ impl Harvest {
             );
             let accepted = listeners.clone().map(|cells| cells.accepted.read()).sum();
             self.count(names::CONNECTIONS_ACCEPTED, (0, place), labels(), accepted);
-            let refused = listeners.map(|cells| cells.refused.read()).sum();
+            let refused = listeners.clone().map(|cells| cells.refused.read()).sum();
             self.count(names::CONNECTIONS_REFUSED, (0, place), labels(), refused);
+            for (kind, outcome) in HANDSHAKE_OUTCOMES.iter().enumerate() {
+                let labels = vec![("listener", &**name), ("outcome", outcome)];
+                let count = listeners.clone().map(|cells| cells.handshakes[kind].read()).sum();
+                self.count(names::HANDSHAKES, (place, kind), labels, count);
+            }
         }
     }
 

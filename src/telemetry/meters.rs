@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::{
     cells::{Count, Durations, Level},
-    names::{CHECK_OUTCOMES, CODES, REJECTION_CODES, code_place},
+    names::{CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, code_place},
 };
 use crate::{
     identity::TOKEN_OUTCOMES,
@@ -94,6 +94,7 @@ pub struct ListenerCells {
     pub accepted: Count,
     /// Connections closed at once.
     pub refused: Count,
+    pub(super) handshakes: [Count; HANDSHAKE_OUTCOMES.len()],
 }
 
 /// All meters of one generation, and those that earlier generations made.
@@ -224,6 +225,13 @@ impl LaneCells {
     /// Counts an answer of weir's own, by the place of its cause in [`REJECTION_CODES`].
     pub fn rejected(&self, cause: usize) {
         self.rejections[cause].add_one();
+    }
+}
+
+impl ListenerCells {
+    /// Counts a TLS handshake.
+    pub fn shaken(&self, outcome: HandshakeOutcome) {
+        self.handshakes[outcome as usize].add_one();
     }
 }
 

@@ -17,6 +17,7 @@ mod readme;
 mod reference;
 mod reloading;
 mod support;
+mod tls;
 mod tokens;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.

@@ -67,6 +67,7 @@ fn address(document: &Document<'_>, key: &str, whole: &mut bool) -> Option<Socke
 pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     let mut limits = Limits {
         connections_max: 10_000,
+        tls_handshakes_max: 1_000,
         requests_max: 10_000,
         head_bytes_max: 64 << 10,
         header_count_max: 100,
@@ -80,6 +81,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     let mut section = field.section()?;
     let wholes = [
         count(&mut section, "connections_max", &mut limits.connections_max),
+        count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
         count(&mut section, "requests_max", &mut limits.requests_max),
         head_bytes(&mut section, &mut limits.head_bytes_max),
         header_count(&mut section, &mut limits.header_count_max),
@@ -95,6 +97,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
 
 pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let mut timeouts = Timeouts {
+        tls_handshake: Duration::from_secs(10),
         client_head: Duration::from_secs(60),
         connect: Duration::from_secs(2),
         body_idle: Duration::from_secs(60),
@@ -103,6 +106,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let Some(field) = document.table("timeouts") else { return Some(timeouts) };
     let mut section = field.section()?;
     let wholes = [
+        duration(&mut section, "tls_handshake", &mut timeouts.tls_handshake),
         duration(&mut section, "client_head", &mut timeouts.client_head),
         duration(&mut section, "connect", &mut timeouts.connect),
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
@@ -139,6 +143,7 @@ fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener
     let address = section.require("address", "write where to listen, as in address = \"0.0.0.0:8080\"");
     let trusted = section.take("trusted_networks");
     let issuer = section.take("jwt").map_or(Some(None), |field| issuers.reference(&field).map(Some));
+    let tls = section.take("tls");
     section.finish();
     let name = name.and_then(|field| {
         let name = field.parse(units::name_of)?;
@@ -164,7 +169,8 @@ fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener
         }
         (!taken).then_some(address)
     });
-    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, issuer: issuer? })
+    let tls = tls.map_or(Some(None), |field| super::tls::tls(&field).map(Some));
+    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, tls: tls?, issuer: issuer? })
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.

@@ -159,7 +159,8 @@ fn variants(section: Section<'_>) -> Option<Vec<Variant>> {
 pub(super) fn bucket_by(field: Field<'_>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
         let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
-        let identifies = attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Jwt(_));
+        let identifies =
+            attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Consumer | Attribute::Jwt(_));
         if !identifies {
             field.refuse(
                 format!("{attribute} tells nobody apart"),
