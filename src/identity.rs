@@ -53,4 +53,6 @@ pub struct Asking<'a> {
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;
