@@ -23,7 +23,7 @@ use crate::{
     admin,
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
-    proxy::{Bound, Crew, WorkerError},
+    proxy::{Bound, Crew, OwnAddresses, Sights, Survey, Upstreamward, WorkerError},
     reload::{self, Command, Outcome, Writer},
     telemetry::{Exporter, Meters, Scrape},
 };
@@ -127,6 +127,8 @@ impl App {
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (drain, draining) = watch::channel(None);
+        let own = addresses.own();
+        let (sights_sender, sights) = watch::channel(Sights::default());
         let parts = Parts {
             config: config.to_owned(),
             exporter,
@@ -136,9 +138,10 @@ impl App {
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
             draining: draining.clone(),
+            survey: Survey::new(live.clone(), meters_receiver.clone(), own.clone(), sights_sender),
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let crew = Crew::start(&live, bound, workers, &draining)?;
+        let crew = Crew::start(&live, bound, workers, &draining, &Upstreamward { own, sights })?;
         addresses.log(workers);
         Ok(App { addresses, live, published: meters_receiver, commands, drain, crew, control })
     }
@@ -188,6 +191,12 @@ impl App {
 }
 
 impl Addresses {
+    /// All of them: no route leads back there.
+    fn own(&self) -> OwnAddresses {
+        let listeners = self.listeners.iter().map(|(_, address)| *address);
+        OwnAddresses::new(listeners.chain(self.admin).chain(self.telemetry))
+    }
+
     fn log(&self, workers: usize) {
         let listeners: Vec<String> = self.listeners.iter().map(|(name, at)| format!("{name}={at}")).collect();
         tracing::info!(
@@ -220,6 +229,7 @@ struct Parts {
     received: mpsc::Receiver<Command>,
     sockets: Vec<TcpListener>,
     draining: watch::Receiver<Option<Duration>>,
+    survey: Survey,
 }
 
 impl Control {
@@ -256,6 +266,7 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
             let router = admin::telemetry(parts.scrape.clone(), parts.draining.clone());
             tasks.spawn_local(admin::serve(listener, router));
         }
+        tasks.spawn_local(parts.survey.run());
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));
         tasks.spawn_local(reload::watch(parts.config, parts.commands));

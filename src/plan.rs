@@ -7,13 +7,15 @@
 //!   plane, the flag API and `weir explain` call the same.
 
 mod choosing;
+mod endpoint;
 mod overlay;
+mod policy;
 #[cfg(test)]
 pub(crate) mod sample;
 mod settings;
 mod tls;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, time::Duration};
 
 use crate::{
     contract::Contract,
@@ -24,7 +26,9 @@ use crate::{
 };
 
 pub use crate::toggle::ToggleId;
+pub use endpoint::{Endpoint, HealthCheck, Place, Probe, Protocol, UpstreamTls};
 pub use overlay::{Kill, Overlay, Standing};
+pub use policy::{ArmLimits, Ejection, Retries, RetryBudget, RetryOn};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
@@ -70,7 +74,7 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// By [`ArmId`]; the arms of one service stand together.
     pub arms: Vec<Arm>,
-    /// By [`EndpointId`]; each address once.
+    /// By [`EndpointId`]; each once.
     pub endpoints: Vec<Endpoint>,
     /// By [`ToggleId`].
     pub toggles: Vec<PlannedToggle>,
@@ -93,6 +97,10 @@ pub struct Route {
     pub service: ServiceId,
     /// From the request's end to the response's head, and from its head until a connection stands.
     pub timeout: Duration,
+    /// From the request's head to the end of its response.
+    pub total_timeout: Option<Duration>,
+    /// What is sent again.
+    pub retries: Option<Retries>,
     /// What happens to requests that break the arm's contract.
     pub checking: Checking,
     /// The lane of the service's first arm.
@@ -121,6 +129,8 @@ pub struct Service {
     pub arm_count: usize,
     /// Which arm serves whom.
     pub split: Split,
+    /// How many retries its requests may cause.
+    pub retry_budget: RetryBudget,
 }
 
 /// How a service picks the arm.
@@ -146,19 +156,18 @@ pub struct Arm {
     pub name: String,
     /// The service it is of.
     pub service: ServiceId,
-    /// Its addresses; never empty.
-    pub endpoints: Vec<EndpointId>,
+    /// Its endpoints, each once with its weight; never empty.
+    pub endpoints: Vec<(EndpointId, u32)>,
     /// The contract it implements.
     pub contract: Option<ContractId>,
     /// The arm that serves when no connection to this one can be had.
     pub on_unavailable: Option<ArmId>,
-}
-
-/// An address that requests are forwarded to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// `host:port`; a name is looked up when a connection is made.
-    pub authority: Arc<str>,
+    /// What it may cost.
+    pub limits: ArmLimits,
+    /// When its endpoints are left alone; `None` never.
+    pub ejection: Option<Ejection>,
+    /// How long an endpoint that is new or came back takes to its full share.
+    pub slow_start: Option<Duration>,
 }
 
 /// A toggle and what moves it.
@@ -299,6 +308,14 @@ impl Plan {
 }
 
 const UNSPLIT: Choice = Choice { variant: None, reason: Reason::Unsplit, slot: None, weight: None };
+
+impl Route {
+    /// What is sent again of requests with this method.
+    #[must_use]
+    pub fn retries_of(&self, method: &http::Method) -> Option<&Retries> {
+        self.retries.as_ref().filter(|retries| retries.any_method || method.is_idempotent())
+    }
+}
 
 impl PlannedToggle {
     /// The share that is in force now.

@@ -15,7 +15,6 @@ mod exchange;
 mod handle;
 mod headers;
 mod listener;
-mod pool;
 mod rejection;
 mod reply;
 mod shed;
@@ -27,7 +26,7 @@ mod upstream;
 mod worker;
 
 pub use asking::read as read_asking;
-pub use pool::ConnectError;
 pub use rejection::Rejection;
 pub use tokens::read as read_claims;
-pub use worker::{Bound, Crew, WorkerError};
+pub use upstream::{ConnectError, Limit, OwnAddresses, Sights, Survey};
+pub use worker::{Bound, Crew, Upstreamward, WorkerError};

@@ -1,8 +1,10 @@
 //! Compile: sources → a plan. Each part reads its own tables and reports its own problems; only when
 //! none of them did is there a plan.
 
+mod arms;
 mod contracts;
 mod issuers;
+mod policies;
 mod process;
 mod rollouts;
 mod routes;
@@ -10,6 +12,7 @@ mod rules;
 mod services;
 mod tls;
 mod toggles;
+mod upstream_tls;
 
 use super::{
     change::Inventory,

@@ -308,6 +308,11 @@ impl<'a> Field<'a> {
         self.value.as_str() == Some(word)
     }
 
+    /// Whether the value is a table.
+    pub(super) fn is_table(&self) -> bool {
+        self.value.is_table()
+    }
+
     /// A key of the value without taking it.
     pub(super) fn peek(&self, key: &str) -> Option<&'a DeValue<'a>> {
         self.value.as_table()?.get(key).map(Spanned::get_ref)

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::{rejection::Rejection, worker::Snapshot};
 use crate::{
-    plan::{Decision, LaneId},
+    plan::{Decision, LaneId, Plan},
     telemetry::LaneCells,
 };
 
@@ -29,6 +29,11 @@ impl Exchange {
 
     pub(super) fn started(&self) -> Instant {
         self.started
+    }
+
+    /// What it is held to.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.snapshot.serving.plan
     }
 
     /// The request is counted with what was decided for it.

@@ -14,7 +14,7 @@ use super::{
     rejection::Rejection,
     reply::Reply,
     tokens,
-    upstream::{Served, forward},
+    upstream::{Lease, Served, forward},
     worker::{Snapshot, Worker},
 };
 use crate::{plan::Decision, toggle::Moment};
@@ -32,7 +32,7 @@ pub(super) async fn handle(
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
     match answer(&snapshot, &peer, request, &mut exchange).await {
-        Ok(answered) => Ok(answered.into_response(&snapshot, exchange)),
+        Ok(answered) => Ok(answered.into_response(exchange)),
         Err(rejection) => {
             tracing::debug!(cause = %rejection.chain(), peer = %peer.ip, "request rejected");
             exchange.rejected(&rejection);
@@ -78,13 +78,12 @@ async fn answer(
 /// A response whose body is still to come.
 struct Answered {
     response: Response<Incoming>,
-    lease: super::pool::Lease,
+    lease: Lease,
 }
 
 impl Answered {
-    fn into_response(self, snapshot: &Snapshot, exchange: Exchange) -> Response<Reply> {
-        let idle = snapshot.serving.plan.timeouts.body_idle;
-        self.response.map(|incoming| Reply::stream(incoming, idle, self.lease, exchange))
+    fn into_response(self, exchange: Exchange) -> Response<Reply> {
+        self.response.map(|incoming| Reply::stream(incoming, self.lease, exchange))
     }
 }
 

@@ -6,7 +6,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{pool::ConnectError, reply::Reply};
+use super::{
+    reply::Reply,
+    upstream::{ConnectError, Limit},
+};
 use crate::{
     contract::{Breach, Violation},
     telemetry::names::REJECTION_CODES,
@@ -51,6 +54,9 @@ pub enum Rejection {
     /// `requests_max` is reached.
     #[error("too many requests are in flight")]
     Overloaded,
+    /// A limit of the arm is reached.
+    #[error("too many requests are at the service")]
+    Limited(Limit),
     // Policy.
     /// CONNECT.
     #[error("the method CONNECT is not forwarded")]
@@ -108,8 +114,20 @@ impl Rejection {
             Rejection::Connect(ConnectError::TimedOut) => (9, StatusCode::GATEWAY_TIMEOUT),
             Rejection::UpstreamBroken(_) => (10, StatusCode::BAD_GATEWAY),
             Rejection::UpstreamTimeout { .. } => (11, StatusCode::GATEWAY_TIMEOUT),
+            Rejection::Connect(ConnectError::Tls(_)) => (13, StatusCode::BAD_GATEWAY),
+            Rejection::Connect(ConnectError::TlsTimedOut) => (9, StatusCode::GATEWAY_TIMEOUT),
+            Rejection::Connect(ConnectError::Loop(_)) => (14, StatusCode::BAD_GATEWAY),
+            Rejection::Connect(ConnectError::NoneHealthy) => (15, StatusCode::SERVICE_UNAVAILABLE),
+            Rejection::Limited(Limit::Requests) => (16, StatusCode::SERVICE_UNAVAILABLE),
+            Rejection::Limited(Limit::Pending) => (17, StatusCode::SERVICE_UNAVAILABLE),
+            Rejection::Limited(Limit::Connections) => (18, StatusCode::SERVICE_UNAVAILABLE),
             Rejection::ContentCoding => (12, StatusCode::UNSUPPORTED_MEDIA_TYPE),
         }
+    }
+
+    /// The connection to the service is gone before anything was sent.
+    pub(super) fn gone() -> Rejection {
+        Rejection::Connect(ConnectError::Failed(std::io::ErrorKind::NotConnected.into()))
     }
 
     /// The stable code of the cause: metric label, and `code` in the answer.
@@ -136,7 +154,7 @@ impl Rejection {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         match &self {
-            Rejection::Overloaded => {
+            Rejection::Overloaded | Rejection::Limited(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Rejection::ContentCoding => {

@@ -2,7 +2,6 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     io,
     net::{SocketAddr, TcpListener},
     rc::Rc,
@@ -17,10 +16,15 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{asking::Peer, listener, pool::Pool, tokens::Tokens};
+use super::{
+    asking::Peer,
+    listener,
+    tokens::Tokens,
+    upstream::{OwnAddresses, Shared, Sights, Upstreams},
+};
 use crate::{
     live::{Follower, Live, Serving},
-    plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
+    plan::{Decision, LaneId, Listener, Standing, ToggleId},
     telemetry::{LaneCells, ToggleCells, WorkerCells},
     toggle::{Timestamp, VariantId},
 };
@@ -35,18 +39,19 @@ pub(super) struct Worker {
     workers: usize,
     follower: RefCell<Follower>,
     snapshot: RefCell<Rc<Snapshot>>,
+    shared: Rc<Shared>,
+    sights: watch::Receiver<Sights>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
 }
 
-/// One generation, with this worker's pools for its endpoints.
+/// One generation, with what this worker knows of its endpoints.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) serving: Arc<Serving>,
     worker: usize,
-    pools: Vec<Rc<Pool>>,
-    turns: Vec<Cell<usize>>,
+    pub(super) upstreams: Upstreams,
     tokens: Tokens,
 }
 
@@ -63,6 +68,15 @@ pub struct Bound {
 pub struct Crew {
     threads: Vec<JoinHandle<()>>,
     finished: Vec<oneshot::Receiver<()>>,
+}
+
+/// What workers are told of the upstream side by the rest of the process.
+#[derive(Clone, Debug)]
+pub struct Upstreamward {
+    /// Where weir itself listens.
+    pub own: OwnAddresses,
+    /// What the control thread sees of endpoints.
+    pub sights: watch::Receiver<Sights>,
 }
 
 /// Why a worker could not be started.
@@ -103,6 +117,7 @@ impl Crew {
         bound: Vec<Bound>,
         workers: usize,
         drain: &watch::Receiver<Option<Duration>>,
+        upstreamward: &Upstreamward,
     ) -> Result<Crew, WorkerError> {
         let mut sockets: Vec<Vec<TcpListener>> = std::iter::repeat_with(Vec::new).take(workers).collect();
         for listener in bound {
@@ -112,10 +127,10 @@ impl Crew {
         }
         let mut crew = Crew { threads: Vec::new(), finished: Vec::new() };
         for (index, sockets) in sockets.into_iter().enumerate() {
-            let (live, drain) = (live.clone(), drain.clone());
+            let (live, drain, upstreamward) = (live.clone(), drain.clone(), upstreamward.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run(index, workers, &live, sockets, &drain) {
+                if let Err(error) = run(index, workers, &live, sockets, &drain, upstreamward) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -148,18 +163,21 @@ fn run(
     live: &Live,
     sockets: Vec<TcpListener>,
     drain: &watch::Receiver<Option<Duration>>,
+    upstreamward: Upstreamward,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let worker = Rc::new(Worker::new(index, workers, live));
+        let worker = Rc::new(Worker::new(index, workers, live, upstreamward));
         let mut accepting = JoinSet::new();
         for (place, socket) in sockets.into_iter().enumerate() {
             let socket = tokio::net::TcpListener::from_std(socket)?;
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
         }
-        let sweeping = tokio::task::spawn_local(sweep(worker));
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn_local(sweep(Rc::clone(&worker)));
+        upkeep.spawn_local(look_out(worker));
         while accepting.join_next().await.is_some() {}
-        sweeping.abort();
+        upkeep.shutdown().await;
         io::Result::Ok(())
     })?;
     // A name that is still being looked up holds nobody back.
@@ -171,15 +189,28 @@ async fn sweep(worker: Rc<Worker>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         let now = tick.tick().await;
-        worker.snapshot().pools.iter().for_each(|pool| pool.sweep(now));
+        worker.snapshot().upstreams.sweep(now);
+    }
+}
+
+/// Takes over what the control thread sees of endpoints.
+async fn look_out(worker: Rc<Worker>) {
+    let mut sights = worker.sights.clone();
+    while sights.changed().await.is_ok() {
+        let snapshot = worker.snapshot();
+        snapshot.upstreams.see(&sights.borrow_and_update(), &snapshot.serving.plan);
     }
 }
 
 impl Worker {
-    fn new(index: usize, workers: usize, live: &Live) -> Worker {
+    fn new(index: usize, workers: usize, live: &Live, Upstreamward { own, sights }: Upstreamward) -> Worker {
         let mut follower = live.follow();
-        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &[]);
+        let shared = Shared::new(index, workers, own);
+        let upstreams = Upstreams::new(follower.current(), &shared, &sights.borrow(), None);
+        let snapshot = Snapshot { serving: Arc::clone(follower.current()), worker: index, upstreams, tokens: Tokens::default() };
         Worker {
+            shared,
+            sights,
             index,
             workers,
             follower: RefCell::new(follower),
@@ -196,7 +227,9 @@ impl Worker {
         let serving = follower.current();
         let mut snapshot = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(serving, &snapshot.serving) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &snapshot.pools));
+            let earlier = Some((&*snapshot.serving.plan, &snapshot.upstreams));
+            let upstreams = Upstreams::new(serving, &self.shared, &self.sights.borrow(), earlier);
+            *snapshot = Rc::new(Snapshot { serving: Arc::clone(serving), worker: self.index, upstreams, tokens: Tokens::default() });
         }
         Rc::clone(&snapshot)
     }
@@ -235,24 +268,6 @@ impl Worker {
 }
 
 impl Snapshot {
-    /// Takes over the pools of endpoints that stay; those of others close with their last request.
-    fn new(serving: Arc<Serving>, worker: usize, earlier: &[Rc<Pool>]) -> Snapshot {
-        let by_authority: HashMap<&str, &Rc<Pool>> = earlier.iter().map(|pool| (&**pool.authority(), pool)).collect();
-        let plan = &serving.plan;
-        let pools = plan.endpoints.iter().enumerate().map(|(place, endpoint)| {
-            let meter = || Arc::clone(serving.meters.endpoint(EndpointId(place)));
-            let pool = match by_authority.get(&*endpoint.authority) {
-                Some(pool) => Rc::clone(pool),
-                None => Pool::new(Arc::clone(&endpoint.authority), worker, meter()),
-            };
-            pool.adjust(&plan.limits, &plan.timeouts);
-            pool
-        });
-        let pools = pools.collect();
-        let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
-        Snapshot { serving, worker, pools, turns, tokens: Tokens::default() }
-    }
-
     /// The listener that the peer came by, as it is configured now.
     pub(super) fn listener(&self, peer: &Peer) -> &Listener {
         // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
@@ -272,16 +287,6 @@ impl Snapshot {
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
-    }
-
-    pub(super) fn pool(&self, endpoint: EndpointId) -> &Rc<Pool> {
-        &self.pools[endpoint.0]
-    }
-
-    /// Counts up with each request to the arm.
-    pub(super) fn next_turn(&self, arm: ArmId) -> usize {
-        let turn = &self.turns[arm.0];
-        turn.replace(turn.get().wrapping_add(1))
     }
 
     pub(super) fn lane(&self, lane: LaneId) -> &LaneCells {

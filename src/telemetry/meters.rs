@@ -9,7 +9,10 @@ use http::StatusCode;
 
 use super::{
     cells::{Count, Durations, Level},
-    names::{CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, code_place},
+    names::{
+        ATTEMPTS, Attempt, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, RETRIED, Retried,
+        code_place,
+    },
 };
 use crate::{
     identity::TOKEN_OUTCOMES,
@@ -47,6 +50,8 @@ pub struct LaneCells {
     pub failovers: Count,
     /// Responses that ended before they were whole.
     pub broken_off: Count,
+    pub(super) first_attempts: [Count; ATTEMPTS.len()],
+    pub(super) retries: [Count; RETRIED.len()],
 }
 
 /// What one worker counts of one toggle's variant: decisions by reason.
@@ -70,6 +75,26 @@ pub struct EndpointCells {
     pub failed: Count,
     /// Attempts that took too long.
     pub timed_out: Count,
+    /// TLS handshakes that failed or took too long.
+    pub tls_failed: Count,
+    /// Attempts that would have led back to weir.
+    pub loops: Count,
+    /// Addresses that are left alone now since they failed.
+    pub ejected: Level,
+    /// How often one was.
+    pub ejections: Count,
+    /// Addresses, as the control thread knows them.
+    pub hosts: Level,
+    /// Those of them that health checks find well.
+    pub healthy: Level,
+    /// Health checks that passed.
+    pub checks_passed: Count,
+    /// Health checks that failed.
+    pub checks_failed: Count,
+    /// Look-ups of its name that gave addresses.
+    pub resolved: Count,
+    /// Look-ups that did not.
+    pub unresolved: Count,
 }
 
 /// What one worker counts of itself.
@@ -209,6 +234,18 @@ impl Meters {
         &self.endpoints[endpoint.0]
     }
 
+    /// The meter of an endpoint, when these meters are of the plan that has it there.
+    #[must_use]
+    pub fn endpoint_named(&self, endpoint: EndpointId, authority: &str) -> Option<&Arc<EndpointMeter>> {
+        self.endpoints.get(endpoint.0).filter(|meter| meter.labels == [authority])
+    }
+
+    /// The place of the control thread's cells in an endpoint's meter, behind those of the workers.
+    #[must_use]
+    pub fn control(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The cells of one worker.
     #[must_use]
     pub fn worker(&self, worker: usize) -> &WorkerCells {
@@ -220,6 +257,16 @@ impl LaneCells {
     /// Counts an answer.
     pub fn answered(&self, status: StatusCode) {
         self.codes[code_place(status)].add_one();
+    }
+
+    /// Counts how the first attempt of a request ended.
+    pub fn first_attempt(&self, attempt: Attempt) {
+        self.first_attempts[attempt as usize].add_one();
+    }
+
+    /// Counts what became of a retry.
+    pub fn retried(&self, retried: Retried) {
+        self.retries[retried as usize].add_one();
     }
 
     /// Counts an answer of weir's own, by the place of its cause in [`REJECTION_CODES`].
@@ -282,6 +329,8 @@ impl Default for LaneCells {
             upstream: Durations::default(),
             failovers: Count::default(),
             broken_off: Count::default(),
+            first_attempts: std::array::from_fn(|_| Count::default()),
+            retries: std::array::from_fn(|_| Count::default()),
         }
     }
 }
@@ -299,7 +348,8 @@ impl Registers {
             lanes: Register::empty(workers),
             checks: Register::empty(workers),
             toggles: Register::empty(workers),
-            endpoints: Register::empty(workers),
+            // The control thread counts what it sees of them.
+            endpoints: Register::empty(workers + 1),
         }
     }
 }

@@ -36,6 +36,12 @@ metrics! {
     CERTIFICATE_EXPIRY = "weir_tls_certificate_expiry_timestamp_seconds", "When a certificate in force expires, by listener and file.";
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
     UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
+    UPSTREAM_HOSTS = "weir_upstream_hosts", "Addresses of an endpoint, by state: known, healthy, and ejected (on each worker).";
+    UPSTREAM_EJECTIONS = "weir_upstream_ejections_total", "How often an address of an endpoint was left alone since it failed, on each worker.";
+    UPSTREAM_CHECKS = "weir_upstream_health_checks_total", "Health checks, by endpoint and outcome.";
+    UPSTREAM_LOOKUPS = "weir_upstream_dns_lookups_total", "Look-ups of an endpoint's name, by outcome.";
+    FIRST_ATTEMPTS = "weir_upstream_first_attempts_total", "Requests by how the first attempt at the chosen arm ended, before any retry.";
+    RETRIES = "weir_upstream_retries_total", "Requests sent again, or not, by what became of it.";
     CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
     TOKENS = "weir_jwt_verifications_total", "Tokens of clients that were looked at, by outcome.";
     ROLLOUT_WEIGHT = "weir_rollout_weight_ratio", "Share of assignment keys that the rollout gives its variant, from 0 to 1.";
@@ -56,7 +62,7 @@ pub const DURATION_BUCKETS_SECONDS: [f64; 14] =
 pub const BUCKETS: usize = DURATION_BUCKETS_SECONDS.len() + 1;
 
 /// The `cause` label of rejections, in the order of `Rejection::index`.
-pub const REJECTION_CODES: [&str; 13] = [
+pub const REJECTION_CODES: [&str; 19] = [
     "bad_host",
     "method_not_supported",
     "no_route",
@@ -70,6 +76,12 @@ pub const REJECTION_CODES: [&str; 13] = [
     "upstream_broken",
     "upstream_timeout",
     "content_coding",
+    "tls_failed",
+    "loop_detected",
+    "no_healthy_endpoint",
+    "arm_requests_max",
+    "arm_pending_max",
+    "arm_connections_max",
 ];
 
 /// How a TLS handshake with a client ended: the `outcome` label, in the order of [`HANDSHAKE_OUTCOMES`].
@@ -127,6 +139,60 @@ impl HandshakeOutcome {
         HANDSHAKE_OUTCOMES[self as usize]
     }
 }
+
+/// How an attempt at an arm ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// With an answer below 500.
+    Answered,
+    /// With a 5xx.
+    ServerError,
+    /// Without a connection.
+    ConnectFailed,
+    /// With none in time.
+    ConnectTimeout,
+    /// In the TLS handshake.
+    TlsFailed,
+    /// At once: health checks find no endpoint well.
+    Unhealthy,
+    /// In the middle.
+    Broken,
+    /// Without an answer in time.
+    TimedOut,
+    /// At a limit of the arm.
+    Limited,
+}
+
+/// The `outcome` label of first attempts, in the order of [`Attempt`].
+pub const ATTEMPTS: [&str; 9] = [
+    "answered",
+    "server_error",
+    "connect_failed",
+    "connect_timeout",
+    "tls_failed",
+    "no_healthy_endpoint",
+    "broken",
+    "timeout",
+    "limited",
+];
+
+/// What became of sending a request again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// There was an answer below 500.
+    Answered,
+    /// It failed again.
+    Failed,
+    /// The request provably had not been processed, and was sent once more without being counted as a try.
+    Replayed,
+    /// The budget had nothing left.
+    BudgetExhausted,
+    /// Not enough of the request was kept.
+    NotReplayable,
+}
+
+/// The `outcome` label of retries, in the order of [`Retried`].
+pub const RETRIED: [&str; 5] = ["answered", "failed", "replayed", "budget_exhausted", "not_replayable"];
 
 /// The `outcome` label of contract checks.
 pub const CHECK_OUTCOMES: [&str; 10] = [

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method};
 
-use super::services::Backends;
+use super::{policies, services::Backends};
 use crate::{
     config::{
         document::Document,
@@ -71,12 +71,23 @@ fn route(mut section: Section<'_>, backends: &Backends<'_>) -> Option<(Pattern, 
     let matched = section.require("match", "say what it matches: match = { path_prefix = \"/\" }");
     let service = section.require("service", "name where it sends: service = \"checkout\"");
     let timeout = section.take("timeout").map_or(Some(TIMEOUT), |field| field.parse(units::duration));
+    let total_timeout =
+        section.take("total_timeout").map_or(Some(None), |field| field.parse(units::duration).map(Some));
+    let retries = section.take("retries").map_or(Some(None), |field| policies::retries(field).map(Some));
     let checking = section.take("contract").map_or(Some(Checking::Off), |field| checking(field.section()?));
     section.finish();
     let name = name.and_then(|field| field.parse(units::name_of));
     let service = service.and_then(|field| backends.reference(&field));
     let pattern = matched.and_then(|field| pattern(field.section()?));
-    let route = Route { name: name?, service: service?, timeout: timeout?, checking: checking?, first_lane: LaneId(0) };
+    let route = Route {
+        name: name?,
+        service: service?,
+        timeout: timeout?,
+        total_timeout: total_timeout?,
+        retries: retries?,
+        checking: checking?,
+        first_lane: LaneId(0),
+    };
     Some((pattern?, route))
 }
 
