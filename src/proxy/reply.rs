@@ -7,11 +7,20 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::Sleep;
 
-use super::{body::IdleTimer, exchange::Exchange, shed::Permit, upstream::Lease};
+use super::{
+    body::IdleTimer,
+    exchange::Exchange,
+    shed::Permit,
+    upstream::{Deadline, Lease},
+};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The body of an answer. Dropping it ends the request, wherever it stands.
 #[derive(Debug)]
@@ -33,7 +42,7 @@ struct Stream {
     incoming: Incoming,
     idle: IdleTimer,
     /// When the whole request has to have ended.
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<(Deadline, Pin<Box<Sleep>>)>,
     /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
     held: Option<(Lease, Exchange)>,
 }
@@ -63,7 +72,7 @@ impl Reply {
         }
         let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
         let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
-        let deadline = lease.deadline().map(|deadline| Box::pin(tokio::time::sleep_until(deadline)));
+        let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
         let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)) };
         Reply { body: Source::Stream(Box::new(stream)), permit: None }
     }
@@ -77,11 +86,16 @@ impl Reply {
 
 impl Stream {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
-        if let Some(deadline) = &mut self.deadline
-            && deadline.as_mut().poll(cx).is_ready()
+        // Given up or ended: nothing comes any more.
+        if self.held.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Some((deadline, sleep)) = &mut self.deadline
+            && sleep.as_mut().poll(cx).is_ready()
         {
+            let late = if deadline.grpc { Ok(Frame::trailers(deadline_exceeded())) } else { Err(ReplyError::Late) };
             self.give_up();
-            return Poll::Ready(Some(Err(ReplyError::Late)));
+            return Poll::Ready(Some(late));
         }
         let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             ready!(self.idle.poll(cx));
@@ -107,6 +121,14 @@ impl Stream {
             lease.broke();
         }
     }
+}
+
+/// `DEADLINE_EXCEEDED`, as the trailers of a call of gRPC.
+fn deadline_exceeded() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("4"));
+    trailers.insert(GRPC_MESSAGE, HeaderValue::from_static("the deadline of the call is over"));
+    trailers
 }
 
 impl Body for Reply {

@@ -49,7 +49,7 @@ use crate::{
 
 pub use connect::{ConnectError, OwnAddresses};
 pub(super) use host::Shared;
-pub(super) use lease::Lease;
+pub(super) use lease::{Deadline, Lease};
 pub(super) use settled::Upstreams;
 pub use survey::{Sights, Survey};
 pub(super) use tape::Tape;
@@ -119,7 +119,7 @@ pub(super) async fn forward(
                 let again = answered(&response, &mut lease, &spare, &mut tries, times.end(&progress)).await;
                 let Some(again) = again else {
                     spare.forget();
-                    lease.body_follows(progress, times.total);
+                    lease.body_follows(&response, progress, times.total);
                     return Ok(Served { response, lease, lane: plan.lane(decision.route, arm) });
                 };
                 Failed::Again(again)

@@ -33,7 +33,15 @@ pub(in crate::proxy) struct Lease {
     keep: bool,
     /// How far the request got, once it is answered.
     progress: Option<Progress>,
-    deadline: Option<Instant>,
+    deadline: Option<Deadline>,
+}
+
+/// When a whole request has to have ended.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Deadline {
+    pub(in crate::proxy) at: Instant,
+    /// Whether a call of gRPC is told so by its status.
+    pub(in crate::proxy) grpc: bool,
 }
 
 impl Lease {
@@ -153,9 +161,14 @@ impl Lease {
     }
 
     /// The answer has begun; the whole request has to have ended before `deadline`.
-    pub(super) fn body_follows(&mut self, progress: Progress, deadline: Option<Instant>) {
+    pub(super) fn body_follows(
+        &mut self,
+        response: &Response<Incoming>,
+        progress: Progress,
+        deadline: Option<Instant>,
+    ) {
         self.progress = Some(progress);
-        self.deadline = deadline;
+        self.deadline = deadline.map(|at| Deadline { at, grpc: grpc::is_grpc(response.headers()) });
     }
 
     /// How far the request got.
@@ -164,7 +177,7 @@ impl Lease {
     }
 
     /// When the whole request has to have ended.
-    pub(in crate::proxy) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::proxy) fn deadline(&self) -> Option<Deadline> {
         self.deadline
     }
 
