@@ -207,7 +207,8 @@ impl Worker {
         let mut follower = live.follow();
         let shared = Shared::new(index, workers, own);
         let upstreams = Upstreams::new(follower.current(), &shared, &sights.borrow(), None);
-        let snapshot = Snapshot { serving: Arc::clone(follower.current()), worker: index, upstreams, tokens: Tokens::default() };
+        let snapshot =
+            Snapshot { serving: Arc::clone(follower.current()), worker: index, upstreams, tokens: Tokens::default() };
         Worker {
             shared,
             sights,
@@ -229,7 +230,12 @@ impl Worker {
         if !Arc::ptr_eq(serving, &snapshot.serving) {
             let earlier = Some((&*snapshot.serving.plan, &snapshot.upstreams));
             let upstreams = Upstreams::new(serving, &self.shared, &self.sights.borrow(), earlier);
-            *snapshot = Rc::new(Snapshot { serving: Arc::clone(serving), worker: self.index, upstreams, tokens: Tokens::default() });
+            *snapshot = Rc::new(Snapshot {
+                serving: Arc::clone(serving),
+                worker: self.index,
+                upstreams,
+                tokens: Tokens::default(),
+            });
         }
         Rc::clone(&snapshot)
     }

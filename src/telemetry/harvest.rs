@@ -9,7 +9,8 @@ use super::{
     cells::{Count, Durations, Level},
     meters::{EndpointCells, EndpointMeter, LaneMeter, Meters, ToggleMeter},
     names::{
-        self, ATTEMPTS, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, REJECTION_CODES, RETRIED,
+        self, ATTEMPTS, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
+        REJECTION_CODES, RETRIED,
     },
 };
 use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};

@@ -10,8 +10,8 @@ use http::StatusCode;
 use super::{
     cells::{Count, Durations, Level},
     names::{
-        ATTEMPTS, Attempt, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, RETRIED, Retried,
-        code_place,
+        ATTEMPTS, Attempt, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, RETRIED,
+        Retried, code_place,
     },
 };
 use crate::{
