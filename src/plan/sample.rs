@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Arm, ArmId, Checking, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route, Service,
-    ServiceId, Split, Timeouts, ToggleId,
+    Arm, ArmId, ArmLimits, Checking, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, RetryBudget,
+    Route, Service, ServiceId, Split, Timeouts, ToggleId,
 };
 use crate::{
     bucket::Weight,
@@ -51,22 +51,17 @@ impl Sample {
                 admin: None,
                 telemetry: None,
             },
-            limits: Limits {
-                connections_max: 1,
-                requests_max: 1,
-                head_bytes_max: 8192,
-                header_count_max: 10,
-                body_bytes_max: 1,
-                contract_body_bytes_max: 1,
-                idle_upstream_connections_max: 1,
-            },
-            timeouts: Timeouts { client_head: second, connect: second, body_idle: second, upstream_idle: second },
+            limits: limits(),
+            timeouts: timeouts(),
+            issuers: Vec::new(),
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {
                 name: "shop".into(),
                 service: ServiceId(0),
                 timeout: second,
+                total_timeout: None,
+                retries: None,
                 checking: Checking::Off,
                 first_lane: LaneId(0),
             }],
@@ -75,6 +70,7 @@ impl Sample {
                 first_arm: ArmId(0),
                 arm_count: 1,
                 split: Split::None(ArmId(0)),
+                retry_budget: RetryBudget { percent: 20, per_second: 10 },
             }],
             arms: vec![Arm {
                 name: "stable".into(),
@@ -82,6 +78,9 @@ impl Sample {
                 endpoints: Vec::new(),
                 contract: None,
                 on_unavailable: None,
+                limits: ArmLimits { connections_max: 1, requests_max: 1, pending_max: 1, streams_max: 1 },
+                ejection: None,
+                slow_start: None,
             }],
             endpoints: Vec::new(),
             timed: self.0.iter().any(|planned| planned.toggle.is_timed()),
@@ -97,5 +96,36 @@ impl Plan {
     /// The toggle of that name.
     pub(crate) fn id(&self, name: &str) -> ToggleId {
         ToggleId(self.toggles.iter().position(|planned| planned.toggle.name == name).unwrap())
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections_max: 1,
+        requests_max: 1,
+        head_bytes_max: 8192,
+        header_count_max: 10,
+        body_bytes_max: 1,
+        contract_body_bytes_max: 1,
+        idle_upstream_connections_max: 1,
+        upstream_connections_max: 1,
+        body_rate_min: 0,
+        tls_handshakes_max: 1,
+        token_bytes_max: 1,
+        tokens_remembered_max: 1,
+    }
+}
+
+fn timeouts() -> Timeouts {
+    let second = Duration::from_secs(1);
+    Timeouts {
+        tls_handshake: second,
+        client_head: second,
+        connect: second,
+        body_idle: second,
+        stream_idle: second,
+        upstream_idle: second,
+        dns: second,
+        dns_refresh: second,
     }
 }

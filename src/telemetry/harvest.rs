@@ -27,6 +27,9 @@ pub(super) struct Harvest {
 /// every meter) and the place of the cell in it.
 type Series = (&'static str, usize, usize);
 
+/// One count of an endpoint's cells.
+type OfEndpoint = fn(&EndpointCells) -> &Count;
+
 /// Label names with their values.
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
@@ -77,7 +80,7 @@ impl Harvest {
         self.level(names::UPSTREAM_HOSTS, (at, 1), and("state", "healthy"), level(|cells| &cells.healthy));
         self.level(names::UPSTREAM_HOSTS, (at, 2), and("state", "ejected"), level(|cells| &cells.ejected));
         self.count(names::UPSTREAM_EJECTIONS, (at, 0), vec![("endpoint", name)], count(|cells| &cells.ejections));
-        let outcomes: [(Metric, usize, &str, fn(&EndpointCells) -> &Count); 9] = [
+        let outcomes: [(Metric, usize, &str, OfEndpoint); 9] = [
             (names::UPSTREAM_CONNECTS, 0, "connected", |cells| &cells.connected),
             (names::UPSTREAM_CONNECTS, 1, "failed", |cells| &cells.failed),
             (names::UPSTREAM_CONNECTS, 2, "timed_out", |cells| &cells.timed_out),

@@ -34,8 +34,7 @@ fn healthy(endpoint: std::net::SocketAddr) -> String {
 #[tokio::test]
 async fn who_is_not_well_is_not_asked_until_it_is_well_again() {
     let ((first, first_well), (second, _)) = (checked("first"), checked("second"));
-    let arms =
-        format!("arms.stable = {{ endpoints = [\"{}\", \"{}\"], {CHECK} }}", first.address, second.address);
+    let arms = format!("arms.stable = {{ endpoints = [\"{}\", \"{}\"], {CHECK} }}", first.address, second.address);
     let proxy = Proxy::start(&arms_config(&arms, "", ""));
     let mut client = proxy.client().await;
     first_well.store(false, Ordering::SeqCst);
@@ -61,8 +60,7 @@ async fn an_arm_without_a_healthy_endpoint_is_stood_in_for_and_charged() {
     let proxy = Proxy::start(&checked(&config));
     let mut client = proxy.client().await;
     while client.get("/", &[("x-user-id", "1")]).await.text() != "stable" {}
-    let unhealthy =
-        lane_series("weir_upstream_first_attempts_total", "canary", "outcome", "no_healthy_endpoint");
+    let unhealthy = lane_series("weir_upstream_first_attempts_total", "canary", "outcome", "no_healthy_endpoint");
     assert!(proxy.metric(&unhealthy).await >= 1.0);
     assert!(proxy.metric("weir_failovers_total{route=\"o\",service=\"o\",arm=\"canary\"}").await >= 1.0);
     let failing = checked(&config).replace("fall = 2 }", "fall = 2 }, on_unavailable = \"fail\"");
@@ -80,23 +78,24 @@ async fn services_of_grpc_are_asked_by_its_protocol() {
         async move {
             let mut connection = h2::server::handshake(stream).await.unwrap();
             while let Some(Ok((request, mut respond))) = connection.accept().await {
-                assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
                 let status = if is_serving.load(Ordering::SeqCst) { 1 } else { 2 };
-                let Ok(mut send) = respond.send_response(Response::new(()), false) else { continue };
-                let mut body = request.into_body();
-                let asked = body.data().await.unwrap().unwrap();
-                assert_eq!(&asked[..], [&[0, 0, 0, 0, 10, 0x0a, 8][..], b"a.Orders"].concat());
-                send.send_data(Bytes::from(vec![0, 0, 0, 0, 2, 8, status]), false).ok();
-                let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
-                send.send_trailers(trailers).ok();
+                tokio::spawn(async move {
+                    let path = request.uri().path().to_owned();
+                    let asked = request.into_body().data().await.unwrap().unwrap();
+                    assert_eq!(path, "/grpc.health.v1.Health/Check");
+                    assert_eq!(&asked[..], [&[0, 0, 0, 0, 10, 0x0a, 8][..], b"a.Orders"].concat());
+                    let mut send = respond.send_response(Response::new(()), false).unwrap();
+                    send.send_data(Bytes::from(vec![0, 0, 0, 0, 2, 8, status]), false).unwrap();
+                    let trailers = HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]);
+                    send.send_trailers(trailers).unwrap();
+                });
             }
         }
     });
     let check = "health = { grpc = \"a.Orders\", interval = \"10ms\", fall = 2 }";
     let arms = format!("arms.stable = {{ endpoints = [\"{}\"], protocol = \"h2\", {check} }}", upstream.address);
     let proxy = Proxy::start(&arms_config(&arms, "", ""));
-    let passed =
-        format!("weir_upstream_health_checks_total{{endpoint=\"{}\",outcome=\"passed\"}}", upstream.address);
+    let passed = format!("weir_upstream_health_checks_total{{endpoint=\"{}\",outcome=\"passed\"}}", upstream.address);
     while proxy.metric(&passed).await < 3.0 {}
     assert_eq!(proxy.metric(&healthy(upstream.address)).await, 1.0);
     serving.store(false, Ordering::SeqCst);

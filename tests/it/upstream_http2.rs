@@ -195,11 +195,8 @@ async fn trailers_come_through_and_the_service_is_told_that_they_do() {
                 let head = head.header("trailer", "grpc-status");
                 let mut send = respond.send_response(head.body(()).unwrap(), false).unwrap();
                 send.send_data("data".into(), false).unwrap();
-                send.send_trailers(HeaderMap::from_iter([(
-                    "grpc-status".parse().unwrap(),
-                    "0".parse().unwrap(),
-                )]))
-                .unwrap();
+                send.send_trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]))
+                    .unwrap();
             }
         }
     });

@@ -92,9 +92,8 @@ impl Scene {
     }
 
     fn config(&self, upstream: std::net::SocketAddr, protocol: &str, tls: &str) -> String {
-        let arms = format!(
-            "arms.stable = {{ endpoints = [\"{upstream}\"], protocol = \"{protocol}\", tls = {{ {tls} }} }}"
-        );
+        let arms =
+            format!("arms.stable = {{ endpoints = [\"{upstream}\"], protocol = \"{protocol}\", tls = {{ {tls} }} }}");
         arms_config(&arms, "", "").replace("DIR", &self.files.path().display().to_string())
     }
 }

@@ -107,9 +107,10 @@ pub(super) async fn connect(
 
 async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Duration) -> Result<Made, ConnectError> {
     let About { settings, shared, .. } = &*host.about;
+    // From now on: else any number could be on their way before the first one counts.
+    let open = Open::new(host);
     let (carrier, protocol, line) = carry(settings, &host.at, &shared.own, within, timeouts.tls_handshake).await?;
     let socket = Socket::new(carrier, timeouts.body_idle);
-    let open = Open::new(host);
     if protocol == Protocol::Http2 {
         let (sender, mut connection) = http2_builder(limits.head_bytes_max).handshake(socket).await.map_err(broke)?;
         let peer_max = Rc::new(Cell::new(connection.current_max_send_streams()));
@@ -225,7 +226,7 @@ async fn shake_hands(
     Ok((stream, protocol))
 }
 
-/// Counts a connection while it is open.
+/// Counts a connection while it is made and while it is open.
 #[derive(Debug)]
 struct Open {
     host: Rc<Cell<usize>>,

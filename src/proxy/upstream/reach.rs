@@ -1,6 +1,6 @@
 //! Reaching an arm: a connection to one of its hosts, or to the arm that stands in for it.
 
-use std::{io, rc::Rc};
+use std::{io, rc::Rc, time::Duration};
 
 use http::Request;
 use tokio::time::Instant;
@@ -18,6 +18,10 @@ use crate::{
     proxy::{admit::keeps_contract_of, body::Outbound, rejection::Rejection, worker::Snapshot},
     telemetry::Attempt,
 };
+
+/// How often whoever waits for a connection looks for one: mostly it is told, but a connection may also end
+/// by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// Why a request has no connection.
 #[derive(Debug)]
@@ -40,6 +44,8 @@ struct Search<'a> {
     spare: usize,
     deadline: Instant,
     tried: Vec<Rc<Host>>,
+    /// For a connection to become free.
+    waits_until: Option<Instant>,
 }
 
 impl Unconnected {
@@ -91,7 +97,7 @@ fn limited(limit: Limit) -> Unconnected {
 impl<'a> Search<'a> {
     fn new(snapshot: &'a Snapshot, arm: ArmId, spare: usize, deadline: Instant) -> Search<'a> {
         let roster = snapshot.upstreams.roster(arm);
-        Search { roster, plan: &snapshot.serving.plan, spare, deadline, tried: Vec::new() }
+        Search { roster, plan: &snapshot.serving.plan, spare, deadline, tried: Vec::new(), waits_until: None }
     }
 
     /// Tries each host once at most. `fresh` asks for a connection that carried nothing before.
@@ -165,13 +171,16 @@ impl<'a> Search<'a> {
             || shared.open.get() >= shared.part(self.plan.limits.upstream_connections_max)
     }
 
-    async fn wait_for_a_free_one(&self) -> Result<(), Refusal> {
+    async fn wait_for_a_free_one(&mut self) -> Result<(), Refusal> {
+        let now = Instant::now();
+        let until = *self.waits_until.get_or_insert_with(|| self.deadline.min(now + self.plan.timeouts.connect));
         // Nothing of this arm would become free.
-        if self.roster.open() == 0 {
+        if self.roster.open() == 0 || now >= until {
             return Err(Refusal::Limited(Limit::Connections));
         }
-        let until = self.deadline.min(Instant::now() + self.plan.timeouts.connect);
-        self.roster.usage.freed(self.pending_max(), until).await.map_err(Refusal::Limited)
+        let _pending = self.roster.usage.pending(self.pending_max()).map_err(Refusal::Limited)?;
+        self.roster.usage.freed(until.min(now + LOOK_EVERY)).await;
+        Ok(())
     }
 
     fn pending_max(&self) -> usize {

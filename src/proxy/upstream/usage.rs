@@ -51,10 +51,10 @@ impl Usage {
         Ok(Pending(self))
     }
 
-    /// Waits until a request to the arm ends.
-    pub(super) async fn freed(&self, pending_max: usize, deadline: Instant) -> Result<(), Limit> {
-        let _pending = self.pending(pending_max)?;
-        tokio::time::timeout_at(deadline, self.freed.notified()).await.map_err(|_elapsed| Limit::Connections)
+    /// Waits until a request to the arm ends, at most so long.
+    pub(super) async fn freed(&self, until: Instant) {
+        // Whoever waits looks again in any case.
+        tokio::time::timeout_at(until, self.freed.notified()).await.ok();
     }
 
     /// A connection may be free: whoever waits looks for it.
