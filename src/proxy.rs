@@ -13,6 +13,7 @@ mod body;
 mod exchange;
 mod handle;
 mod headers;
+mod in_flight;
 mod listener;
 mod pool;
 mod rejection;
@@ -23,6 +24,7 @@ mod upstream;
 mod worker;
 
 pub use asking::read as read_asking;
+pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use pool::ConnectError;
 pub use rejection::Rejection;
 pub use worker::{Bound, Crew, WorkerError};
