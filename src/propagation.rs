@@ -16,11 +16,13 @@
 //! - Other members pass on byte for byte, or not at all.
 //! - Time and randomness are arguments.
 
+mod app;
 mod baggage;
 mod keyring;
 mod member;
 mod trace;
 
+pub use app::{X_WEIR_OVERRIDE, app_header, is_reserved, wishes};
 pub use baggage::{BAGGAGE, Reading, Refusal, Terms, read, strip, write};
 pub use keyring::{Keyring, SECRET_BYTES_MIN, Secret, SecretError};
 pub use member::{Draft, Entry, MEMBER_BYTES_MAX, Member};
