@@ -14,6 +14,7 @@ mod connection;
 mod exchange;
 mod handle;
 mod headers;
+mod in_flight;
 mod listener;
 mod pool;
 mod rejection;
@@ -27,6 +28,7 @@ mod upstream;
 mod worker;
 
 pub use asking::read as read_asking;
+pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use pool::ConnectError;
 pub use rejection::Rejection;
 pub use tokens::read as read_claims;
