@@ -13,9 +13,11 @@ mod forwarding;
 mod layers;
 mod limits;
 mod metrics;
+mod propagation;
 mod readme;
 mod reference;
 mod reloading;
+mod sticky;
 mod support;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.
