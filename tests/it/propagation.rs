@@ -1,6 +1,11 @@
 //! One decision for a request, on every weir that it passes.
 
-use std::{collections::BTreeMap, fs, net::SocketAddr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fs,
+    net::SocketAddr,
+    sync::{Arc, Barrier},
+};
 
 use bytes::Bytes;
 use http::Response;
@@ -502,12 +507,12 @@ impl Listing {
 #[tokio::test]
 async fn a_request_in_flight_is_found_by_its_trace_and_gone_when_it_ends() {
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let (release, released) = std::sync::mpsc::channel::<()>();
-    let released = std::sync::Mutex::new(released);
+    let release = Arc::new(Barrier::new(3));
+    let released = Arc::clone(&release);
     let upstream = Upstream::raw(move |mut stream, _number| {
         use std::io::Write;
         arrived.send(()).unwrap();
-        released.lock().unwrap().recv().unwrap();
+        released.wait();
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").unwrap();
     });
     let (secrets, directory) = (Secrets::new(), TempDir::new().unwrap());
@@ -533,8 +538,7 @@ async fn a_request_in_flight_is_found_by_its_trace_and_gone_when_it_ends() {
     let found = listing.in_flight.find(trace).await.unwrap();
     let found: Vec<_> = found.pins.iter().map(|pin| &*pin.toggle).collect();
     assert_eq!(found, ["t"], "of what they disagree about nothing is said");
-    release.send(()).unwrap();
-    release.send(()).unwrap();
+    tokio::task::spawn_blocking(move || release.wait()).await.unwrap();
     assert_eq!(
         (asking.await.unwrap().status, other.await.unwrap().status),
         (http::StatusCode::OK, http::StatusCode::OK)
