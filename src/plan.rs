@@ -9,7 +9,10 @@
 mod choosing;
 mod overlay;
 mod propagation;
+#[cfg(test)]
+pub(crate) mod sample;
 mod settings;
+mod tls;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -24,7 +27,9 @@ use crate::{
 pub use crate::toggle::ToggleId;
 pub use overlay::{Kill, Overlay, Standing};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
-pub use settings::{Limits, Listener, Process, Timeouts};
+pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
+pub(crate) use tls::Keyring;
+pub use tls::{Certificate, Tls};
 
 /// A service's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +62,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
+    /// By [`IssuerId`].
+    pub issuers: Vec<Issuer>,
     /// Finds the route of a request.
     pub table: RouteTable,
     /// By [`RouteId`]; never empty.
@@ -81,7 +88,7 @@ pub struct Plan {
     pub sticky: Option<StickyCookie>,
     /// By [`ContractId`].
     pub contracts: Vec<PlannedContract>,
-    /// Whether some toggle's decision depends on the time.
+    /// Whether some decision depends on the time.
     pub timed: bool,
     /// Header names that only trusted peers may send, since a rule would believe them.
     pub cohort_headers: Vec<http::HeaderName>,
@@ -296,6 +303,12 @@ impl Plan {
     #[must_use]
     pub fn contract(&self, id: ContractId) -> &PlannedContract {
         &self.contracts[id.0]
+    }
+
+    /// The issuer at that place.
+    #[must_use]
+    pub fn issuer(&self, id: IssuerId) -> &Issuer {
+        &self.issuers[id.0]
     }
 
     /// The name of the variant that a decision chose.

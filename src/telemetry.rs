@@ -21,4 +21,5 @@ pub use meters::{
     CheckMeter, DivergenceMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter,
     WorkerCells,
 };
+pub use names::HandshakeOutcome;
 pub use wire::{MemberOutcome, OverrideOutcome, WireCells};

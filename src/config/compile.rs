@@ -3,12 +3,14 @@
 
 mod assignment;
 mod contracts;
+mod issuers;
 mod process;
 mod propagation;
 mod rollouts;
 mod routes;
 mod rules;
 mod services;
+mod tls;
 mod toggles;
 
 use super::{
@@ -58,7 +60,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let process = process::process(&document);
     let limits = process::limits(&document);
     let timeouts = process::timeouts(&document);
-    let listeners = process::listeners(&document, sources, problems);
+    let issuers = issuers::issuers(&document);
+    let listeners = process::listeners(&document, &issuers, sources, problems);
     let mut shelf = contracts::Shelf::new(sources, problems);
     let propagated = propagation::propagation(&document);
     let sticky = assignment::cookie(&document);
@@ -78,6 +81,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let (propagation, in_flight) = (propagated?.propagation, false);
     let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
     let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
+    let issuers = issuers.finish()?;
     let mut plan = Plan {
         process: process?,
         limits: limits?,
@@ -88,12 +92,9 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         services,
         arms: backends.arms.into_iter().collect::<Option<_>>()?,
         endpoints: backends.endpoints,
-        timed: toggles.iter().any(|planned| planned.toggle.is_timed()),
-        toggle_ids: toggles
-            .iter()
-            .enumerate()
-            .map(|(place, planned)| (planned.toggle.name.clone(), ToggleId(place)))
-            .collect(),
+        timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
+        issuers,
+        toggle_ids: toggles.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
         toggles,
         propagation,
         carried,

@@ -15,6 +15,7 @@ use super::{
     rejection::Rejection,
     reply::Reply,
     sticky::Sticky,
+    tokens,
     upstream::{Served, forward},
     worker::{Snapshot, Worker},
 };
@@ -27,7 +28,7 @@ const X_WEIR_DECISION: HeaderName = HeaderName::from_static("x-weir-decision");
 /// Answers one request from one snapshot: matches, decides, admits, forwards, records.
 pub(super) async fn handle(
     worker: Rc<Worker>,
-    peer: Peer,
+    peer: Rc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let snapshot = worker.snapshot();
@@ -51,12 +52,13 @@ async fn answer(
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
-    let mut asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;
+    let claims = tokens::claims(snapshot, peer, &head.headers);
+    let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let sticky = Sticky::mint(plan, matched, &asking);
     if let Some(sticky) = &sticky {
         sticky.join(&mut head.headers);
-        asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;
+        asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
     }
     let decided = decide(plan, snapshot.standing(), matched, &asking, snapshot.now());
     exchange.decided(&decided);

@@ -24,6 +24,7 @@ use super::{
     in_flight::{Directory, Listed, Questions},
     listener,
     pool::Pool,
+    tokens::Tokens,
 };
 use crate::{
     live::{Follower, Live, Serving},
@@ -46,6 +47,7 @@ pub(super) struct Worker {
     directory: Rc<Directory>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
+    handshakes: Cell<usize>,
 }
 
 /// One generation, with this worker's pools for its endpoints.
@@ -59,6 +61,7 @@ pub(super) struct Snapshot {
     /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
     /// shared one would be counted up and down by all of them.
     app_headers: Vec<(HeaderName, Vec<HeaderValue>)>,
+    tokens: Tokens,
 }
 
 /// The sockets of one listener, one for each worker, all at one address.
@@ -204,6 +207,7 @@ impl Worker {
             directory,
             connections: Cell::new(0),
             in_flight: Cell::new(0),
+            handshakes: Cell::new(0),
         }
     }
 
@@ -224,6 +228,15 @@ impl Worker {
 
     pub(super) fn connections(&self) -> &Cell<usize> {
         &self.connections
+    }
+
+    pub(super) fn handshakes(&self) -> &Cell<usize> {
+        &self.handshakes
+    }
+
+    /// This worker's part of the limit on TLS handshakes under way.
+    pub(super) fn handshakes_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.tls_handshakes_max.div_ceil(self.workers)
     }
 
     /// This worker's part of the limit on requests in flight.
@@ -259,7 +272,8 @@ impl Snapshot {
         let pools = pools.collect();
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
         let app_headers = app_headers(&serving.plan);
-        Snapshot { serving, worker, directory: Rc::clone(directory), pools, turns, app_headers }
+        let directory = Rc::clone(directory);
+        Snapshot { serving, worker, directory, pools, turns, app_headers, tokens: Tokens::default() }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -343,6 +357,16 @@ impl Snapshot {
 
     pub(super) fn count_minted_key(&self) {
         self.serving.meters.worker(self.worker).wire.keys_minted.add_one();
+    }
+
+    /// Tokens that were verified under this generation's keys.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Counts what came of a token, by its place in `TOKEN_OUTCOMES`.
+    pub(super) fn count_token(&self, outcome: usize) {
+        self.serving.meters.worker(self.worker).tokens[outcome].add_one();
     }
 
     pub(super) fn count_dropped_claims(&self, count: usize) {
