@@ -78,10 +78,10 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     let toggles = toggles.finish()?;
-    let issuers = issuers.finish()?;
     let (propagation, in_flight) = (propagated?.propagation, false);
     let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
     let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
+    let issuers = issuers.finish()?;
     let mut plan = Plan {
         process: process?,
         limits: limits?,
@@ -94,11 +94,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         endpoints: backends.endpoints,
         timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
         issuers,
-        toggle_ids: toggles
-            .iter()
-            .enumerate()
-            .map(|(place, planned)| (planned.toggle.name.clone(), ToggleId(place)))
-            .collect(),
+        toggle_ids: toggles.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
         toggles,
         propagation,
         carried,
