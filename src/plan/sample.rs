@@ -53,6 +53,9 @@ impl Sample {
             },
             limits: Limits {
                 connections_max: 1,
+                tls_handshakes_max: 1,
+                token_bytes_max: 1,
+                tokens_remembered_max: 1,
                 requests_max: 1,
                 head_bytes_max: 8192,
                 header_count_max: 10,
@@ -60,8 +63,15 @@ impl Sample {
                 contract_body_bytes_max: 1,
                 idle_upstream_connections_max: 1,
             },
-            timeouts: Timeouts { client_head: second, connect: second, body_idle: second, upstream_idle: second },
+            timeouts: Timeouts {
+                tls_handshake: second,
+                client_head: second,
+                connect: second,
+                body_idle: second,
+                upstream_idle: second,
+            },
             listeners: Vec::new(),
+            issuers: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {
                 name: "shop".into(),
