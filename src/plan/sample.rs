@@ -53,7 +53,6 @@ impl Sample {
             },
             limits: limits(),
             timeouts: timeouts(),
-            issuers: Vec::new(),
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {
@@ -63,6 +62,7 @@ impl Sample {
                 total_timeout: None,
                 retries: None,
                 checking: Checking::Off,
+                require: None,
                 first_lane: LaneId(0),
             }],
             services: vec![Service {
@@ -81,21 +81,21 @@ impl Sample {
                 limits: ArmLimits { connections_max: 1, requests_max: 1, pending_max: 1, streams_max: 1 },
                 ejection: None,
                 slow_start: None,
+                propagates: false,
             }],
             endpoints: Vec::new(),
             timed: self.0.iter().any(|planned| planned.toggle.is_timed()),
+            toggle_ids: self.0.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
             toggles: self.0,
+            issuers: Vec::new(),
+            propagation: None,
+            carried: Vec::new(),
+            in_flight: false,
+            sticky: None,
             contracts: Vec::new(),
             cohort_headers: Vec::new(),
             lanes: vec![Lane { route: RouteId(0), arm: ArmId(0) }],
         }
-    }
-}
-
-impl Plan {
-    /// The toggle of that name.
-    pub(crate) fn id(&self, name: &str) -> ToggleId {
-        ToggleId(self.toggles.iter().position(|planned| planned.toggle.name == name).unwrap())
     }
 }
 

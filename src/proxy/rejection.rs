@@ -61,6 +61,12 @@ pub enum Rejection {
     /// CONNECT.
     #[error("the method CONNECT is not forwarded")]
     MethodNotSupported,
+    /// The toggle that the route requires does not grant it.
+    #[error("the request is not granted what the route requires")]
+    NotGranted {
+        /// How that is answered.
+        status: StatusCode,
+    },
     /// Nothing matches.
     #[error("no route matches the request")]
     NoRoute,
@@ -114,14 +120,15 @@ impl Rejection {
             Rejection::Connect(ConnectError::TimedOut) => (9, StatusCode::GATEWAY_TIMEOUT),
             Rejection::UpstreamBroken(_) => (10, StatusCode::BAD_GATEWAY),
             Rejection::UpstreamTimeout { .. } => (11, StatusCode::GATEWAY_TIMEOUT),
-            Rejection::Connect(ConnectError::Tls(_)) => (13, StatusCode::BAD_GATEWAY),
+            Rejection::Connect(ConnectError::Tls(_)) => (14, StatusCode::BAD_GATEWAY),
             Rejection::Connect(ConnectError::TlsTimedOut) => (9, StatusCode::GATEWAY_TIMEOUT),
-            Rejection::Connect(ConnectError::Loop(_)) => (14, StatusCode::BAD_GATEWAY),
-            Rejection::Connect(ConnectError::NoneHealthy) => (15, StatusCode::SERVICE_UNAVAILABLE),
-            Rejection::Limited(Limit::Requests) => (16, StatusCode::SERVICE_UNAVAILABLE),
-            Rejection::Limited(Limit::Pending) => (17, StatusCode::SERVICE_UNAVAILABLE),
-            Rejection::Limited(Limit::Connections) => (18, StatusCode::SERVICE_UNAVAILABLE),
+            Rejection::Connect(ConnectError::Loop(_)) => (15, StatusCode::BAD_GATEWAY),
+            Rejection::Connect(ConnectError::NoneHealthy) => (16, StatusCode::SERVICE_UNAVAILABLE),
+            Rejection::Limited(Limit::Requests) => (17, StatusCode::SERVICE_UNAVAILABLE),
+            Rejection::Limited(Limit::Pending) => (18, StatusCode::SERVICE_UNAVAILABLE),
+            Rejection::Limited(Limit::Connections) => (19, StatusCode::SERVICE_UNAVAILABLE),
             Rejection::ContentCoding => (12, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Rejection::NotGranted { status } => (13, *status),
         }
     }
 
@@ -172,6 +179,10 @@ impl Rejection {
     }
 
     fn document(&self) -> Bytes {
+        // Who is not to know that there is something is told what others are told where nothing is.
+        if matches!(self, Rejection::NotGranted { status } if *status == StatusCode::NOT_FOUND) {
+            return Rejection::NoRoute.document();
+        }
         let status = self.status();
         let mut problem = Problem {
             r#type: "about:blank",

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use http::{HeaderName, HeaderValue};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{oneshot, watch},
@@ -18,13 +19,16 @@ use tokio::{
 
 use super::{
     asking::Peer,
+    decided::Decided,
+    in_flight::{Directory, Listed, Questions},
     listener,
     tokens::Tokens,
     upstream::{OwnAddresses, Shared, Sights, Upstreams},
 };
 use crate::{
     live::{Follower, Live, Serving},
-    plan::{Decision, LaneId, Listener, Standing, ToggleId},
+    plan::{Decision, LaneId, Listener, Plan, Standing, ToggleId},
+    propagation,
     telemetry::{LaneCells, ToggleCells, WorkerCells},
     toggle::{Timestamp, VariantId},
 };
@@ -41,6 +45,7 @@ pub(super) struct Worker {
     snapshot: RefCell<Rc<Snapshot>>,
     shared: Rc<Shared>,
     sights: watch::Receiver<Sights>,
+    directory: Rc<Directory>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
@@ -52,6 +57,10 @@ pub(super) struct Snapshot {
     pub(super) serving: Arc<Serving>,
     worker: usize,
     pub(super) upstreams: Upstreams,
+    directory: Rc<Directory>,
+    /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
+    /// shared one would be counted up and down by all of them.
+    app_headers: Vec<(HeaderName, Vec<HeaderValue>)>,
     tokens: Tokens,
 }
 
@@ -108,17 +117,19 @@ impl Bound {
 }
 
 impl Crew {
-    /// Starts the workers. They serve until `drain` says so, then finish what is in flight.
+    /// Starts a worker for each of the `questions`' ends. They serve until `drain` says so, then finish what
+    /// is in flight.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         live: &Live,
         bound: Vec<Bound>,
-        workers: usize,
+        questions: Vec<Questions>,
         drain: &watch::Receiver<Option<Duration>>,
         upstreamward: &Upstreamward,
     ) -> Result<Crew, WorkerError> {
+        let workers = questions.len();
         let mut sockets: Vec<Vec<TcpListener>> = std::iter::repeat_with(Vec::new).take(workers).collect();
         for listener in bound {
             for (worker, socket) in listener.sockets.into_iter().enumerate() {
@@ -126,11 +137,11 @@ impl Crew {
             }
         }
         let mut crew = Crew { threads: Vec::new(), finished: Vec::new() };
-        for (index, sockets) in sockets.into_iter().enumerate() {
+        for (index, (sockets, questions)) in sockets.into_iter().zip(questions).enumerate() {
             let (live, drain, upstreamward) = (live.clone(), drain.clone(), upstreamward.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run(index, workers, &live, sockets, &drain, upstreamward) {
+                if let Err(error) = run(index, workers, &live, sockets, questions, &drain, upstreamward) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -162,6 +173,7 @@ fn run(
     workers: usize,
     live: &Live,
     sockets: Vec<TcpListener>,
+    questions: Questions,
     drain: &watch::Receiver<Option<Duration>>,
     upstreamward: Upstreamward,
 ) -> io::Result<()> {
@@ -175,6 +187,7 @@ fn run(
         }
         let mut upkeep = JoinSet::new();
         upkeep.spawn_local(sweep(Rc::clone(&worker)));
+        upkeep.spawn_local(questions.answer(Rc::clone(&worker.directory)));
         upkeep.spawn_local(look_out(worker));
         while accepting.join_next().await.is_some() {}
         upkeep.shutdown().await;
@@ -206,9 +219,10 @@ impl Worker {
     fn new(index: usize, workers: usize, live: &Live, Upstreamward { own, sights }: Upstreamward) -> Worker {
         let mut follower = live.follow();
         let shared = Shared::new(index, workers, own);
-        let upstreams = Upstreams::new(follower.current(), &shared, &sights.borrow(), None);
-        let snapshot =
-            Snapshot { serving: Arc::clone(follower.current()), worker: index, upstreams, tokens: Tokens::default() };
+        let directory = Rc::new(Directory::default());
+        let serving = Arc::clone(follower.current());
+        let upstreams = Upstreams::new(&serving, &shared, &sights.borrow(), None);
+        let snapshot = Snapshot::new(serving, index, &directory, upstreams);
         Worker {
             shared,
             sights,
@@ -216,6 +230,7 @@ impl Worker {
             workers,
             follower: RefCell::new(follower),
             snapshot: RefCell::new(Rc::new(snapshot)),
+            directory,
             connections: Cell::new(0),
             in_flight: Cell::new(0),
             handshakes: Cell::new(0),
@@ -230,12 +245,7 @@ impl Worker {
         if !Arc::ptr_eq(serving, &snapshot.serving) {
             let earlier = Some((&*snapshot.serving.plan, &snapshot.upstreams));
             let upstreams = Upstreams::new(serving, &self.shared, &self.sights.borrow(), earlier);
-            *snapshot = Rc::new(Snapshot {
-                serving: Arc::clone(serving),
-                worker: self.index,
-                upstreams,
-                tokens: Tokens::default(),
-            });
+            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, upstreams));
         }
         Rc::clone(&snapshot)
     }
@@ -274,6 +284,12 @@ impl Worker {
 }
 
 impl Snapshot {
+    fn new(serving: Arc<Serving>, worker: usize, directory: &Rc<Directory>, upstreams: Upstreams) -> Snapshot {
+        let app_headers = app_headers(&serving.plan);
+        let directory = Rc::clone(directory);
+        Snapshot { serving, worker, upstreams, directory, app_headers, tokens: Tokens::default() }
+    }
+
     /// The listener that the peer came by, as it is configured now.
     pub(super) fn listener(&self, peer: &Peer) -> &Listener {
         // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
@@ -288,11 +304,16 @@ impl Snapshot {
 
     /// The time, for decisions; no clock is read when none depends on it.
     pub(super) fn now(&self) -> Timestamp {
-        if !self.serving.plan.timed {
+        if !self.serving.plan.timed && self.serving.plan.keyring().is_none() {
             return Timestamp::default();
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// The fields that tell applications each carried toggle's variants, where they are told at all.
+    pub(super) fn app_headers(&self) -> &[(HeaderName, Vec<HeaderValue>)] {
+        &self.app_headers
     }
 
     pub(super) fn lane(&self, lane: LaneId) -> &LaneCells {
@@ -313,6 +334,35 @@ impl Snapshot {
         }
     }
 
+    /// Lists a request for whoever asks by its trace, where somebody may.
+    pub(super) fn list(snapshot: &Rc<Snapshot>, decided: &Decided) -> Option<Listed> {
+        let trace = decided.arrived().trace.as_ref().filter(|_| snapshot.serving.plan.in_flight)?;
+        snapshot.directory.list(trace.id, snapshot, decided.choices().collect())
+    }
+
+    /// Counts what a request brought of earlier decisions.
+    pub(super) fn count_arrived(&self, decided: &Decided) {
+        let (arrived, cells) = (decided.arrived(), &self.serving.meters.worker(self.worker).wire);
+        if let Some(outcome) = arrived.outcome {
+            cells.member(outcome);
+            cells.unknown_toggles.add(arrived.unknown_toggles);
+            cells.unknown_variants.add(arrived.strange.len() as u64);
+        }
+        arrived.overrides.iter().for_each(|outcome| cells.overridden(*outcome));
+        let divergence = |toggle: &ToggleId| self.serving.meters.divergence(*toggle).cells(self.worker).add_one();
+        decided.diverged().iter().for_each(divergence);
+    }
+
+    pub(super) fn count_left_out(&self, count: usize) {
+        if count > 0 {
+            self.serving.meters.worker(self.worker).wire.left_out.add(count as u64);
+        }
+    }
+
+    pub(super) fn count_minted_key(&self) {
+        self.serving.meters.worker(self.worker).wire.keys_minted.add_one();
+    }
+
     /// Tokens that were verified under this generation's keys.
     pub(super) fn tokens(&self) -> &Tokens {
         &self.tokens
@@ -328,4 +378,19 @@ impl Snapshot {
             self.serving.meters.worker(self.worker).claims_dropped.add(count as u64);
         }
     }
+}
+
+/// By the order of `plan.carried`; nothing where applications are not told.
+fn app_headers(plan: &Plan) -> Vec<(HeaderName, Vec<HeaderValue>)> {
+    if !plan.propagation.as_ref().is_some_and(|propagation| propagation.headers) {
+        return Vec::new();
+    }
+    let told = |id: &ToggleId| {
+        let toggle = &plan.toggle(*id).toggle;
+        let values = toggle.variants.iter().map(|variant| HeaderValue::from_str(&variant.name));
+        let name = HeaderName::try_from(propagation::app_header(&toggle.name));
+        // Names of toggles and variants are tokens: neither can fail.
+        name.ok().zip(values.collect::<Result<_, _>>().ok())
+    };
+    plan.carried.iter().filter_map(told).collect()
 }

@@ -43,6 +43,11 @@ metrics! {
     FIRST_ATTEMPTS = "weir_upstream_first_attempts_total", "Requests by how the first attempt at the chosen arm ended, before any retry.";
     RETRIES = "weir_upstream_retries_total", "Requests sent again, or not, by what became of it.";
     CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
+    MEMBERS = "weir_propagation_members_total", "Signed decisions that came with requests, by what became of them.";
+    DECISIONS_LOST = "weir_propagation_decisions_lost_total", "Decisions that were unknown here, or had no room to travel on.";
+    DIVERGENCES = "weir_propagation_divergences_total", "Decisions that came with a request and would have been others here, by toggle.";
+    OVERRIDES = "weir_overrides_total", "Variants that peers asked for, by what became of the wish.";
+    KEYS_MINTED = "weir_sticky_keys_minted_total", "Assignment keys made for anonymous users.";
     TOKENS = "weir_jwt_verifications_total", "Tokens of clients that were looked at, by outcome.";
     ROLLOUT_WEIGHT = "weir_rollout_weight_ratio", "Share of assignment keys that the rollout gives its variant, from 0 to 1.";
     GENERATION = "weir_config_generation", "Number of the configuration snapshot in force.";
@@ -62,7 +67,7 @@ pub const DURATION_BUCKETS_SECONDS: [f64; 14] =
 pub const BUCKETS: usize = DURATION_BUCKETS_SECONDS.len() + 1;
 
 /// The `cause` label of rejections, in the order of `Rejection::index`.
-pub const REJECTION_CODES: [&str; 19] = [
+pub const REJECTION_CODES: [&str; 20] = [
     "bad_host",
     "method_not_supported",
     "no_route",
@@ -76,6 +81,7 @@ pub const REJECTION_CODES: [&str; 19] = [
     "upstream_broken",
     "upstream_timeout",
     "content_coding",
+    "not_granted",
     "tls_failed",
     "loop_detected",
     "no_healthy_endpoint",

@@ -3,6 +3,7 @@
 use super::{
     contracts::Shelf,
     policies,
+    propagation::TrustedHosts,
     services::{Backends, place_of_arm},
     upstream_tls,
 };
@@ -25,6 +26,7 @@ pub(super) fn arm(
     service: ServiceId,
     backends: &mut Backends<'_>,
     shelf: &mut Shelf<'_>,
+    hosts: Option<&TrustedHosts>,
 ) -> Option<Arm> {
     let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} is not a valid name"), hint));
     let endpoints = section.require("endpoints", HINT).and_then(|field| places(&field));
@@ -60,10 +62,14 @@ pub(super) fn arm(
     let limits = section.take("limits").map_or(Some(policies::LIMITS), policies::limits);
     let ejection = section.take("ejection").map_or(Some(Some(policies::EJECTION)), policies::ejection);
     let slow_start = section.take("slow_start").map_or(Some(None), |field| field.parse(units::duration).map(Some));
+    let propagate = section.take("propagate").map_or(Some(None), |field| field.flag().map(Some));
     section.finish();
     named.ok()?;
     let (protocol, health, tls) = (protocol?, health?, tls?);
-    let endpoints = endpoints?.into_iter().enumerate().map(|(index, (authority, place, weight))| {
+    let endpoints = endpoints?;
+    let trusted = |authority: &str| hosts.is_some_and(|hosts| hosts.trusts(authority));
+    let propagates = propagate?.unwrap_or_else(|| endpoints.iter().all(|(authority, ..)| trusted(authority)));
+    let endpoints = endpoints.into_iter().enumerate().map(|(index, (authority, place, weight))| {
         let tls: Option<UpstreamTls> = tls.get(index).cloned();
         let endpoint = Endpoint { authority: authority.into(), place, protocol, tls, health: health.clone() };
         (backends.endpoint(endpoint), weight)
@@ -74,6 +80,7 @@ pub(super) fn arm(
         endpoints: once_each(endpoints),
         contract: contract?,
         on_unavailable: on_unavailable?,
+        propagates,
         limits: limits?,
         ejection: ejection?,
         slow_start: slow_start?,

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{arms, contracts::Shelf, policies, rollouts::Moved};
+use super::{arms, contracts::Shelf, policies, propagation::TrustedHosts, rollouts::Moved};
 use crate::{
     config::{
         document::Document,
+        names::Names,
         section::{Field, Section, did_you_mean},
         units,
     },
@@ -19,7 +20,7 @@ pub(super) struct Backends<'a> {
     pub(super) arms: Vec<Option<Arm>>,
     pub(super) endpoints: Vec<Endpoint>,
     endpoint_ids: HashMap<Endpoint, EndpointId>,
-    names: Vec<&'a str>,
+    names: Names<'a>,
     /// For each service the place of its first arm, and the names of its arms.
     arm_names: Vec<(ArmId, Vec<&'a str>)>,
 }
@@ -27,7 +28,7 @@ pub(super) struct Backends<'a> {
 impl Backends<'_> {
     /// The service that a field names.
     pub(super) fn reference(&self, field: &Field<'_>) -> Option<ServiceId> {
-        field.reference("service", &self.names).map(ServiceId)
+        self.names.reference(field).map(ServiceId)
     }
 
     pub(super) fn arm_names(&self, service: ServiceId) -> Vec<&str> {
@@ -52,13 +53,17 @@ pub(super) fn place_of_arm(names: &[&str], name: &str) -> Option<usize> {
 }
 
 /// Reads services and arms; who gets which arm is for [`splits`] to read, once toggles are known.
-pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Backends<'a> {
+pub(super) fn backends<'a>(
+    document: &Document<'a>,
+    shelf: &mut Shelf<'_>,
+    hosts: Option<&TrustedHosts>,
+) -> Backends<'a> {
     let mut backends = Backends {
         services: Vec::new(),
         arms: Vec::new(),
         endpoints: Vec::new(),
         endpoint_ids: HashMap::new(),
-        names: Vec::new(),
+        names: Names::new("service"),
         arm_names: Vec::new(),
     };
     for (name, field) in document.named("services") {
@@ -70,7 +75,7 @@ pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Ba
             let (arms, retry_budget) = named_arms(name, section)?;
             backends.arm_names[id.0].1 = arms.iter().map(|(name, _)| *name).collect();
             for (name, field) in arms {
-                let arm = field.section().and_then(|section| arms::arm(name, section, id, &mut backends, shelf));
+                let arm = field.section().and_then(|section| arms::arm(name, section, id, &mut backends, shelf, hosts));
                 backends.arms.push(arm);
             }
             let arm_count = backends.arms.len() - first_arm.0;
