@@ -17,7 +17,7 @@ use std::{
 
 use crate::{
     arms_config,
-    support::{Proxy, Upstream, raw_exchange, read_head},
+    support::{Proxy, Upstream, raw_exchange},
 };
 
 /// Requests of one seed.
@@ -75,11 +75,11 @@ fn fault(random: &mut fastrand::Rng, bytes: usize) -> Fault {
 }
 
 /// Serves one connection, a fault or none for each request. A peer that goes away ends it.
-fn serve(mut stream: TcpStream, mut random: fastrand::Rng, posts: &AtomicUsize) -> std::io::Result<()> {
-    loop {
+fn serve(mut stream: TcpStream, mut random: fastrand::Rng, arrived: &[AtomicUsize]) -> std::io::Result<()> {
+    while let Some(number) = read_number(&stream) {
         let whole = answer(&mut random);
         let fault = fault(&mut random, whole.len());
-        posts.fetch_add(1, Ordering::SeqCst);
+        arrived[number].fetch_add(1, Ordering::SeqCst);
         let cut = |stream: &mut TcpStream, bytes: usize| stream.write_all(&whole[..bytes]);
         match fault {
             Fault::Reset(bytes) => {
@@ -112,10 +112,18 @@ fn serve(mut stream: TcpStream, mut random: fastrand::Rng, posts: &AtomicUsize) 
             }
             Fault::None => cut(&mut stream, whole.len())?,
         }
-        if !read_head(&stream) {
-            return Ok(());
-        }
     }
+    Ok(())
+}
+
+/// Reads a head, behind what was left of a body before it, and gives the number in its path.
+fn read_number(mut stream: &TcpStream) -> Option<usize> {
+    let (mut head, mut byte) = (Vec::new(), [0]);
+    while !head.ends_with(b"\r\n\r\n") {
+        (stream.read(&mut byte).ok()? == 1).then(|| head.push(byte[0]))?;
+    }
+    let head = String::from_utf8(head).ok()?;
+    head.split_once(" /")?.1.split_once(' ')?.0.parse().ok()
 }
 
 /// The body of an answer, when its framing says that it is whole.
@@ -142,11 +150,16 @@ fn whole_body(answer: &str) -> Option<String> {
 
 /// What one seed does wrong.
 fn complaint(seed: u64) -> Option<String> {
-    let posts = Arc::new(AtomicUsize::new(0));
-    let (counted, mut random) = (Arc::clone(&posts), fastrand::Rng::with_seed(seed));
-    let upstream = Upstream::raw(move |stream, number| {
+    // How often each request came, by its number: one that comes late is not taken for the next.
+    let arrived: Arc<[AtomicUsize]> = (0..REQUESTS).map(|_| AtomicUsize::new(0)).collect();
+    let (counted, mut random) = (Arc::clone(&arrived), fastrand::Rng::with_seed(seed));
+    let upstream = Upstream::acting(move |stream, number, _seen| {
+        let (stream, counted) = (stream.into_std().unwrap(), Arc::clone(&counted));
+        stream.set_nonblocking(false).unwrap();
+        let random = fastrand::Rng::with_seed(seed ^ (number as u64) << 32);
         // Either end may break it off: that is what is tried.
-        serve(stream, fastrand::Rng::with_seed(seed ^ (number as u64) << 32), &counted).ok();
+        thread::spawn(move || serve(stream, random, &counted).ok());
+        async {}
     });
     let retries =
         if random.bool() { "retries = { attempts = 2, on = [\"reset\", \"5xx\", \"connect-failure\"] }" } else { "" };
@@ -155,12 +168,16 @@ fn complaint(seed: u64) -> Option<String> {
     let proxy = Proxy::start(&arms_config(&arms, &format!("timeout = \"200ms\"\n{retries}"), times));
     for number in 0..REQUESTS {
         let post = random.bool();
-        let line = if post { "POST / HTTP/1.1\r\ncontent-length: 7" } else { "GET / HTTP/1.1" };
+        let line = if post {
+            format!("POST /{number} HTTP/1.1\r\ncontent-length: 7")
+        } else {
+            format!("GET /{number} HTTP/1.1")
+        };
         let body = if post { "payload" } else { "" };
         let request = format!("{line}\r\nhost: a\r\nconnection: close\r\n\r\n{body}");
-        let (before, begun) = (posts.load(Ordering::SeqCst), Instant::now());
+        let begun = Instant::now();
         let answer = raw_exchange(proxy.address(), request.as_bytes());
-        let sent = posts.load(Ordering::SeqCst) - before;
+        let sent = arrived[number].load(Ordering::SeqCst);
         let wrong = if begun.elapsed() > HANGS_AFTER {
             Some("it hung".to_owned())
         } else if post && sent > 1 {
