@@ -13,6 +13,7 @@ mod propagation;
 pub(crate) mod sample;
 mod settings;
 mod tls;
+mod uses;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -30,6 +31,7 @@ pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
+pub use uses::Uses;
 
 /// A service's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

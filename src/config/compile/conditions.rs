@@ -169,3 +169,6 @@ fn misfit(attr: &Attribute, test: &Test) -> Option<(String, &'static str)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;
