@@ -10,6 +10,8 @@ pub struct Uses {
     pub services: Vec<ServiceId>,
     /// Routes to those services.
     pub routes: Vec<RouteId>,
+    /// Routes that serve only whom it grants a variant.
+    pub gates: Vec<RouteId>,
     /// Toggles that require a variant of it, each once.
     pub required_by: Vec<ToggleId>,
     /// Whether a rollout moves it.
@@ -20,7 +22,7 @@ impl Uses {
     /// Whether nothing in the proxy asks for it; applications may.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.services.is_empty() && self.required_by.is_empty()
+        self.services.is_empty() && self.gates.is_empty() && self.required_by.is_empty()
     }
 }
 
@@ -44,6 +46,9 @@ impl Plan {
             }
         }
         for (index, route) in self.routes.iter().enumerate() {
+            if let Some(requirement) = &route.require {
+                uses[requirement.toggle.0].gates.push(RouteId(index));
+            }
             if let Split::Toggle { toggle, .. } = self.service(route.service).split {
                 uses[toggle.0].routes.push(RouteId(index));
             }

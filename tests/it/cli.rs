@@ -208,7 +208,9 @@ fn explain_shows_the_rule_and_the_band_that_decide() {
         let weir = Weir::new("explain --url http://h/shop --format json -H").arg("x-user-id: 42");
         weir.config(folder.path()).run().json()["decision"].clone()
     };
-    let rule = format!("[[toggles.shop-v2.rules]]\nname = \"some\"\nwhen = {{ attr = \"path\", equals = \"/shop\" }}\n{split}");
+    let rule = format!(
+        "[[toggles.shop-v2.rules]]\nname = \"some\"\nwhen = {{ attr = \"path\", equals = \"/shop\" }}\n{split}"
+    );
     for (more, reason, band, why) in [
         (split.to_owned(), "split", json!([10_000, 100_000]), "lies in [10000, 100000), which is \"off\""),
         (rule, "rule_split", json!([10_000, 100_000]), "the rule \"some\" matches, and slot "),
