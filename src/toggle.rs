@@ -10,6 +10,7 @@
 //! - Without an assignment key the choice is one random draw, marked as not sticky; an empty key is
 //!   never hashed.
 
+mod churn;
 mod condition;
 mod moment;
 mod reason;
@@ -24,6 +25,7 @@ use crate::{
     identity::{Attribute, Subject},
 };
 
+pub use churn::{Churn, Move, Note, Population, Portion, Shift, Side, churn};
 pub use condition::{Condition, Test};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
