@@ -13,6 +13,7 @@ mod attached;
 mod change;
 mod compile;
 mod document;
+mod guard;
 mod report;
 mod section;
 mod source;
@@ -20,5 +21,7 @@ mod units;
 
 pub use change::{Change, Changes, Inventory};
 pub use compile::{Compiled, compile};
+pub use guard::Guards;
 pub use report::{Problem, Report, Severity};
+pub(crate) use section::did_you_mean;
 pub use source::Sources;

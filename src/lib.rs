@@ -68,4 +68,4 @@ pub mod app;
 pub mod cli;
 
 pub use app::{Addresses, App, StartError};
-pub use reload::Outcome;
+pub use reload::{Killed, OrderError, Outcome, Restored};

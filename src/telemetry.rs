@@ -13,9 +13,11 @@ mod exporter;
 mod harvest;
 mod meters;
 pub mod names;
+mod reloads;
 
 pub use cells::{Count, Durations, Level};
-pub use exporter::{Exporter, ReloadGauges, Scrape};
+pub use exporter::{Exporter, Scrape};
 pub use meters::{
     CheckMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter, WorkerCells,
 };
+pub use reloads::{Change, OrderKind, OrderOutcome, ReloadGauges};

@@ -2,6 +2,7 @@
 //! none of them did is there a plan.
 
 mod contracts;
+mod guards;
 mod process;
 mod rollouts;
 mod routes;
@@ -12,6 +13,7 @@ mod toggles;
 use super::{
     change::Inventory,
     document::{Document, Parsed},
+    guard::Guards,
     report::{Problems, Report},
     source::Sources,
 };
@@ -29,6 +31,8 @@ pub struct Compiled {
     pub warnings: Report,
     /// What it says, item by item.
     pub inventory: Inventory,
+    /// How many users it lets a reload move.
+    pub guards: Guards,
 }
 
 /// Compiles sources.
@@ -41,13 +45,15 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Report> {
     let built = build(sources, &parsed, &problems);
     let report = problems.into_report();
     match built {
-        Some((plan, inventory)) if report.errors() == 0 => Ok(Compiled { plan, warnings: report, inventory }),
+        Some((plan, inventory, guards)) if report.errors() == 0 => {
+            Ok(Compiled { plan, warnings: report, inventory, guards })
+        }
         _ => Err(report),
     }
 }
 
 /// `None` when something was missing; the problems then say what.
-fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Option<(Plan, Inventory)> {
+fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Option<(Plan, Inventory, Guards)> {
     // What a file defines that did not parse would be missed everywhere else: say only what is sure.
     if parsed.len() < sources.settings().len() {
         return None;
@@ -64,6 +70,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
     let routes = routes::routes(&document, &backends, sources, problems);
+    let guards = guards::guards(&document);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
     let services = services::join(backends.services, splits?)?;
@@ -91,7 +98,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
     let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
-    Some((plan, inventory))
+    Some((plan, inventory, guards?))
 }
 
 /// Numbers every route with every arm of its service.

@@ -320,6 +320,16 @@ impl<'a> Field<'a> {
         text
     }
 
+    /// Whether the value is a table.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
+    /// The place, for an error that is found later.
+    pub(super) fn place(&self) -> Problem {
+        self.whole().described(Severity::Error, String::new(), "")
+    }
+
     /// Reports a problem of the value.
     pub(super) fn refuse(&self, message: String, hint: &str) {
         self.whole().problem(Severity::Error, message, hint);
@@ -357,8 +367,12 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn problem(&self, severity: Severity, message: String, hint: &str) {
+        self.origin.problems.add(self.described(severity, message, hint));
+    }
+
+    fn described(&self, severity: Severity, message: String, hint: &str) -> Problem {
         let (line, column) = self.origin.text.place(self.start);
-        self.origin.problems.add(Problem {
+        Problem {
             severity,
             file: self.origin.text.name.clone(),
             line: Some(line),
@@ -366,7 +380,7 @@ impl Place<'_> {
             key: self.key.to_owned(),
             message,
             hint: Some(hint.to_owned()),
-        });
+        }
     }
 
     fn location(&self) -> String {
@@ -376,7 +390,7 @@ impl Place<'_> {
 }
 
 /// A hint when a known name is but a slip away.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let (_, nearest) = known.filter_map(|known| near(name, known).map(|distance| (distance, known))).min()?;
     Some(format!("did you mean {nearest:?}?"))
 }

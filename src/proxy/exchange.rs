@@ -34,6 +34,7 @@ impl Exchange {
     /// The request is counted with what was decided for it.
     pub(super) fn decided(&mut self, decision: &Decision) {
         self.lane = Some(decision.lane);
+        self.snapshot.note_decision();
         if let Some(toggle) = decision.toggle {
             self.snapshot.toggle(toggle, decision.choice.variant).decided(decision.choice.reason);
         }

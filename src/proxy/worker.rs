@@ -46,6 +46,8 @@ pub(super) struct Snapshot {
     worker: usize,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
+    /// Until its first decision.
+    undecided: Cell<bool>,
 }
 
 /// The sockets of one listener, one for each worker, all at one address.
@@ -238,7 +240,7 @@ impl Snapshot {
         });
         let pools = pools.collect();
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
-        Snapshot { serving, worker, pools, turns }
+        Snapshot { serving, worker, pools, turns, undecided: Cell::new(true) }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -278,6 +280,13 @@ impl Snapshot {
 
     pub(super) fn outside(&self) -> &LaneCells {
         self.serving.meters.outside.cells(self.worker)
+    }
+
+    /// A request was decided on this snapshot.
+    pub(super) fn note_decision(&self) {
+        if self.undecided.take() {
+            self.serving.first_decision.note();
+        }
     }
 
     pub(super) fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleCells {

@@ -1,21 +1,19 @@
 //! The exporter: answers scrapes, and keeps the cells harvested between them.
 
 use std::{
-    collections::BTreeMap,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use metrics::{Counter, Gauge};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    harvest::{Harvest, counter, gauge},
+    harvest::{Harvest, gauge},
     meters::Meters,
-    names::{self, DURATION_BUCKETS_SECONDS, Metric},
+    names::{self, DURATION_BUCKETS_SECONDS},
+    reloads::ReloadGauges,
 };
-use crate::plan::Plan;
 
 /// How often the cells are harvested between scrapes, so that no scrape finds a mountain.
 const HARVEST_EVERY: Duration = Duration::from_secs(1);
@@ -35,26 +33,9 @@ pub struct Exporter {
 #[derive(Clone, Debug)]
 pub struct Scrape(mpsc::Sender<oneshot::Sender<String>>);
 
-/// What the reload task tells of itself.
-pub struct ReloadGauges {
-    recorder: Arc<PrometheusRecorder>,
-    generation: Gauge,
-    last_ok: Gauge,
-    last_success: Gauge,
-    restart_required: Gauge,
-    outcomes: [Counter; 3],
-    rollouts: BTreeMap<[String; 3], Gauge>,
-}
-
 impl std::fmt::Debug for Exporter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Exporter").finish_non_exhaustive()
-    }
-}
-
-impl std::fmt::Debug for ReloadGauges {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ReloadGauges").finish_non_exhaustive()
     }
 }
 
@@ -109,62 +90,6 @@ impl Scrape {
     }
 }
 
-impl ReloadGauges {
-    fn new(recorder: Arc<PrometheusRecorder>) -> ReloadGauges {
-        let plain = |metric: Metric| gauge(&recorder, metric, vec![]);
-        let outcomes = ["applied", "unchanged", "rejected"]
-            .map(|outcome| counter(&recorder, names::RELOADS, vec![("outcome", outcome)]));
-        ReloadGauges {
-            generation: plain(names::GENERATION),
-            last_ok: plain(names::RELOAD_OK),
-            last_success: plain(names::RELOAD_TIME),
-            restart_required: plain(names::RESTART_NEEDED),
-            outcomes,
-            rollouts: BTreeMap::new(),
-            recorder,
-        }
-    }
-
-    /// A snapshot was put in force.
-    #[expect(clippy::cast_precision_loss, reason = "generations are far below 2^52")]
-    pub fn applied(&mut self, plan: &Plan, generation: u64, restart_required: bool) {
-        self.outcomes[0].increment(1);
-        self.last_ok.set(1.0);
-        self.last_success.set(unix_seconds());
-        self.generation.set(generation as f64);
-        self.restart_required.set(f64::from(u8::from(restart_required)));
-        self.show_rollouts(plan);
-    }
-
-    /// The files are those that are in force already.
-    pub fn unchanged(&self) {
-        self.outcomes[1].increment(1);
-        self.last_ok.set(1.0);
-    }
-
-    /// The files were refused.
-    pub fn rejected(&self) {
-        self.outcomes[2].increment(1);
-        self.last_ok.set(0.0);
-    }
-
-    fn show_rollouts(&mut self, plan: &Plan) {
-        // A rollout that is gone gives its variant no share any more.
-        self.rollouts.values().for_each(|gauge| gauge.set(0.0));
-        for planned in &plan.toggles {
-            let Some(moved) = &planned.rollout else { continue };
-            let variant = &planned.toggle.variants[moved.variant.0].name;
-            let labels = [&moved.rollout.name, &planned.toggle.name, variant].map(String::clone);
-            let recorder = &self.recorder;
-            let shown = self.rollouts.entry(labels).or_insert_with_key(|[rollout, toggle, variant]| {
-                let labels = vec![("rollout", &**rollout), ("toggle", &**toggle), ("variant", &**variant)];
-                gauge(recorder, names::ROLLOUT_WEIGHT, labels)
-            });
-            shown.set(moved.rollout.weight().ratio());
-        }
-    }
-}
-
-fn unix_seconds() -> f64 {
+pub(super) fn unix_seconds() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    guards,
     services::Backends,
     toggles::{Toggles, bucket_by},
 };
@@ -145,7 +146,7 @@ fn targeted(name: &str, mut section: Section<'_>, toggles: &Toggles<'_>, backend
             let hint = "write toggle = \"…\" with variant = \"…\", or service = \"…\"";
             section.refuse("a rollout moves either a toggle or a service".to_owned(), hint);
             // Taken, so that they are not reported as unknown besides.
-            for key in ["variant", "arm", "bucket_by"] {
+            for key in ["variant", "arm", "bucket_by", "max_churn", "acknowledged_churn"] {
                 section.take(key);
             }
             None
@@ -166,6 +167,7 @@ fn toggle_target(toggle: &Field<'_>, variant: Option<Field<'_>>, toggles: &Toggl
 
 fn service_target(section: &mut Section<'_>, service: &Field<'_>, backends: &Backends<'_>) -> Option<Target> {
     let arm = section.take("arm");
+    guards::take(section);
     let keys = section.take("bucket_by");
     if keys.is_none() {
         let hint = "name what identifies a user: bucket_by = [\"header:x-user-id\"]";

@@ -1,6 +1,6 @@
 //! `[toggles.NAME]`.
 
-use super::rules;
+use super::{guards, rules};
 use crate::{
     bucket::Bucketing,
     config::{
@@ -111,6 +111,7 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         // Collected first, so that every rule is read and reports its problems.
         rules.collect::<Vec<_>>().into_iter().collect()
     });
+    guards::take(&mut section);
     section.finish();
     Some(Toggle {
         name: name.to_owned(),
