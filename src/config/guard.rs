@@ -54,10 +54,8 @@ impl Guard {
             // Writing to a String cannot fail.
             write!(limit, " and acknowledged_churn {acknowledged}").ok();
         }
-        let hint = format!(
-            "move fewer users at a time, or say that it is meant: acknowledged_churn = \"{}\"",
-            most.ceiling()
-        );
+        let hint =
+            format!("move fewer users at a time, or say that it is meant: acknowledged_churn = \"{}\"", most.ceiling());
         Problem { message: format!("{limit}, and this moves more: {churn}"), hint: Some(hint), ..self.place.clone() }
     }
 }

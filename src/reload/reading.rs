@@ -41,16 +41,17 @@ pub(super) enum Found {
     Known,
     /// They cannot be put in force.
     Refused(Arc<Reading>, Report),
-    /// They can.
+    /// They compile.
     Next(Box<Next>),
 }
 
-/// A configuration that can be put in force.
+/// A configuration that compiles.
 pub(super) struct Next {
     pub(super) sources: Arc<Sources>,
     pub(super) compiled: Compiled,
-    pub(super) churn: Vec<Churn>,
-    /// The overlay that the churn was computed with.
+    /// Whom it moves, unless that is more than it may.
+    pub(super) churn: Result<Vec<Churn>, Report>,
+    /// The overlay that this was judged with.
     pub(super) overlay: Arc<Overlay>,
 }
 
@@ -71,7 +72,7 @@ impl Look {
         let serving = self.serving;
         let compiled = tokio::task::spawn_blocking(move || {
             let compiled = compile(&compiling)?;
-            let churn = judged(&serving, &compiled.plan, &compiled.guards)?;
+            let churn = judged(&serving, &compiled.plan, &compiled.guards);
             Ok((compiled, churn, Arc::clone(&serving.overlay)))
         });
         // An error is a panic or the end of the process: neither is a configuration.

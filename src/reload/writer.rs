@@ -62,6 +62,8 @@ struct Wanted {
     /// Since when.
     since: Option<Instant>,
     answers: Vec<oneshot::Sender<Outcome>>,
+    /// What the look before it came to, after they asked: it may have read what they mean.
+    earlier: Option<Outcome>,
 }
 
 #[derive(Debug)]
@@ -180,7 +182,15 @@ impl Writer {
             Found::Refused(reading, report) => self.reject(report, reading),
             Found::Next(next) => self.apply(*next).await,
         };
-        for answer in std::mem::take(&mut self.underway).answers {
+        if self.wanted.is_asked() {
+            self.wanted.earlier = Some(outcome.clone());
+        }
+        let Wanted { answers, earlier, .. } = std::mem::take(&mut self.underway);
+        let outcome = match (outcome, earlier) {
+            (Outcome::Unchanged, Some(applied @ Outcome::Applied { .. })) => applied,
+            (outcome, _) => outcome,
+        };
+        for answer in answers {
             // Who asked may have gone; the load counts all the same.
             answer.send(outcome.clone()).ok();
         }
@@ -191,11 +201,12 @@ impl Writer {
         let before = self.live.serving();
         if !Arc::ptr_eq(&overlay, &before.overlay) {
             // A toggle was killed or restored meanwhile, and that decides who moves.
-            match judged(&before, &compiled.plan, &compiled.guards) {
-                Ok(judged) => churn = judged,
-                Err(report) => return self.reject(report, Arc::new(Ok(Sources::clone(&sources)))),
-            }
+            churn = judged(&before, &compiled.plan, &compiled.guards);
         }
+        let churn = match churn {
+            Ok(churn) => churn,
+            Err(report) => return self.reject(report, Arc::new(Ok(Sources::clone(&sources)))),
+        };
         let mut plan = compiled.plan;
         let changes = self.inventory.changes_to(&compiled.inventory);
         let restart_required = keep_what_is_bound(&mut plan, &self.started);

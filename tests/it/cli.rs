@@ -85,6 +85,67 @@ fn check_exits_with_1_and_tells_programs_every_problem() {
     assert_eq!(ran.json(), json!({"ok": false, "errors": 1, "warnings": 0, "problems": [problem]}));
 }
 
+/// The reference configuration with some texts replaced.
+fn reference(replaced: &[(&str, &str)]) -> Folder {
+    let mut text = ["weir.toml", "orders.toml"]
+        .map(|file| {
+            std::fs::read_to_string(package("config").join(file)).unwrap().replace("contract = \"orders", "# \"")
+        })
+        .concat();
+    for (old, new) in replaced {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    Folder::new(&[("weir.toml", text.as_bytes())])
+}
+
+#[test]
+fn check_against_another_configuration_tells_whom_it_moves() {
+    let before = reference(&[]);
+    let against = |after: &Folder, arguments: &str| {
+        Weir::new("check").args(arguments).config(after.path()).arg("--against").arg(before.path()).run()
+    };
+    let ran = against(&before, "");
+    assert_eq!((ran.code, ran.stdout.lines().next()), (0, Some("nothing differs")), "{ran:#?}");
+    for (old, new, expected) in [
+        ("weight = \"10%\"\n", "weight = \"14%\"\n", "toggle orders-v2: 4% off -> on (everybody else)"),
+        (
+            "enabled = true",
+            "enabled = false",
+            "toggle orders-v2: 100% on -> off (rule \"beta testers\"); 10% on -> off (everybody else)",
+        ),
+        ("equals = \"beta\"", "equals = \"gamma\"", "toggle orders-v2: rule \"beta testers\" matches others"),
+        (
+            "[\"header:x-user-id\", \"cookie:sid\"]",
+            "[\"cookie:sid\"]",
+            "toggle orders-v2: 9% on -> off, 9% off -> on (everybody else); \
+             all are drawn anew, since bucketing, salt or bucket_by differs",
+        ),
+    ] {
+        let after = reference(&[(old, new)]);
+        let ran = against(&after, "");
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        assert!(ran.stdout.contains(&format!("\n{expected}\n\nok: ")), "{ran:#?}");
+    }
+    let limited = reference(&[
+        ("weight = \"10%\"\n", "weight = \"14%\"\n"),
+        ("\"100%\"      ", "\"3%\" "),
+        ("max_churn = \"100%\"  ", "#"),
+    ]);
+    let ran = against(&limited, "--format json");
+    let json = ran.json();
+    assert_eq!((ran.code, &json["ok"], &json["problems"][0]["key"]), (1, &json!(false), &json!("toggles.orders-v2")));
+    let shift = json!({
+        "population": "everybody_else",
+        "moves": [{"from": "off", "to": "on", "portion": "4%"}],
+    });
+    assert_eq!(json["churn"], json!([{"toggle": "orders-v2", "shifts": [shift], "notes": []}]));
+    assert!(json["changes"].as_array().unwrap().contains(&json!("~rollouts.orders")), "{json:#}");
+    let missing = Weir::new("check --against /nonexistent").config(before.path()).run();
+    assert_eq!(missing.code, 2);
+    assert!(missing.stderr.contains("--against /nonexistent is no configuration to compare with"), "{missing:#?}");
+}
+
 #[test]
 fn explain_shows_the_rule_that_decides_for_a_trusted_peer() {
     let explained = explained("-H x-cohort:beta");

@@ -54,8 +54,7 @@ impl<'a> Layout<'a> {
             (Some(split), _) => Layout::of_split(toggle, split),
             (None, None) => Layout::constant(toggle, Some(toggle.default)),
             (None, Some(share)) => {
-                let keying =
-                    Keying { bucketing: toggle.bucketing, salt: &toggle.salt, bucket_by: &toggle.bucket_by };
+                let keying = Keying { bucketing: toggle.bucketing, salt: &toggle.salt, bucket_by: &toggle.bucket_by };
                 let bands = [(share.weight.slots(), Some(share.variant)), (SLOTS, Some(toggle.default))];
                 Layout::keyed(toggle, keying, bands.into_iter())
             }
@@ -132,4 +131,3 @@ impl<'a> Layout<'a> {
         self.variant(id).map(|variant| variant.name.clone())
     }
 }
-
