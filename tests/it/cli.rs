@@ -118,7 +118,7 @@ fn check_against_another_configuration_tells_whom_it_moves() {
         (
             "[\"header:x-user-id\", \"cookie:sid\"]",
             "[\"cookie:sid\"]",
-            "toggle orders-v2: 9% on -> off, 9% off -> on (everybody else); \
+            "toggle orders-v2: 9% off -> on, 9% on -> off (everybody else); \
              all are drawn anew, since bucketing, salt or bucket_by differs",
         ),
     ] {
