@@ -129,8 +129,8 @@ fn check_against_another_configuration_tells_whom_it_moves() {
     }
     let limited = reference(&[
         ("weight = \"10%\"\n", "weight = \"14%\"\n"),
-        ("\"100%\"      ", "\"3%\" "),
-        ("max_churn = \"100%\"  ", "#"),
+        ("[weir]\nworkers = 0 ", "[weir]\nmax_churn = \"3%\" "),
+        ("max_churn = \"100%\"", "#"),
     ]);
     let ran = against(&limited, "--format json");
     let json = ran.json();

@@ -191,7 +191,6 @@ fn a_kill_is_in_force_on_every_worker_when_it_is_answered_whatever_the_load() {
             scope.spawn(|| runtime().block_on(watch_kills(proxy.address(), &stop, &killed, &count)));
         }
         for round in 0..20 {
-            let served = count.load(Ordering::Relaxed);
             let ordered = Instant::now();
             let generation = runtime().block_on(async {
                 if round % 2 == 0 {
@@ -208,6 +207,7 @@ fn a_kill_is_in_force_on_every_worker_when_it_is_answered_whatever_the_load() {
             });
             took.push(ordered.elapsed());
             killed.store(generation, Ordering::SeqCst);
+            let served = count.load(Ordering::Relaxed);
             while count.load(Ordering::Relaxed) < served + 60 {
                 assert!(ordered.elapsed() < Duration::from_secs(60), "nobody is served any more");
                 std::thread::yield_now();
