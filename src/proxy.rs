@@ -10,6 +10,7 @@
 mod admit;
 mod asking;
 mod body;
+mod connection;
 mod exchange;
 mod handle;
 mod headers;
@@ -19,10 +20,14 @@ mod rejection;
 mod reply;
 mod shed;
 mod socket;
+mod tls;
+mod tokens;
+mod transport;
 mod upstream;
 mod worker;
 
 pub use asking::read as read_asking;
 pub use pool::ConnectError;
 pub use rejection::Rejection;
+pub use tokens::read as read_claims;
 pub use worker::{Bound, Crew, WorkerError};

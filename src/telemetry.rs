@@ -20,4 +20,5 @@ pub use exporter::{Exporter, Scrape};
 pub use meters::{
     CheckMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter, WorkerCells,
 };
+pub use names::HandshakeOutcome;
 pub use reloads::{Change, OrderKind, OrderOutcome, ReloadGauges};

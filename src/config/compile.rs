@@ -3,11 +3,13 @@
 
 mod contracts;
 mod guards;
+mod issuers;
 mod process;
 mod rollouts;
 mod routes;
 mod rules;
 mod services;
+mod tls;
 mod toggles;
 
 use super::{
@@ -62,7 +64,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let process = process::process(&document);
     let limits = process::limits(&document);
     let timeouts = process::timeouts(&document);
-    let listeners = process::listeners(&document, sources, problems);
+    let issuers = issuers::issuers(&document);
+    let listeners = process::listeners(&document, &issuers, sources, problems);
     let mut shelf = contracts::Shelf::new(sources, problems);
     let backends = services::backends(&document, &mut shelf);
     let toggles = toggles::toggles(&document);
@@ -76,6 +79,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     let toggles = toggles.finish()?;
+    let issuers = issuers.finish()?;
     let mut plan = Plan {
         process: process?,
         limits: limits?,
@@ -86,7 +90,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         services,
         arms: backends.arms.into_iter().collect::<Option<_>>()?,
         endpoints: backends.endpoints,
-        timed: toggles.iter().any(|planned| planned.toggle.is_timed()),
+        timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
+        issuers,
         toggles,
         contracts: shelf.finish()?,
         cohort_headers,

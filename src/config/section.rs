@@ -335,6 +335,11 @@ impl<'a> Field<'a> {
         self.whole().problem(Severity::Error, message, hint);
     }
 
+    /// Reports something that its author should know.
+    pub(super) fn warn(&self, message: String, hint: &str) {
+        self.whole().problem(Severity::Warning, message, hint);
+    }
+
     /// The place, as other problems refer to it.
     pub(super) fn location(&self) -> String {
         self.whole().location()

@@ -20,6 +20,8 @@ fn asking<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Asking<'a> {
         query,
         headers,
         caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted: false },
+        claims: None,
+        consumer: Some("spiffe://example.org/cart"),
     }
 }
 
@@ -39,6 +41,7 @@ fn attributes_read_what_they_name() {
         ("path", Some("/checkout")),
         ("host", Some("shop.example.com")),
         ("ip", Some("127.0.0.1")),
+        ("consumer", Some("spiffe://example.org/cart")),
     ] {
         let parsed: Attribute = attribute.parse().unwrap();
         assert_eq!(parsed.read(&asking).as_deref(), expected, "{attribute}");

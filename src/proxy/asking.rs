@@ -1,12 +1,12 @@
 //! Reads who asks and for what from a request's head.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, Method, header, request};
 
 use super::{headers::X_FORWARDED_FOR, rejection::Rejection};
 use crate::{
-    identity::{Asking, Caller, canonical_host},
+    identity::{Asking, Caller, Claims, canonical_host},
     plan::Listener,
 };
 
@@ -18,6 +18,10 @@ pub(super) struct Peer {
     pub(super) ip_text: HeaderValue,
     /// The listener's place in the plan that the process started with.
     pub(super) listener: usize,
+    /// Whether the connection is TLS.
+    pub(super) secure: bool,
+    /// What the client's verified certificate names it.
+    pub(super) consumer: Option<Rc<str>>,
 }
 
 /// What a decision may look at. The host is that of the target, else of the one `Host` field
@@ -25,7 +29,13 @@ pub(super) struct Peer {
 ///
 /// # Errors
 /// [`Rejection::BadHost`], and [`Rejection::MethodNotSupported`] for CONNECT.
-pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> Result<Asking<'a>, Rejection> {
+pub fn read<'a>(
+    head: &'a request::Parts,
+    peer: IpAddr,
+    consumer: Option<&'a str>,
+    listener: &Listener,
+    claims: Option<&'a Claims>,
+) -> Result<Asking<'a>, Rejection> {
     if head.method == Method::CONNECT {
         return Err(Rejection::MethodNotSupported);
     }
@@ -37,6 +47,8 @@ pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> 
         query: head.uri.query(),
         headers: &head.headers,
         caller,
+        claims,
+        consumer,
     })
 }
 

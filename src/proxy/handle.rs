@@ -13,6 +13,7 @@ use super::{
     headers,
     rejection::Rejection,
     reply::Reply,
+    tokens,
     upstream::{Served, forward},
     worker::{Snapshot, Worker},
 };
@@ -25,7 +26,7 @@ const X_WEIR_DECISION: HeaderName = HeaderName::from_static("x-weir-decision");
 /// Answers one request from one snapshot: matches, decides, admits, forwards, records.
 pub(super) async fn handle(
     worker: Rc<Worker>,
-    peer: Peer,
+    peer: Rc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let snapshot = worker.snapshot();
@@ -49,7 +50,9 @@ async fn answer(
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
     headers::strip_hop_by_hop(&mut head.headers);
-    let asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;
+    let claims = tokens::claims(snapshot, peer, &head.headers);
+    let listener = snapshot.listener(peer);
+    let asking = asking::read(&head, peer.ip, peer.consumer.as_deref(), listener, claims.as_deref())?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let moment = Moment { now: snapshot.now(), pins: &[] };
     let decision = plan.decide(snapshot.standing(), matched, &asking, &moment, &mut || fastrand::u32(..));

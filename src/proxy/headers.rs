@@ -87,7 +87,7 @@ fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer) {
     };
     headers.insert(X_FORWARDED_FOR, hops);
     if !(caller.trusted && headers.contains_key(&X_FORWARDED_PROTO)) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static("http"));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if peer.secure { "https" } else { "http" }));
     }
     if !(caller.trusted && headers.contains_key(&X_FORWARDED_HOST)) {
         match headers.get(header::HOST).cloned() {
@@ -139,7 +139,13 @@ mod tests {
     }
 
     fn rewritten(fields: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
-        let peer = Peer { ip: [10, 0, 0, 1].into(), ip_text: HeaderValue::from_static("10.0.0.1"), listener: 0 };
+        let peer = Peer {
+            ip: [10, 0, 0, 1].into(),
+            ip_text: HeaderValue::from_static("10.0.0.1"),
+            listener: 0,
+            secure: false,
+            consumer: None,
+        };
         let mut head = parts(fields);
         let caller = Caller { ip: peer.ip, trusted };
         strip_hop_by_hop(&mut head.headers);

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{asking::Peer, listener, pool::Pool};
+use super::{asking::Peer, listener, pool::Pool, tokens::Tokens};
 use crate::{
     live::{Follower, Live, Serving},
     plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
@@ -37,6 +37,7 @@ pub(super) struct Worker {
     snapshot: RefCell<Rc<Snapshot>>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
+    handshakes: Cell<usize>,
 }
 
 /// One generation, with this worker's pools for its endpoints.
@@ -48,6 +49,7 @@ pub(super) struct Snapshot {
     turns: Vec<Cell<usize>>,
     /// Until its first decision.
     undecided: Cell<bool>,
+    tokens: Tokens,
 }
 
 /// The sockets of one listener, one for each worker, all at one address.
@@ -186,6 +188,7 @@ impl Worker {
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
             in_flight: Cell::new(0),
+            handshakes: Cell::new(0),
         }
     }
 
@@ -206,6 +209,15 @@ impl Worker {
 
     pub(super) fn connections(&self) -> &Cell<usize> {
         &self.connections
+    }
+
+    pub(super) fn handshakes(&self) -> &Cell<usize> {
+        &self.handshakes
+    }
+
+    /// This worker's part of the limit on TLS handshakes under way.
+    pub(super) fn handshakes_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.tls_handshakes_max.div_ceil(self.workers)
     }
 
     /// This worker's part of the limit on requests in flight.
@@ -240,7 +252,7 @@ impl Snapshot {
         });
         let pools = pools.collect();
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
-        Snapshot { serving, worker, pools, turns, undecided: Cell::new(true) }
+        Snapshot { serving, worker, pools, turns, undecided: Cell::new(true), tokens: Tokens::default() }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -297,6 +309,16 @@ impl Snapshot {
         if let Some(check) = self.serving.meters.check(decision.lane) {
             check.cells(self.worker).checked(outcome);
         }
+    }
+
+    /// Tokens that were verified under this generation's keys.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Counts what came of a token, by its place in `TOKEN_OUTCOMES`.
+    pub(super) fn count_token(&self, outcome: usize) {
+        self.serving.meters.worker(self.worker).tokens[outcome].add_one();
     }
 
     pub(super) fn count_dropped_claims(&self, count: usize) {

@@ -9,9 +9,10 @@ use http::StatusCode;
 
 use super::{
     cells::{Count, Durations, Level},
-    names::{CHECK_OUTCOMES, CODES, REJECTION_CODES, code_place},
+    names::{CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, code_place},
 };
 use crate::{
+    identity::TOKEN_OUTCOMES,
     plan::{ContractId, EndpointId, LaneId, Plan, ToggleId},
     toggle::{REASON_CODES, Reason, VariantId},
 };
@@ -78,6 +79,8 @@ pub struct WorkerCells {
     pub in_flight: Level,
     /// Cohort headers removed.
     pub claims_dropped: Count,
+    /// Tokens looked at, by outcome.
+    pub tokens: [Count; TOKEN_OUTCOMES.len()],
     /// By the listeners' order at the start of the process.
     pub listeners: Box<[ListenerCells]>,
 }
@@ -91,6 +94,7 @@ pub struct ListenerCells {
     pub accepted: Count,
     /// Connections closed at once.
     pub refused: Count,
+    pub(super) handshakes: [Count; HANDSHAKE_OUTCOMES.len()],
 }
 
 /// All meters of one generation, and those that earlier generations made.
@@ -221,6 +225,13 @@ impl LaneCells {
     /// Counts an answer of weir's own, by the place of its cause in [`REJECTION_CODES`].
     pub fn rejected(&self, cause: usize) {
         self.rejections[cause].add_one();
+    }
+}
+
+impl ListenerCells {
+    /// Counts a TLS handshake.
+    pub fn shaken(&self, outcome: HandshakeOutcome) {
+        self.handshakes[outcome as usize].add_one();
     }
 }
 

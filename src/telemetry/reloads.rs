@@ -52,6 +52,7 @@ pub struct ReloadGauges {
     orders: [[Counter; 3]; 2],
     decided: [Histogram; 2],
     rollouts: BTreeMap<[String; 3], Gauge>,
+    certificates: BTreeMap<[String; 2], Gauge>,
 }
 
 impl std::fmt::Debug for ReloadGauges {
@@ -92,6 +93,7 @@ impl ReloadGauges {
             decided: ["files", "overlay"]
                 .map(|change| histogram(&recorder, names::CHANGE_TO_DECISION, vec![("change", change)])),
             rollouts: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             recorder,
         }
     }
@@ -109,6 +111,7 @@ impl ReloadGauges {
         self.last_success.set(unix_seconds());
         self.restart_required.set(f64::from(u8::from(restart_required)));
         self.show_rollouts(plan);
+        self.show_certificates(plan);
     }
 
     /// The files are those that are in force already.
@@ -146,6 +149,23 @@ impl ReloadGauges {
                 gauge(recorder, names::ROLLOUT_WEIGHT, labels)
             });
             shown.set(moved.rollout.weight().ratio());
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 seconds")]
+    fn show_certificates(&mut self, plan: &Plan) {
+        // A certificate that is gone does not expire, and no alert compares with it.
+        self.certificates.values().for_each(|gauge| gauge.set(f64::NAN));
+        for listener in &plan.listeners {
+            for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+                let labels = [listener.name.clone(), certificate.file.clone()];
+                let recorder = &self.recorder;
+                let shown = self.certificates.entry(labels).or_insert_with_key(|[listener, file]| {
+                    let labels = vec![("listener", &**listener), ("certificate", &**file)];
+                    gauge(recorder, names::CERTIFICATE_EXPIRY, labels)
+                });
+                shown.set(certificate.expires_unix as f64);
+            }
         }
     }
 }

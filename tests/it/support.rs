@@ -1,9 +1,11 @@
 //! What the traffic tests are made of: fake upstreams, a proxy on a configuration of its own, clients.
 
 mod client;
+mod pki;
 mod proxy;
 mod upstream;
 
 pub(crate) use client::{Answer, Client, raw_exchange, request};
+pub(crate) use pki::Authority;
 pub(crate) use proxy::{Process, Proxy};
 pub(crate) use upstream::{Upstream, read_head};
