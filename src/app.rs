@@ -23,6 +23,7 @@ use crate::{
     admin,
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
+    observe::Observer,
     proxy::{Bound, Crew, WorkerError},
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
     store,
@@ -130,8 +131,10 @@ impl App {
 
         let meters = Arc::new(Meters::new(&plan, workers));
         let (meters_sender, meters_receiver) = watch::channel(Arc::clone(&meters));
-        let (exporter, scrape, gauges) = Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
+        let (exporter, scrape, gauges, toggle_gauges) =
+            Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
         let live = Live::new(Serving::new(Arc::new(plan), Arc::new(overlay), meters, 1));
+        let observer = Observer::new(live.clone(), meters_receiver.clone(), toggle_gauges);
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (drain, draining) = watch::channel(None);
@@ -140,6 +143,7 @@ impl App {
             exporter,
             scrape,
             writer,
+            observer,
             commands: commands.clone(),
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
@@ -256,6 +260,7 @@ struct Parts {
     exporter: Exporter,
     scrape: Scrape,
     writer: Writer,
+    observer: Observer,
     commands: mpsc::Sender<Command>,
     received: mpsc::Receiver<Command>,
     sockets: Vec<TcpListener>,
@@ -299,8 +304,13 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));
         tasks.spawn_local(reload::watch(parts.config, parts.commands));
+        let (end, ending) = oneshot::channel();
+        let observing = tokio::task::spawn_local(parts.observer.run(ending));
         // Whether told to stop or left alone, the end is the same.
         drop(stopping.await);
+        // Both fail only when the task has ended already.
+        end.send(()).ok();
+        observing.await.ok();
         tasks.shutdown().await;
         io::Result::Ok(())
     })?;

@@ -8,12 +8,14 @@
 //!   a forgotten kill is worse than a start that is refused.
 
 mod durable;
+mod observed;
 mod overlay;
 
 use std::{fs, io, path::Path};
 
 use crate::config::Sources;
 
+pub use observed::{OBSERVED, Observed, Settled, Sighting, keep_observed, kept_observed};
 pub use overlay::{OVERLAY, OverlayError, OverlayFault, keep_overlay, kept_overlay};
 
 /// The folder of the last configuration that was put in force.

@@ -14,6 +14,7 @@ mod harvest;
 mod meters;
 pub mod names;
 mod reloads;
+mod toggles;
 
 pub use cells::{Count, Durations, Level};
 pub use exporter::{Exporter, Scrape};
@@ -22,3 +23,4 @@ pub use meters::{
 };
 pub use names::HandshakeOutcome;
 pub use reloads::{Change, OrderKind, OrderOutcome, ReloadGauges};
+pub use toggles::ToggleGauges;

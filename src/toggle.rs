@@ -15,6 +15,8 @@ mod condition;
 mod moment;
 mod reason;
 mod serve;
+mod shares;
+mod state;
 
 use std::fmt;
 
@@ -30,6 +32,7 @@ pub use condition::{Condition, Test};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
 pub use serve::{Band, Serve, Split};
+pub use state::{STATES, State};
 
 /// A toggle's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

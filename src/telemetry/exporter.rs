@@ -13,6 +13,7 @@ use super::{
     meters::Meters,
     names::{self, DURATION_BUCKETS_SECONDS},
     reloads::ReloadGauges,
+    toggles::ToggleGauges,
 };
 
 /// How often the cells are harvested between scrapes, so that no scrape finds a mountain.
@@ -44,15 +45,18 @@ impl Exporter {
     ///
     /// # Errors
     /// When the exporter's library refuses the bucket bounds.
-    pub fn new(meters: watch::Receiver<Arc<Meters>>) -> Result<(Exporter, Scrape, ReloadGauges), BuildError> {
+    pub fn new(
+        meters: watch::Receiver<Arc<Meters>>,
+    ) -> Result<(Exporter, Scrape, ReloadGauges, ToggleGauges), BuildError> {
         let builder = PrometheusBuilder::new().set_buckets(&DURATION_BUCKETS_SECONDS)?;
         let recorder = Arc::new(builder.build_recorder());
         let handle = recorder.handle();
         gauge(&recorder, names::BUILD, vec![("version", env!("CARGO_PKG_VERSION"))]).set(1.0);
         gauge(&recorder, names::START_TIME, vec![]).set(unix_seconds());
         let gauges = ReloadGauges::new(Arc::clone(&recorder));
+        let toggles = ToggleGauges::new(Arc::clone(&recorder));
         let (sender, scrapes) = mpsc::channel(SCRAPES_WAITING_MAX);
-        Ok((Exporter { harvest: Harvest::new(recorder), handle, meters, scrapes }, Scrape(sender), gauges))
+        Ok((Exporter { harvest: Harvest::new(recorder), handle, meters, scrapes }, Scrape(sender), gauges, toggles))
     }
 
     /// Runs until the last [`Scrape`] is gone.
