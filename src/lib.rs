@@ -30,7 +30,7 @@
 //! | 3 | [`plan`]: everything compiled, found by index |
 //! | 4 | [`config`], [`telemetry`] |
 //! | 5 | [`live`], [`store`] |
-//! | 6 | [`proxy`], [`reload`], [`observe`] |
+//! | 6 | [`proxy`], [`reload`], [`observe`], [`catalogue`] |
 //! | 7, 8, 9 | [`admin`]; [`app`]; [`cli`] |
 //!
 //! # Embedding
@@ -60,6 +60,7 @@ pub mod telemetry;
 pub mod live;
 pub mod store;
 
+pub mod catalogue;
 pub mod observe;
 pub mod proxy;
 pub mod reload;

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::command::package;
 
 /// The rank of every top-level module; a module may use only lower ranks.
-const RANKS: [(&str, u8); 17] = [
+const RANKS: [(&str, u8); 18] = [
     ("bucket", 0),
     ("identity", 1),
     ("route", 2),
@@ -20,6 +20,7 @@ const RANKS: [(&str, u8); 17] = [
     ("proxy", 6),
     ("reload", 6),
     ("observe", 6),
+    ("catalogue", 6),
     ("admin", 7),
     ("app", 8),
     ("cli", 9),
