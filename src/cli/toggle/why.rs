@@ -227,7 +227,7 @@ fn of_split(toggle: &Toggle, split: &Split, choice: &Choice) -> String {
 
 fn slot(choice: &Choice) -> String {
     let drawn = if choice.reason == Reason::Random { "no assignment key, this time drawn: " } else { "" };
-    choice.slot.map_or_else(String::new, |slot| format!("{drawn}slot {} of {SLOTS} in ", slot.number()))
+    choice.slot.map_or_else(String::new, |slot| format!("{drawn}slot {} of {SLOTS}; ", slot.number()))
 }
 
 impl Explanation {
