@@ -28,10 +28,10 @@ use crate::{
 };
 
 pub use churn::{Churn, Move, Note, Population, Portion, Shift, Side, churn};
-pub use condition::{Condition, Test};
+pub use condition::{Condition, Literal, Literals, Phrase, Phrases, Segment, Test, VersionRange, VersionRangeError};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
-pub use serve::{Band, Serve, Split};
+pub use serve::{Band, Serve, Split, Zone};
 pub use state::{STATES, State};
 
 /// A toggle's place in its plan.
@@ -105,6 +105,8 @@ pub struct Toggle {
     pub split: Option<Split>,
     /// Whether its decision travels with the request.
     pub propagate: bool,
+    /// Whether a trusted peer may ask for a variant (`override = true`); never of a permission toggle.
+    pub overridable: bool,
 }
 
 /// What another toggle has to give.
@@ -232,8 +234,8 @@ impl Toggle {
 
 impl Rule {
     fn admits(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
-        let believed = self.from_anyone || subject.is_trusted() || !self.when.attr.is_claim();
-        believed && self.schedule.holds(now) && self.when.holds(subject)
+        let believed = self.from_anyone || subject.is_trusted();
+        self.schedule.holds(now) && self.when.holds(subject, believed)
     }
 }
 

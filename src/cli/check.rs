@@ -11,7 +11,8 @@ use crate::{
     toggle::{Churn, Timestamp},
 };
 
-/// Exits with 0 when the configuration can be served, with 1 when not. Warnings do not fail.
+/// Exits with 0 when the configuration can be served, with 1 when not, or when a toggle
+/// expired. Warnings do not fail.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -41,6 +42,7 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let earlier = earlier.transpose()?;
     let compiled = Sources::read(&arguments.config.config).and_then(|sources| compile(&sources));
     let difference = earlier.as_ref().zip(compiled.as_ref().ok()).map(|(earlier, next)| Difference::of(earlier, next));
+    let compiled = compiled.and_then(unexpired);
     let report = match (&compiled, &difference) {
         (Ok(_), Some(difference)) if difference.exceeded.errors() > 0 => &difference.exceeded,
         (Ok(compiled), _) => &compiled.warnings,
@@ -57,6 +59,14 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         }
     })?;
     Ok(if report.errors() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What expired is an error here, where somebody can still do something about it; it keeps no proxy from
+/// serving.
+fn unexpired(compiled: Compiled) -> Result<Compiled, Report> {
+    let now = Timestamp(jiff::Timestamp::now().as_second());
+    let expired: Vec<_> = compiled.expired(now).cloned().collect();
+    if expired.is_empty() { Ok(compiled) } else { Err(compiled.warnings.with(expired)) }
 }
 
 fn summary(Compiled { plan, .. }: &Compiled) -> String {

@@ -21,7 +21,7 @@ use crate::{
     plan::{Kill, Listener, Overlay, Plan, Process},
     store,
     telemetry::{Change, Meters, OrderKind, OrderOutcome, ReloadGauges},
-    toggle::Churn,
+    toggle::{Churn, Timestamp},
 };
 
 /// Problems of one rejection that its log line holds.
@@ -207,6 +207,8 @@ impl Writer {
             Ok(churn) => churn,
             Err(report) => return self.reject(report, Arc::new(Ok(Sources::clone(&sources)))),
         };
+        let now = Timestamp(jiff::Timestamp::now().as_second());
+        let notices: Vec<String> = compiled.notices(now).map(Problem::line).collect();
         let mut plan = compiled.plan;
         let changes = self.inventory.changes_to(&compiled.inventory);
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
@@ -216,8 +218,8 @@ impl Writer {
         let since = self.underway.since.unwrap_or_else(Instant::now);
         let generation = self.publish(Arc::new(plan), Arc::clone(&before.overlay), meters, Change::Files, since);
         drop(before);
-        for problem in compiled.warnings.problems() {
-            tracing::warn!("{}", problem.line());
+        for notice in notices {
+            tracing::warn!("{notice}");
         }
         tracing::info!(generation, %changes, "configuration reloaded");
         log_churn(generation, &churn);

@@ -307,6 +307,37 @@ async fn the_time_from_a_change_of_the_files_to_its_first_decision_is_measured()
     assert_eq!(proxy.metric(series).await, 1.0);
 }
 
+#[tokio::test]
+async fn what_was_seen_of_a_toggle_outlives_the_process() {
+    let upstreams = upstreams();
+    let directory = TempDir::new().unwrap();
+    let state = directory.path().join("state");
+    let head = format!("[weir]\nworkers = 1\nstate_dir = {state:?}\n");
+    for round in 1..=2_u64 {
+        let proxy = Proxy::start(&format!("{head}{}", config(&upstreams, "", "100%")));
+        for _ in 0..3 {
+            decision(&mut proxy.client().await).await;
+        }
+        assert_eq!(proxy.metric("weir_toggle_state{toggle=\"t\",state=\"active\"}").await, 1.0);
+        proxy.into_app().drain().await;
+        let seen = store::kept_observed(&state).unwrap().toggles["t"].clone();
+        assert_eq!(seen.decisions["on"], 3 * round);
+        assert_eq!((&*seen.serves, seen.settled.unwrap().variant.as_str()), ("100% on, 0% off", "on"));
+        assert!(seen.last_decision.unwrap() >= seen.first_seen);
+    }
+    let proxy = Proxy::start(&format!("{head}{}", config(&upstreams, "", "100%")));
+    proxy.app().kill("t", "ada", Some("it burns")).await.unwrap();
+    // The observer follows each snapshot; a metric is asked of the same thread after it.
+    let killed = "weir_toggle_state{toggle=\"t\",state=\"killed\"}";
+    while proxy.metric(killed).await != 1.0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(proxy.metric("weir_toggle_state{toggle=\"t\",state=\"active\"}").await, 0.0);
+    let list = crate::command::Weir::new("toggle show t").config(proxy.directory()).run().stdout;
+    assert!(list.contains("killed, killed by ada at 2") && list.contains(": it burns"), "{list}");
+    assert!(list.contains("6 on"), "{list}");
+}
+
 const CHILD: &str = "WEIR_TEST_KILLING_IN";
 
 /// What the next test kills: kills and restores toggles for ever, and says each that was answered.

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     bucket::Slot,
-    toggle::{Band, Category, Condition, Schedule, Serve, Split, Test, Variant, VariantId},
+    toggle::{Band, Condition, Literal, Phrase, Schedule, Serve, Split, Test, Variant, VariantId, sample},
 };
 
 const ON: VariantId = VariantId(0);
@@ -13,37 +13,19 @@ const THIRD: VariantId = VariantId(2);
 fn toggle() -> Toggle {
     let variant = |name: &str, value: i64| Variant { name: name.into(), value: value.into() };
     Toggle {
-        name: "t".into(),
-        category: Category::Release,
-        owner: "team".into(),
-        description: None,
-        created: None,
-        expires: None,
-        on_expiry: OnExpiry::Warn,
-        enabled: true,
-        schedule: Schedule::default(),
-        requires: Vec::new(),
-        bucketing: crate::bucket::Bucketing::default(),
-        salt: "t".into(),
-        split: None,
-        propagate: false,
-        variants: vec![variant("on", 1), variant("off", 0), variant("third", 3)],
-        default: OFF,
         off: Some(OFF),
-        bucket_by: vec!["header:x-user-id".parse().unwrap()],
-        rules: Vec::new(),
+        variants: vec![variant("on", 1), variant("off", 0), variant("third", 3)],
+        ..sample::toggle("t")
     }
 }
 
+fn meant(cohort: &str) -> Condition {
+    let test = Test::Equals(Literal::Text(Phrase::new(cohort, false)));
+    Condition::Attribute { attr: "header:x-cohort".parse().unwrap(), test }
+}
+
 fn rule(name: &str, cohort: &str, serve: Serve) -> Rule {
-    let test = Test::Equals(cohort.into());
-    Rule {
-        name: name.into(),
-        when: Condition { attr: "header:x-cohort".parse().unwrap(), test },
-        serve,
-        schedule: Schedule::default(),
-        from_anyone: false,
-    }
+    Rule { name: name.into(), when: meant(cohort), serve, schedule: Schedule::default(), from_anyone: false }
 }
 
 fn split(salt: &str, bands: &[(u32, VariantId)]) -> Split {
@@ -125,7 +107,8 @@ fn other_keys_are_independent_so_shares_multiply() {
     let before = toggle();
     let salted = Toggle { salt: "other".into(), ..toggle() };
     let by_ip = Toggle { bucket_by: vec!["ip".parse().unwrap()], ..toggle() };
-    for after in [&salted, &by_ip] {
+    let rehashed = Toggle { bucketing: crate::bucket::Bucketing::FlagdV3, ..toggle() };
+    for after in [&salted, &by_ip, &rehashed] {
         let expected = "toggle t: 9% on -> off, 9% off -> on (everybody); \
                         all are drawn anew, since bucketing, salt or bucket_by differs";
         assert_eq!(text(side(&before, share("10%")), side(after, share("10%"))), expected);
