@@ -106,6 +106,11 @@ fn uses(plan: &Plan) -> BTreeMap<usize, Vec<String>> {
         let routes = plan.routes.iter().filter(|route| route.service.0 == place);
         used.extend(routes.map(|route| format!("route {}", route.name)));
     }
+    for route in &plan.routes {
+        if let Some(needed) = &route.require {
+            uses.entry(needed.toggle.0).or_default().push(format!("requirement of route {}", route.name));
+        }
+    }
     for (place, planned) in plan.toggles.iter().enumerate() {
         if let Some(moved) = &planned.rollout {
             uses.entry(place).or_default().push(format!("rollout {}", moved.rollout.name));
@@ -139,10 +144,11 @@ fn stale(
     }
     // An ops toggle waits for its day, and a permission may belong to all.
     let temporary = matches!(toggle.category, Category::Release | Category::Experiment);
-    if let Some(settled) = seen.and_then(|seen| seen.settled.as_ref()).filter(|_| temporary) {
-        if days(settled.since) >= after_days && toggle.variants.len() > 1 {
-            reasons.push(format!("everybody gets {} since {}", settled.variant, in_days(days(settled.since))));
-        }
+    if let Some(settled) = seen.and_then(|seen| seen.settled.as_ref()).filter(|_| temporary)
+        && days(settled.since) >= after_days
+        && toggle.variants.len() > 1
+    {
+        reasons.push(format!("everybody gets {} since {}", settled.variant, in_days(days(settled.since))));
     }
     let depends = entry.used_by.iter().any(|used| !used.starts_with("rollout ") && used != "propagation");
     if let Some(seen) = seen.filter(|_| !depends) {
