@@ -127,7 +127,7 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn listener<'a>(plan: &'a Plan, name: Option<&str>) -> anyhow::Result<&'a Listener> {
+pub(super) fn listener<'a>(plan: &'a Plan, name: Option<&str>) -> anyhow::Result<&'a Listener> {
     let Some(name) = name else { return Ok(&plan.listeners[0]) };
     let Some(listener) = plan.listeners.iter().find(|listener| listener.name == name) else {
         let names: Vec<&str> = plan.listeners.iter().map(|listener| &*listener.name).collect();
@@ -385,7 +385,7 @@ impl Explanation {
     }
 }
 
-fn header_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn header_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write a field as 'name: value'")?;
     let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|error| error.to_string())?;
     let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;

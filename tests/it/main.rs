@@ -10,6 +10,7 @@ mod deps;
 mod draining;
 mod faults;
 mod forwarding;
+mod governance;
 mod layers;
 mod limits;
 mod metrics;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::issuers::Issuers;
+use super::{guards, issuers::Issuers};
 use crate::{
     config::{
         document::Document,
@@ -51,6 +51,7 @@ fn weir(field: Field<'_>, process: &mut Process) -> bool {
         field.text().map_or_else(|| whole = false, |text| process.state_dir = text.into());
     }
     whole &= duration(&mut section, "drain_timeout", &mut process.drain_timeout);
+    guards::take_default(&mut section);
     section.finish();
     whole
 }

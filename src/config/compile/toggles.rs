@@ -2,7 +2,7 @@
 
 use super::{
     conditions::refuse_claim,
-    requires, rules,
+    guards, requires, rules,
     segments::Segments,
     shares::{self, Whose},
 };
@@ -174,6 +174,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     if keyless && split.as_ref().is_some_and(Option::is_some) {
         section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
     }
+    guards::take(&mut section);
     section.finish();
     let toggle = || {
         Some(Toggle {
