@@ -23,8 +23,10 @@ use crate::{
     admin,
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
+    ofrep,
     proxy::{Bound, Crew, WorkerError},
     reload::{self, Command, Outcome, Writer},
+    serve::serve,
     telemetry::{Exporter, Meters, Scrape},
 };
 
@@ -52,6 +54,8 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
     /// The telemetry listener.
     pub telemetry: Option<SocketAddr>,
+    /// The listener of the flag API.
+    pub ofrep: Option<SocketAddr>,
 }
 
 /// Why an [`App`] did not start.
@@ -114,10 +118,12 @@ impl App {
         let listeners = names.zip(bound.iter().map(|bound| bound.address)).collect();
         let admin = plan.process.admin.map(|address| bind("admin.address", address)).transpose()?;
         let telemetry = plan.process.telemetry.map(|address| bind("telemetry.address", address)).transpose()?;
+        let ofrep = plan.process.ofrep.map(|address| bind("ofrep.address", address)).transpose()?;
         let addresses = Addresses {
             listeners,
             admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             telemetry: telemetry.as_ref().and_then(|socket| socket.local_addr().ok()),
+            ofrep: ofrep.as_ref().and_then(|socket| socket.local_addr().ok()),
         };
 
         let meters = Arc::new(Meters::new(&plan, workers));
@@ -135,6 +141,9 @@ impl App {
             commands: commands.clone(),
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
+            ofrep,
+            live: live.clone(),
+            published: meters_receiver.clone(),
             draining: draining.clone(),
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
@@ -194,6 +203,7 @@ impl Addresses {
             listeners = %listeners.join(" "),
             admin = self.admin.map(tracing::field::display),
             telemetry = self.telemetry.map(tracing::field::display),
+            ofrep = self.ofrep.map(tracing::field::display),
             workers,
             version = env!("CARGO_PKG_VERSION"),
             "weir started"
@@ -219,6 +229,9 @@ struct Parts {
     commands: mpsc::Sender<Command>,
     received: mpsc::Receiver<Command>,
     sockets: Vec<TcpListener>,
+    ofrep: Option<TcpListener>,
+    live: Live,
+    published: watch::Receiver<Arc<Meters>>,
     draining: watch::Receiver<Option<Duration>>,
 }
 
@@ -254,7 +267,12 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         for socket in parts.sockets {
             let listener = tokio::net::TcpListener::from_std(socket)?;
             let router = admin::telemetry(parts.scrape.clone(), parts.draining.clone());
-            tasks.spawn_local(admin::serve(listener, router));
+            tasks.spawn_local(serve("admin", listener, router, || admin::BOUNDS));
+        }
+        if let Some(socket) = parts.ofrep {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            let desk = ofrep::Desk::new(parts.live.clone(), parts.published, parts.draining);
+            tasks.spawn_local(serve("ofrep", listener, ofrep::router(desk), ofrep::bounds(parts.live)));
         }
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));

@@ -30,8 +30,8 @@
 //! | 3 | [`plan`]: everything compiled, found by index |
 //! | 4 | [`config`], [`telemetry`] |
 //! | 5 | [`live`], [`store`] |
-//! | 6 | [`proxy`], [`reload`] |
-//! | 7, 8, 9 | [`admin`]; [`app`]; [`cli`] |
+//! | 6 | [`proxy`], [`reload`], [`serve`] |
+//! | 7, 8, 9 | [`admin`], [`ofrep`]; [`app`]; [`cli`] |
 //!
 //! # Embedding
 //!
@@ -62,10 +62,12 @@ pub mod store;
 
 pub mod proxy;
 pub mod reload;
+pub mod serve;
 
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod ofrep;
 
 pub use app::{Addresses, App, StartError};
 pub use reload::Outcome;

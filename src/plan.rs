@@ -7,6 +7,8 @@
 //!   plane, the flag API and `weir explain` call the same.
 
 mod choosing;
+mod names;
+mod ofrep;
 mod overlay;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -24,6 +26,8 @@ use crate::{
 };
 
 pub use crate::toggle::ToggleId;
+pub use names::ToggleNames;
+pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
 pub(crate) use tls::Keyring;
@@ -58,6 +62,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Deadlines on peers.
     pub timeouts: Timeouts,
+    /// The flag API for the application beside the proxy.
+    pub ofrep: Option<Ofrep>,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
     /// By [`IssuerId`].
@@ -74,6 +80,8 @@ pub struct Plan {
     pub endpoints: Vec<Endpoint>,
     /// By [`ToggleId`].
     pub toggles: Vec<PlannedToggle>,
+    /// Finds a toggle by its name.
+    pub toggle_names: ToggleNames,
     /// By [`ContractId`].
     pub contracts: Vec<PlannedContract>,
     /// Whether some decision depends on the time.

@@ -13,6 +13,8 @@ mod exporter;
 mod harvest;
 mod meters;
 pub mod names;
+mod ofrep;
+mod unknown;
 
 pub use cells::{Count, Durations, Level};
 pub use exporter::{Exporter, ReloadGauges, Scrape};
@@ -20,3 +22,5 @@ pub use meters::{
     CheckMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter, WorkerCells,
 };
 pub use names::HandshakeOutcome;
+pub use ofrep::OfrepCells;
+pub use unknown::UnknownToggles;

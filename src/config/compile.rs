@@ -3,6 +3,7 @@
 
 mod contracts;
 mod issuers;
+mod ofrep;
 mod process;
 mod rollouts;
 mod routes;
@@ -18,7 +19,7 @@ use super::{
     source::Sources,
 };
 use crate::{
-    plan::{Lane, LaneId, Plan, Route},
+    plan::{Lane, LaneId, Plan, Route, ToggleNames},
     route::{RouteId, RouteTable},
 };
 
@@ -66,6 +67,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
+    let ofrep = ofrep::ofrep(&document, toggles.toggles());
     let routes = routes::routes(&document, &backends, sources, problems);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
@@ -77,6 +79,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         process: process?,
         limits: limits?,
         timeouts: timeouts?,
+        ofrep: ofrep?,
         listeners: listeners?,
         table: RouteTable::new(patterns).ok()?,
         routes,
@@ -85,6 +88,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         endpoints: backends.endpoints,
         timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
         issuers,
+        toggle_names: ToggleNames::new(&toggles),
         toggles,
         contracts: shelf.finish()?,
         cohort_headers,

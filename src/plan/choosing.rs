@@ -3,7 +3,7 @@
 use super::{Plan, PlannedToggle, Standing};
 use crate::{
     identity::Subject,
-    toggle::{self, Choice, Moment, OnExpiry, Reason, ToggleId},
+    toggle::{self, Category, Choice, Moment, OnExpiry, Reason, ToggleId},
 };
 
 impl Plan {
@@ -22,6 +22,9 @@ impl Plan {
     ) -> Choice {
         let planned: &PlannedToggle = self.toggle(id);
         let toggle = &planned.toggle;
+        let verified = subject.verified();
+        // Who may do something is not for whoever asks to say.
+        let subject = if toggle.category == Category::Permission { &verified } else { subject };
         if !toggle.enabled {
             return Choice::plain(toggle.off, Reason::Disabled);
         }

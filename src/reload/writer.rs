@@ -135,6 +135,10 @@ impl Writer {
         let changes = self.inventory.changes_to(&inventory);
         let before = self.live.serving();
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
+        if plan.ofrep.is_none() {
+            // The listener stays bound until the next start, and so do its keys.
+            plan.ofrep.clone_from(&before.plan.ofrep);
+        }
         let meters = Arc::new(before.meters.next(&plan));
         let generation = before.generation + 1;
         self.gauges.applied(&plan, generation, restart_required);
@@ -148,7 +152,9 @@ impl Writer {
         }
         tracing::info!(generation, %changes, "configuration reloaded");
         if restart_required {
-            tracing::warn!("workers, state_dir, listeners, admin and telemetry change with the next start");
+            tracing::warn!(
+                "workers, state_dir, listeners, admin, telemetry and ofrep.address change with the next start"
+            );
         }
         // Off this thread: a slow volume must not hold up health and metrics.
         let kept = sources.clone();

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::command::package;
 
 /// The rank of every top-level module; a module may use only lower ranks.
-const RANKS: [(&str, u8); 16] = [
+const RANKS: [(&str, u8); 18] = [
     ("bucket", 0),
     ("identity", 1),
     ("route", 2),
@@ -19,7 +19,9 @@ const RANKS: [(&str, u8); 16] = [
     ("store", 5),
     ("proxy", 6),
     ("reload", 6),
+    ("serve", 6),
     ("admin", 7),
+    ("ofrep", 7),
     ("app", 8),
     ("cli", 9),
 ];

@@ -13,6 +13,7 @@ mod forwarding;
 mod layers;
 mod limits;
 mod metrics;
+mod ofrep;
 mod readme;
 mod reference;
 mod reloading;
