@@ -67,7 +67,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
-    let ofrep = ofrep::ofrep(&document, toggles.toggles());
+    let ofrep = ofrep::ofrep(&document, &issuers, toggles.toggles());
     let routes = routes::routes(&document, &backends, sources, problems);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 

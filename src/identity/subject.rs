@@ -50,19 +50,6 @@ impl<'a> Subject<'a> {
         }
     }
 
-    /// The same without what nobody verified: a context is the application's word alone, also where it uses
-    /// the names of attributes that a proxy would have seen itself.
-    #[must_use]
-    pub fn verified(&self) -> Subject<'a> {
-        static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
-        static NOBODY: LazyLock<Context<'static>> =
-            LazyLock::new(|| Context { targeting_key: None, members: &NOTHING });
-        match self {
-            Subject::Request(asking) => Subject::Request(asking),
-            Subject::Context(_) => Subject::Context(&NOBODY),
-        }
-    }
-
     /// The attribute's value; `None` when it is absent or empty.
     #[must_use]
     pub fn read(&self, attribute: &Attribute) -> Option<Seen<'a>> {
@@ -91,6 +78,14 @@ impl<'a> Subject<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// The same without what nobody verified: its members are the application's word alone, also where they
+    /// have the names of attributes that a proxy would have seen itself.
+    #[must_use]
+    pub fn verified(&self) -> Context<'a> {
+        static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        Context { targeting_key: None, members: &NOTHING, claims: self.claims }
+    }
+
     /// What the context says of an attribute: its own member of that name, or one that is named as
     /// configuration names the attribute, such as `header:x-cohort`. What has to be verified is no such member.
     fn member(&self, attribute: &Attribute) -> Option<&'a Value> {

@@ -100,7 +100,8 @@ pub(super) fn guest<'a>(settings: &'a Ofrep, head: &Parts, stream: bool) -> Resu
     if settings.keys.is_empty() {
         return Ok(Guest::Anybody);
     }
-    let secret = bearer(head).or_else(|| Some(head.headers.get(X_API_KEY)?.as_bytes()));
+    // Where an application sends both, the bearer token can be that of its user.
+    let secret = head.headers.get(X_API_KEY).map(HeaderValue::as_bytes).or_else(|| bearer(head));
     let holder = match secret {
         Some(secret) => {
             let presented = digest::digest(&digest::SHA256, secret);

@@ -18,6 +18,7 @@ use tokio::sync::watch;
 use super::{access, etag, evaluate::Asker, events, pace::Pace, pins::Pins, question, refusal::Refusal};
 use crate::{
     live::{Live, Serving},
+    proxy::read_claims,
     telemetry::Meters,
     toggle::Timestamp,
 };
@@ -103,8 +104,10 @@ async fn reply(
         return events::open(desk, serving, settings, head);
     }
     let question = question::read(body, &settings.limits).await?;
+    let now = now();
+    let claims = settings.issuer.and_then(|issuer| read_claims(&serving.plan, issuer, &head.headers, now)?.ok());
     let pins = Pins::of(serving, head);
-    let asker = Asker::new(serving, &question, &pins, guest, now());
+    let asker = Asker::new(serving, question.context(claims.as_ref()), &pins, guest, now);
     if let Endpoint::Flag(key) = endpoint {
         return Ok(json(&asker.flag(key)?)?.into_response());
     }

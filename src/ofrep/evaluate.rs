@@ -5,7 +5,6 @@ use super::{
     answer::{Answer, Answers, Circumstances, Failed, Given, SetMetadata},
     events,
     pins::Pins,
-    question::Question,
     refusal::Refusal,
 };
 use crate::{
@@ -29,12 +28,12 @@ pub(super) struct Asker<'a> {
 impl<'a> Asker<'a> {
     pub(super) fn new(
         serving: &'a Serving,
-        question: &'a Question,
+        context: Context<'a>,
         pins: &'a Pins,
         guest: Guest<'a>,
         now: Timestamp,
     ) -> Asker<'a> {
-        Asker { serving, context: question.context(), pins, guest, now }
+        Asker { serving, context, pins, guest, now }
     }
 
     /// One toggle.

@@ -8,7 +8,10 @@ use serde::de::{self, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqA
 use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
-use crate::{identity::Context, plan::OfrepLimits};
+use crate::{
+    identity::{Claims, Context},
+    plan::OfrepLimits,
+};
 
 const TARGETING_KEY: &str = "targetingKey";
 
@@ -17,8 +20,9 @@ const TARGETING_KEY: &str = "targetingKey";
 pub(super) struct Question(Map<String, Value>);
 
 impl Question {
-    pub(super) fn context(&self) -> Context<'_> {
-        Context { targeting_key: self.0.get(TARGETING_KEY).and_then(Value::as_str), members: &self.0 }
+    /// The context, with what the user's token says.
+    pub(super) fn context<'a>(&'a self, claims: Option<&'a Claims>) -> Context<'a> {
+        Context { targeting_key: self.0.get(TARGETING_KEY).and_then(Value::as_str), members: &self.0, claims }
     }
 }
 

@@ -22,9 +22,16 @@ impl Plan {
     ) -> Choice {
         let planned: &PlannedToggle = self.toggle(id);
         let toggle = &planned.toggle;
-        let verified = subject.verified();
-        // Who may do something is not for whoever asks to say.
-        let subject = if toggle.category == Category::Permission { &verified } else { subject };
+        let (bare, verified);
+        let subject = match subject {
+            // Who may do something is not for whoever asks to say.
+            Subject::Context(context) if toggle.category == Category::Permission => {
+                bare = context.verified();
+                verified = Subject::Context(&bare);
+                &verified
+            }
+            subject => subject,
+        };
         if !toggle.enabled {
             return Choice::plain(toggle.off, Reason::Disabled);
         }

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use super::{IssuerId, Plan};
 use crate::toggle::ToggleId;
 
 /// `[ofrep]`, without its address.
@@ -9,6 +10,8 @@ use crate::toggle::ToggleId;
 pub struct Ofrep {
     /// Who may ask; empty lets in everybody who reaches the address.
     pub keys: Vec<AppKey>,
+    /// Whose tokens prove who the user is that a question is about.
+    pub issuer: Option<IssuerId>,
     /// Origins of pages in a browser that may ask, as a browser writes them.
     pub allowed_origins: Vec<String>,
     /// Names, without port, that the address may be called by besides its loopback names.
@@ -73,6 +76,21 @@ impl Default for OfrepLimits {
             stream_heartbeat: Duration::from_secs(15),
             stream_retry: Duration::from_secs(2),
         }
+    }
+}
+
+impl Ofrep {
+    /// The same for another plan, which does not speak of it: keys open what they opened, by its name. What is
+    /// said of an issuer no more is verified no more.
+    #[must_use]
+    pub fn moved(&self, from: &Plan, to: &Plan) -> Ofrep {
+        let moved = |id: &ToggleId| to.toggle_names.find(&to.toggles, &from.toggle(*id).toggle.name);
+        let mut ofrep = Ofrep { issuer: None, ..self.clone() };
+        for toggles in ofrep.keys.iter_mut().filter_map(|key| key.toggles.as_mut()) {
+            *toggles = toggles.iter().filter_map(moved).collect();
+            toggles.sort_unstable();
+        }
+        ofrep
     }
 }
 

@@ -137,7 +137,7 @@ impl Writer {
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
         if plan.ofrep.is_none() {
             // The listener stays bound until the next start, and so do its keys.
-            plan.ofrep.clone_from(&before.plan.ofrep);
+            plan.ofrep = before.plan.ofrep.as_ref().map(|settings| settings.moved(&before.plan, &plan));
         }
         let meters = Arc::new(before.meters.next(&plan));
         let generation = before.generation + 1;

@@ -4,6 +4,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
 use super::{
+    issuers::Issuers,
     process::{bytes, count, duration},
     toggles::Toggles,
 };
@@ -23,12 +24,13 @@ const SECRET_BYTES_MIN: usize = 16;
 const CONTEXT_DEPTH_MAX: u64 = 100;
 
 /// `Some(None)` when there is no `[ofrep]`, `None` when it is wrong.
-pub(super) fn ofrep(document: &Document<'_>, toggles: &Toggles<'_>) -> Option<Option<Ofrep>> {
+pub(super) fn ofrep(document: &Document<'_>, issuers: &Issuers<'_>, toggles: &Toggles<'_>) -> Option<Option<Ofrep>> {
     let Some(field) = document.table("ofrep") else { return Some(None) };
     let mut section = field.section()?;
     // The process reads it: it cannot change while it runs.
     let address = section.take("address").and_then(|field| field.text()?.parse::<std::net::SocketAddr>().ok());
     let keys = section.take("keys").map_or(Some(Vec::new()), |field| keys(field, toggles));
+    let issuer = section.take("jwt").map_or(Some(None), |field| issuers.reference(&field).map(Some));
     let allowed_origins = section.take("allowed_origins").map_or(Some(Vec::new()), |field| texts(field, origin));
     let allowed_hosts = section.take("allowed_hosts").map_or(Some(Vec::new()), |field| texts(field, host));
     let limits = limits(&mut section);
@@ -38,7 +40,13 @@ pub(super) fn ofrep(document: &Document<'_>, toggles: &Toggles<'_>) -> Option<Op
         section.warn("everybody who reaches this address may ask for every toggle".to_owned(), hint);
     }
     section.finish();
-    Some(Some(Ofrep { keys: keys?, allowed_origins: allowed_origins?, allowed_hosts: allowed_hosts?, limits: limits? }))
+    Some(Some(Ofrep {
+        keys: keys?,
+        issuer: issuer?,
+        allowed_origins: allowed_origins?,
+        allowed_hosts: allowed_hosts?,
+        limits: limits?,
+    }))
 }
 
 fn limits(section: &mut Section<'_>) -> Option<OfrepLimits> {

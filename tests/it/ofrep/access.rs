@@ -163,6 +163,17 @@ async fn a_key_that_leaves_the_configuration_opens_nothing_any_more() {
 }
 
 #[tokio::test]
+async fn keys_that_outlive_their_table_open_what_they_opened() {
+    let (_secrets, proxy) = locked();
+    let table = "[ofrep]\naddress = \"127.0.0.1:0\"";
+    let without = config("", &[toggle("0", ""), toggle("b", ""), toggle("a", "")].concat()).replace(table, "");
+    proxy.reload(&without).await;
+    assert_eq!(proxy.app().generation(), 2);
+    assert_eq!(keys(&json(&ask_all(&proxy, &[("x-api-key", NARROW)]).await)), ["a"]);
+    assert_eq!(keys(&json(&ask_all(&proxy, &[("x-api-key", NEW)]).await)), ["0", "a", "b"]);
+}
+
+#[tokio::test]
 async fn other_methods_and_paths_are_told_apart() {
     let proxy = Proxy::start(&config("", &toggle("a", "")));
     let mut client: Client = caller(&proxy).await;

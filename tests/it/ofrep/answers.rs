@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::{FLAGS, ask, ask_all, caller, config, json, post, text, toggle};
-use crate::support::Proxy;
+use crate::{
+    support::Proxy,
+    tokens::{FUTURE, SECRET, bearer},
+};
 
 /// A toggle of each kind of answer.
 fn every_reason() -> String {
@@ -178,6 +181,25 @@ async fn a_permission_is_not_for_the_application_to_claim() {
     let claim = json!({"targetingKey": "u", "ip": "10.1.2.3"});
     assert_eq!(ask(&proxy, "q", &claim).await.1["value"], true, "another category may be told by the application");
     assert_eq!(ask(&proxy, "p", &claim).await.1["value"], false);
+}
+
+#[tokio::test]
+async fn a_permission_is_for_the_user_whose_verified_token_the_application_forwards() {
+    let rule = "[[toggles.p.rules]]\nname = \"testers\"\nwhen = { attr = \"jwt:/groups/1\", equals = \"beta\" }\n\
+                serve = \"on\"\n[jwt.staff]\nsecret_file = \"secret\"\naudience = \"shop\"\n";
+    let permission = toggle("p", rule).replace("\"ops\"", "\"permission\"");
+    let proxy = Proxy::start_beside(&config("jwt = \"staff\"", &permission), &[("secret", SECRET)]);
+    let mut client = caller(&proxy).await;
+    let claim = "{\"context\":{\"jwt:/groups/1\":\"beta\",\"groups\":[\"all\",\"beta\"]}}";
+    for (token, value) in [
+        (bearer(SECRET, "beta", FUTURE), true),
+        (bearer(SECRET, "none", FUTURE), false),
+        (bearer("another secret of thirty-two bytes", "beta", FUTURE), false),
+        ("Basic dTpw".to_owned(), false),
+    ] {
+        let answer = post(&mut client, &format!("{FLAGS}/p"), &[("authorization", &token)], claim).await;
+        assert_eq!(json(&answer)["value"], value, "{token}");
+    }
 }
 
 #[tokio::test]
