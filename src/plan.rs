@@ -7,6 +7,7 @@
 //!   plane, the flag API and `weir explain` call the same.
 
 mod choosing;
+mod dates;
 mod names;
 mod ofrep;
 mod overlay;

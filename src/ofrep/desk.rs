@@ -113,7 +113,7 @@ async fn reply(
     }
     let body = json(&asker.flags().await)?;
     let tag = etag::of(&body.1);
-    if etag::is_known(&tag, head) && !events::is_awaited(desk, serving, head) {
+    if etag::is_known(&tag, head) && !events::is_awaited(desk, serving, head, now) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());
     }
     Ok(([(header::ETAG, tag)], body).into_response())
@@ -126,7 +126,7 @@ fn json(answer: &impl serde::Serialize) -> Result<Json, Refusal> {
     Ok(([(header::CONTENT_TYPE, "application/json")], body))
 }
 
-fn now() -> Timestamp {
+pub(super) fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }

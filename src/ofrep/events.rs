@@ -1,4 +1,5 @@
-//! Event streams: tell applications to ask again when something changed (OFREP ADR-0008, over
+//! Event streams: tell applications to ask again when something changed, be it by a
+//! reload, an operator or a date (OFREP ADR-0008, over
 //! Server-Sent Events).
 //!
 //! A stream holds no events: it tells the newest snapshot and no other, so that a slow reader costs no
@@ -23,7 +24,7 @@ use tokio::sync::watch;
 use super::{
     access::Guest,
     answer::{Endpoint, EventStream},
-    desk::{Desk, EVENTS},
+    desk::{Desk, EVENTS, now},
     question::parameter,
     refusal::Refusal,
 };
@@ -50,11 +51,11 @@ pub(super) fn stream(guest: Guest<'_>) -> EventStream {
 
 /// Whether the caller was told of a snapshot that this one is not, or of a later time: it then has to get
 /// the whole answer, since what it knows already is not what it was told to fetch.
-pub(super) fn is_awaited(desk: &Desk, serving: &Serving, head: &Parts) -> bool {
-    let another =
-        parameter(head, "flagConfigEtag").is_some_and(|tag| tag.trim_matches('"') != id(desk.process, serving));
+pub(super) fn is_awaited(desk: &Desk, serving: &Serving, head: &Parts, now: Timestamp) -> bool {
+    let state = State::of(desk.process, serving, now);
+    let another = parameter(head, "flagConfigEtag").is_some_and(|tag| tag.trim_matches('"') != state.id);
     let later = parameter(head, "flagConfigLastModified").and_then(|text| moment(&text));
-    another || later.is_some_and(|later| later > serving.published_at)
+    another || later.is_some_and(|later| later > state.since)
 }
 
 /// Seconds since 1970, or a date and time as RFC 3339 writes them.
@@ -63,9 +64,22 @@ fn moment(text: &str) -> Option<Timestamp> {
     seconds.or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_second())).map(Timestamp)
 }
 
-/// The same for one snapshot on every stream, and another for every other snapshot of any process.
-fn id(process: u32, serving: &Serving) -> String {
-    format!("{process:08x}-{}", serving.generation)
+/// What is told: which decisions are in force, and since when.
+struct State {
+    /// The same on every stream, and another for every other snapshot of any process.
+    id: String,
+    since: Timestamp,
+}
+
+impl State {
+    fn of(process: u32, serving: &Serving, now: Timestamp) -> State {
+        let id = format!("{process:08x}-{}", serving.generation);
+        // A date that comes changes decisions as a reload does.
+        match serving.plan.date_until(now).filter(|date| *date > serving.published_at) {
+            Some(date) => State { id: format!("{id}-{}", date.0), since: date },
+            None => State { id, since: serving.published_at },
+        }
+    }
 }
 
 /// Opens a stream.
@@ -117,18 +131,20 @@ impl Teller {
             // tells how things stand, unless the reader knows that it had it.
             self.published.borrow_and_update();
             let serving = self.live.serving();
-            let id = id(self.process, &serving);
+            let now = now();
+            let State { id, since } = State::of(self.process, &serving, now);
             if self.known.as_ref() != Some(&id) {
-                let event = event(&id, serving.published_at);
+                let event = event(&id, since);
                 self.known = Some(id);
                 return Some((self, event.into()));
             }
+            let wait = until_next(&serving, now).unwrap_or(Duration::MAX).min(self.heartbeat);
             let mut alive = false;
             tokio::select! {
                 biased;
                 _stops = self.draining.wait_for(Option::is_some) => return None,
                 changed = self.published.changed() => changed.ok()?,
-                () = tokio::time::sleep(self.heartbeat) => alive = true,
+                () = tokio::time::sleep(wait) => alive = wait == self.heartbeat,
             }
             if alive {
                 return Some((self, Bytes::from_static(b":\n\n")));
@@ -137,8 +153,14 @@ impl Teller {
     }
 }
 
-fn event(id: &str, published_at: Timestamp) -> String {
-    let Timestamp(seconds) = published_at;
+/// How long until the next date comes.
+fn until_next(serving: &Serving, now: Timestamp) -> Option<Duration> {
+    let next = serving.plan.date_after(now)?;
+    Some(Duration::from_secs(u64::try_from(next.0.saturating_sub(now.0)).ok()?))
+}
+
+fn event(id: &str, since: Timestamp) -> String {
+    let Timestamp(seconds) = since;
     let data = format!("{{\"type\":\"refetchEvaluation\",\"etag\":\"{id}\",\"lastModified\":{seconds}}}");
     format!("id: {id}\nevent: message\ndata: {data}\n\n")
 }
