@@ -24,7 +24,7 @@ use crate::{
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
     ofrep,
-    proxy::{Bound, Crew, WorkerError},
+    proxy::{Bound, Crew, InFlight, WorkerError},
     reload::{self, Command, Outcome, Writer},
     serve::serve,
     telemetry::{Exporter, Meters, Scrape},
@@ -39,6 +39,7 @@ pub struct App {
     addresses: Addresses,
     live: Live,
     published: watch::Receiver<Arc<Meters>>,
+    in_flight: InFlight,
     commands: mpsc::Sender<Command>,
     drain: watch::Sender<Option<Duration>>,
     crew: Crew,
@@ -133,6 +134,7 @@ impl App {
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (drain, draining) = watch::channel(None);
+        let (in_flight, questions) = InFlight::new(workers);
         let parts = Parts {
             config: config.to_owned(),
             exporter,
@@ -143,13 +145,14 @@ impl App {
             sockets: [admin, telemetry].into_iter().flatten().collect(),
             ofrep,
             live: live.clone(),
+            in_flight: in_flight.clone(),
             published: meters_receiver.clone(),
             draining: draining.clone(),
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let crew = Crew::start(&live, bound, workers, &draining)?;
+        let crew = Crew::start(&live, bound, questions, &draining)?;
         addresses.log(workers);
-        Ok(App { addresses, live, published: meters_receiver, commands, drain, crew, control })
+        Ok(App { addresses, live, published: meters_receiver, in_flight, commands, drain, crew, control })
     }
 
     /// Where it listens.
@@ -162,6 +165,12 @@ impl App {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.live.serving().generation
+    }
+
+    /// Finds what was decided for requests that are being answered now, by their traces.
+    #[must_use]
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     /// Waits until a snapshot of at least this number is in force.
@@ -231,6 +240,7 @@ struct Parts {
     sockets: Vec<TcpListener>,
     ofrep: Option<TcpListener>,
     live: Live,
+    in_flight: InFlight,
     published: watch::Receiver<Arc<Meters>>,
     draining: watch::Receiver<Option<Duration>>,
 }
@@ -271,7 +281,7 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         }
         if let Some(socket) = parts.ofrep {
             let listener = tokio::net::TcpListener::from_std(socket)?;
-            let desk = ofrep::Desk::new(parts.live.clone(), parts.published, parts.draining);
+            let desk = ofrep::Desk::new(parts.live.clone(), parts.in_flight, parts.published, parts.draining);
             tasks.spawn_local(serve("ofrep", listener, ofrep::router(desk), ofrep::bounds(parts.live)));
         }
         tasks.spawn_local(parts.exporter.run());

@@ -15,12 +15,15 @@ mod meters;
 pub mod names;
 mod ofrep;
 mod unknown;
+mod wire;
 
 pub use cells::{Count, Durations, Level};
 pub use exporter::{Exporter, ReloadGauges, Scrape};
 pub use meters::{
-    CheckMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter, WorkerCells,
+    CheckMeter, DivergenceMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter,
+    WorkerCells,
 };
 pub use names::HandshakeOutcome;
 pub use ofrep::OfrepCells;
 pub use unknown::UnknownToggles;
+pub use wire::{MemberOutcome, OverrideOutcome, WireCells};

@@ -1,10 +1,12 @@
 //! Compile: sources → a plan. Each part reads its own tables and reports its own problems; only when
 //! none of them did is there a plan.
 
+mod assignment;
 mod contracts;
 mod issuers;
 mod ofrep;
 mod process;
+mod propagation;
 mod rollouts;
 mod routes;
 mod rules;
@@ -19,7 +21,7 @@ use super::{
     source::Sources,
 };
 use crate::{
-    plan::{Lane, LaneId, Plan, Route, ToggleNames},
+    plan::{Lane, LaneId, Plan, PlannedToggle, Route, ToggleId},
     route::{RouteId, RouteTable},
 };
 
@@ -62,18 +64,26 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let issuers = issuers::issuers(&document);
     let listeners = process::listeners(&document, &issuers, sources, problems);
     let mut shelf = contracts::Shelf::new(sources, problems);
-    let backends = services::backends(&document, &mut shelf);
+    let propagated = propagation::propagation(&document);
+    let sticky = assignment::cookie(&document);
+    let hosts = propagated.as_ref().map(|propagated| &propagated.hosts);
+    let mut backends = services::backends(&document, &mut shelf, hosts);
+    propagation::settle(&mut backends.arms);
     let toggles = toggles::toggles(&document);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
     let ofrep = ofrep::ofrep(&document, &issuers, toggles.toggles());
-    let routes = routes::routes(&document, &backends, sources, problems);
+    let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     let toggles = toggles.finish()?;
+    // Only the flag API asks for them.
+    let (propagation, in_flight) = (propagated?.propagation, document.table("ofrep").is_some());
+    let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
+    let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
     let issuers = issuers.finish()?;
     let mut plan = Plan {
         process: process?,
@@ -88,8 +98,13 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         endpoints: backends.endpoints,
         timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
         issuers,
-        toggle_names: ToggleNames::new(&toggles),
+        toggles_by_name: by_name(&toggles),
+        toggle_ids: toggles.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
         toggles,
+        propagation,
+        carried,
+        in_flight,
+        sticky,
         contracts: shelf.finish()?,
         cohort_headers,
         lanes: Vec::new(),
@@ -101,6 +116,12 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     });
     let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
     Some((plan, inventory))
+}
+
+fn by_name(toggles: &[PlannedToggle]) -> Vec<ToggleId> {
+    let mut ids: Vec<ToggleId> = (0..toggles.len()).map(ToggleId).collect();
+    ids.sort_by(|left, right| toggles[left.0].toggle.name.cmp(&toggles[right.0].toggle.name));
+    ids
 }
 
 /// Numbers every route with every arm of its service.

@@ -120,7 +120,10 @@ impl<'a> Given<'a> {
         let pinned = choice.reason == Reason::Pinned;
         let reason = circumstances.pinned_for.filter(|_| pinned).unwrap_or(choice.reason);
         let rule = match reason {
-            Reason::Rule(index) | Reason::RuleSplit(index) => toggle.rules.get(index).map(|rule| &*rule.name),
+            // Where it was decided the rules may have been others.
+            Reason::Rule(index) | Reason::RuleSplit(index) if !pinned => {
+                toggle.rules.get(index).map(|rule| &*rule.name)
+            }
             _ => None,
         };
         Given {

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use super::{access, etag, evaluate::Asker, events, pace::Pace, pins::Pins, question, refusal::Refusal};
 use crate::{
     live::{Live, Serving},
-    proxy::read_claims,
+    proxy::{InFlight, read_claims},
     telemetry::Meters,
     toggle::Timestamp,
 };
@@ -33,6 +33,7 @@ const X_WEIR_GENERATION: HeaderName = HeaderName::from_static("x-weir-generation
 #[derive(Debug)]
 pub struct Desk {
     pub(super) live: Live,
+    in_flight: InFlight,
     pub(super) published: watch::Receiver<Arc<Meters>>,
     pub(super) draining: watch::Receiver<Option<Duration>>,
     /// Tells this process from the one before it, whose generations had the same numbers.
@@ -50,14 +51,15 @@ enum Endpoint {
 }
 
 impl Desk {
-    /// Answers from what is live. `published` wakes event streams, `draining` ends them.
+    /// Answers from what is live and from what requests `in_flight` have decided. `published` wakes event streams, `draining` ends them.
     #[must_use]
     pub fn new(
         live: Live,
+        in_flight: InFlight,
         published: watch::Receiver<Arc<Meters>>,
         draining: watch::Receiver<Option<Duration>>,
     ) -> Desk {
-        Desk { live, published, draining, process: fastrand::u32(..), pace: Pace::default() }
+        Desk { live, in_flight, published, draining, process: fastrand::u32(..), pace: Pace::default() }
     }
 }
 
@@ -106,7 +108,7 @@ async fn reply(
     let question = question::read(body, &settings.limits).await?;
     let now = now();
     let claims = settings.issuer.and_then(|issuer| read_claims(&serving.plan, issuer, &head.headers, now)?.ok());
-    let pins = Pins::of(serving, head);
+    let pins = Pins::of(&desk.in_flight, serving, &head.headers, now).await;
     let asker = Asker::new(serving, question.context(claims.as_ref()), &pins, guest, now);
     if let Endpoint::Flag(key) = endpoint {
         return Ok(json(&asker.flag(key)?)?.into_response());

@@ -39,7 +39,7 @@ impl<'a> Asker<'a> {
     /// One toggle.
     pub(super) fn flag(&self, key: &str) -> Result<Given<'a>, Refusal> {
         let plan = &self.serving.plan;
-        let Some(id) = plan.toggle_names.find(&plan.toggles, key) else {
+        let Some(id) = plan.toggle_named(key) else {
             return Err(self.unknown(key));
         };
         if !self.guest.may_ask(id) {
@@ -52,7 +52,7 @@ impl<'a> Asker<'a> {
     pub(super) async fn flags(&self) -> Answers<'a> {
         let plan = &self.serving.plan;
         let mut flags = Vec::with_capacity(plan.toggles.len());
-        for (place, id) in plan.toggle_names.iter().enumerate() {
+        for (place, id) in plan.toggles_by_name.iter().copied().enumerate() {
             if place % TOGGLES_AT_ONCE == TOGGLES_AT_ONCE - 1 {
                 tokio::task::yield_now().await;
             }

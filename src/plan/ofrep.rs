@@ -84,7 +84,7 @@ impl Ofrep {
     /// said of an issuer no more is verified no more.
     #[must_use]
     pub fn moved(&self, from: &Plan, to: &Plan) -> Ofrep {
-        let moved = |id: &ToggleId| to.toggle_names.find(&to.toggles, &from.toggle(*id).toggle.name);
+        let moved = |id: &ToggleId| to.toggle_named(&from.toggle(*id).toggle.name);
         let mut ofrep = Ofrep { issuer: None, ..self.clone() };
         for toggles in ofrep.keys.iter_mut().filter_map(|key| key.toggles.as_mut()) {
             *toggles = toggles.iter().filter_map(moved).collect();

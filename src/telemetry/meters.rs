@@ -11,6 +11,7 @@ use super::{
     cells::{Count, Durations, Level},
     names::{CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, code_place},
     ofrep::OfrepCells,
+    wire::WireCells,
 };
 use crate::{
     identity::TOKEN_OUTCOMES,
@@ -30,6 +31,8 @@ pub struct Meter<C> {
 pub type LaneMeter = Meter<LaneCells>;
 /// Counts a toggle's decisions for one variant. Labels: toggle, variant; empty when it gave none.
 pub type ToggleMeter = Meter<ToggleCells>;
+/// Counts a toggle's pins that differ from its own decision. Label: toggle.
+pub type DivergenceMeter = Meter<Count>;
 /// Counts contract checks of one route. Labels: route, contract, mode.
 pub type CheckMeter = Meter<CheckCells>;
 /// Counts connections to one endpoint. Label: endpoint.
@@ -80,6 +83,8 @@ pub struct WorkerCells {
     pub in_flight: Level,
     /// Cohort headers removed.
     pub claims_dropped: Count,
+    /// Decisions that travel.
+    pub wire: WireCells,
     /// Tokens looked at, by outcome.
     pub tokens: [Count; TOKEN_OUTCOMES.len()],
     /// By the listeners' order at the start of the process.
@@ -109,12 +114,14 @@ pub struct Meters {
     checks: Vec<Option<Arc<CheckMeter>>>,
     /// For each toggle: for no variant, then for each variant.
     toggles: Vec<Vec<Arc<ToggleMeter>>>,
+    divergences: Vec<Arc<DivergenceMeter>>,
     endpoints: Vec<Arc<EndpointMeter>>,
     pub(super) workers: Arc<[WorkerCells]>,
     pub(super) listener_names: Arc<[String]>,
     pub(super) all_lanes: Register<LaneCells>,
     pub(super) all_checks: Register<CheckCells>,
     pub(super) all_toggles: Register<ToggleCells>,
+    pub(super) all_divergences: Register<Count>,
     pub(super) all_endpoints: Register<EndpointCells>,
 }
 
@@ -146,6 +153,7 @@ impl Meters {
             lanes: self.all_lanes.clone(),
             checks: self.all_checks.clone(),
             toggles: self.all_toggles.clone(),
+            divergences: self.all_divergences.clone(),
             endpoints: self.all_endpoints.clone(),
         };
         Meters::build(plan, &self.listener_names, &self.workers, &self.ofrep, registers)
@@ -153,7 +161,7 @@ impl Meters {
 
     fn build(
         plan: &Plan,
-        names: &Arc<[String]>,
+        listener_names: &Arc<[String]>,
         workers: &Arc<[WorkerCells]>,
         ofrep: &Arc<OfrepCells>,
         mut all: Registers,
@@ -177,6 +185,8 @@ impl Meters {
             [""].into_iter().chain(variants).map(|variant| all.toggles.meter(labels(variant))).collect()
         });
         let toggles = toggles.collect();
+        let names = plan.toggles.iter().map(|planned| vec![planned.toggle.name.clone()]);
+        let divergences = names.map(|labels| all.divergences.meter(labels)).collect();
         let authorities = plan.endpoints.iter().map(|endpoint| vec![endpoint.authority.to_string()]);
         let endpoints = authorities.map(|labels| all.endpoints.meter(labels)).collect();
         Meters {
@@ -185,12 +195,14 @@ impl Meters {
             lanes,
             checks,
             toggles,
+            divergences,
             endpoints,
             workers: Arc::clone(workers),
-            listener_names: Arc::clone(names),
+            listener_names: Arc::clone(listener_names),
             all_lanes: all.lanes,
             all_checks: all.checks,
             all_toggles: all.toggles,
+            all_divergences: all.divergences,
             all_endpoints: all.endpoints,
         }
     }
@@ -211,6 +223,12 @@ impl Meters {
     #[must_use]
     pub fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleMeter {
         &self.toggles[toggle.0][variant.map_or(0, |variant| variant.0 + 1)]
+    }
+
+    /// The meter of a toggle's divergences.
+    #[must_use]
+    pub fn divergence(&self, toggle: ToggleId) -> &DivergenceMeter {
+        &self.divergences[toggle.0]
     }
 
     /// The meter of an endpoint.
@@ -314,6 +332,7 @@ struct Registers {
     lanes: Register<LaneCells>,
     checks: Register<CheckCells>,
     toggles: Register<ToggleCells>,
+    divergences: Register<Count>,
     endpoints: Register<EndpointCells>,
 }
 
@@ -324,6 +343,7 @@ impl Registers {
             checks: Register::empty(workers),
             // The control thread counts what the flag API asks, in the last place.
             toggles: Register::empty(workers + 1),
+            divergences: Register::empty(workers),
             endpoints: Register::empty(workers),
         }
     }

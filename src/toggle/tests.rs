@@ -22,6 +22,7 @@ fn toggle(rules: Vec<Rule>) -> Toggle {
         salt: "checkout-v2".into(),
         split: None,
         propagate: false,
+        overridable: false,
         variants: vec![variant("on", true), variant("off", false)],
         default: VariantId(1),
         off: None,
@@ -161,8 +162,8 @@ fn the_first_matching_rule_decides() {
 
 #[test]
 fn without_a_key_the_draw_decides_and_says_so() {
-    let choice = Request::with(&[("x-user-id", "")]).decide(&toggle(vec![]), share("0.001%"));
-    assert_eq!((choice.variant, choice.reason), (Some(VariantId(0)), Reason::Random), "the draw was slot 0");
+    let choice = Request::with(&[("x-user-id", "")]).decide(&toggle(vec![]), share("100%"));
+    assert_eq!((choice.variant, choice.reason), (Some(VariantId(0)), Reason::Random));
     assert!(!choice.reason.is_sticky());
 }
 

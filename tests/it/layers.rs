@@ -5,9 +5,10 @@ use std::{fs, path::Path};
 use crate::command::package;
 
 /// The rank of every top-level module; a module may use only lower ranks.
-const RANKS: [(&str, u8); 18] = [
+const RANKS: [(&str, u8); 19] = [
     ("bucket", 0),
     ("identity", 1),
+    ("propagation", 1),
     ("route", 2),
     ("toggle", 2),
     ("rollout", 2),
@@ -30,7 +31,7 @@ const RANKS: [(&str, u8); 18] = [
 const ROOTS: [&str; 2] = ["lib", "main"];
 
 /// Modules without IO, clocks and runtimes: time and randomness are arguments.
-const PURE: [&str; 6] = ["bucket", "identity", "route", "toggle", "rollout", "contract"];
+const PURE: [&str; 7] = ["bucket", "identity", "propagation", "route", "toggle", "rollout", "contract"];
 
 const IMPURE: [&str; 6] = ["tokio", "hyper", "tracing", "std::fs", "SystemTime", "Instant::now"];
 

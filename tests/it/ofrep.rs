@@ -3,6 +3,7 @@
 mod access;
 mod answers;
 mod bounds;
+mod pins;
 mod streams;
 
 use serde_json::Value;
