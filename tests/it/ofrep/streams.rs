@@ -139,3 +139,27 @@ async fn streams_end_when_weir_drains() {
     proxy.into_app().drain().await;
     assert_eq!(stream.event().await, "");
 }
+
+#[test]
+fn a_plan_knows_when_it_begins_to_decide_otherwise() {
+    let dates = "schedule = { from = 2026-01-01, until = 2026-02-01 }\nexpires = 2026-03-01\n";
+    for (more, at, last, next) in [
+        ("on_expiry = \"default\"", "2025-12-31", None, Some("2026-01-01")),
+        ("on_expiry = \"default\"", "2026-01-01", Some("2026-01-01"), Some("2026-02-01")),
+        ("on_expiry = \"default\"", "2026-02-15", Some("2026-02-01"), Some("2026-03-01")),
+        ("on_expiry = \"default\"", "2027-01-01", Some("2026-03-01"), None),
+        ("on_expiry = \"warn\"", "2026-02-15", Some("2026-02-01"), None),
+    ] {
+        let directory = tempfile::tempdir().unwrap();
+        let listener = "[[listeners]]\nname = \"edge\"\naddress = \"127.0.0.1:0\"\n";
+        let text = listener.to_owned() + &config("", &toggle("a", &format!("{dates}{more}")));
+        std::fs::write(directory.path().join("weir.toml"), text).unwrap();
+        let sources = weir::config::Sources::read(directory.path()).unwrap();
+        let plan = weir::config::compile(&sources).unwrap_or_else(|report| panic!("{report}")).plan;
+        let date = |text: &str| {
+            weir::toggle::Timestamp(format!("{text}T00:00:00Z").parse::<jiff::Timestamp>().unwrap().as_second())
+        };
+        assert_eq!(plan.date_until(date(at)), last.map(date), "{more} at {at}");
+        assert_eq!(plan.date_after(date(at)), next.map(date), "{more} at {at}");
+    }
+}
