@@ -190,3 +190,17 @@ async fn other_methods_and_paths_are_told_apart() {
         assert!(json(&answer)["errorDetails"].is_string());
     }
 }
+
+#[test]
+fn an_address_that_others_reach_without_a_key_is_warned_of() {
+    for (address, warnings) in [("0.0.0.0:0", 1), ("[::]:0", 1), ("127.0.0.1:0", 0), ("[::1]:0", 0)] {
+        let directory = TempDir::new().unwrap();
+        let listener = "[[listeners]]\nname = \"edge\"\naddress = \"127.0.0.1:0\"\n".to_owned();
+        let table =
+            config("", "").replace("[ofrep]\naddress = \"127.0.0.1:0\"", &format!("[ofrep]\naddress = \"{address}\""));
+        fs::write(directory.path().join("weir.toml"), listener + &table).unwrap();
+        let sources = weir::config::Sources::read(directory.path()).unwrap();
+        let compiled = weir::config::compile(&sources).unwrap_or_else(|report| panic!("{report}"));
+        assert_eq!(compiled.warnings.problems().len(), warnings, "{address}");
+    }
+}

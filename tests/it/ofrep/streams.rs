@@ -142,7 +142,7 @@ async fn streams_end_when_weir_drains() {
 
 #[test]
 fn a_plan_knows_when_it_begins_to_decide_otherwise() {
-    let dates = "schedule = { from = 2026-01-01, until = 2026-02-01 }\nexpires = 2026-03-01\n";
+    let dates = "schedule = { from = 2026-01-01T00:00:00Z, until = 2026-02-01T00:00:00Z }\nexpires = 2026-03-01\n";
     for (more, at, last, next) in [
         ("on_expiry = \"default\"", "2025-12-31", None, Some("2026-01-01")),
         ("on_expiry = \"default\"", "2026-01-01", Some("2026-01-01"), Some("2026-02-01")),
@@ -162,4 +162,22 @@ fn a_plan_knows_when_it_begins_to_decide_otherwise() {
         assert_eq!(plan.date_until(date(at)), last.map(date), "{more} at {at}");
         assert_eq!(plan.date_after(date(at)), next.map(date), "{more} at {at}");
     }
+}
+
+#[tokio::test]
+async fn a_date_that_comes_is_told_like_a_change() {
+    let soon = jiff::Timestamp::from_second(jiff::Timestamp::now().as_second() + 2).unwrap();
+    let proxy = Proxy::start(&config("", &toggle("a", &format!("schedule = {{ from = {soon} }}"))));
+    let mut streams = [Stream::open(&proxy, EVENTS, "").await, Stream::open(&proxy, EVENTS, "").await];
+    let (mut before, mut after) = (Vec::new(), Vec::new());
+    for stream in &mut streams {
+        before.push(parts(&stream.event().await));
+    }
+    for stream in &mut streams {
+        after.push(parts(&stream.event().await));
+    }
+    assert_eq!(before[0], before[1]);
+    assert_eq!(after[0], after[1]);
+    assert_ne!(after[0].0, before[0].0);
+    assert_eq!(after[0].1["lastModified"], soon.as_second());
 }
