@@ -14,6 +14,7 @@ mod governance;
 mod layers;
 mod limits;
 mod metrics;
+mod ofrep;
 mod propagation;
 mod readme;
 mod reference;
