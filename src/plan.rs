@@ -7,7 +7,10 @@
 //!   plane, the flag API and `weir explain` call the same.
 
 mod choosing;
+mod churn;
+mod dates;
 mod endpoint;
+mod ofrep;
 mod overlay;
 mod policy;
 mod propagation;
@@ -15,6 +18,7 @@ mod propagation;
 pub(crate) mod sample;
 mod settings;
 mod tls;
+mod uses;
 
 use std::{collections::HashMap, fmt, time::Duration};
 
@@ -28,12 +32,14 @@ use crate::{
 
 pub use crate::toggle::ToggleId;
 pub use endpoint::{Endpoint, HealthCheck, Place, Probe, Protocol, UpstreamTls};
+pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
 pub use policy::{ArmLimits, Ejection, Retries, RetryBudget, RetryOn};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
+pub use uses::Uses;
 
 /// A service's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +70,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Deadlines on peers.
     pub timeouts: Timeouts,
+    /// The flag API for the application beside the proxy.
+    pub ofrep: Option<Ofrep>,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
     /// By [`IssuerId`].
@@ -80,6 +88,8 @@ pub struct Plan {
     pub endpoints: Vec<Endpoint>,
     /// By [`ToggleId`].
     pub toggles: Vec<PlannedToggle>,
+    /// All toggles in the order of their names.
+    pub toggles_by_name: Vec<ToggleId>,
     /// Every toggle by its name.
     pub toggle_ids: HashMap<String, ToggleId>,
     /// How decisions travel; `None` leaves baggage and traces alone.

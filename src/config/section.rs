@@ -250,11 +250,6 @@ impl<'a> Field<'a> {
         self.value.as_str() == Some(word)
     }
 
-    /// Whether the value is a table.
-    pub(super) fn is_table(&self) -> bool {
-        self.value.is_table()
-    }
-
     /// A key of the value without taking it.
     pub(super) fn peek(&self, key: &str) -> Option<&'a DeValue<'a>> {
         self.value.as_table()?.get(key).map(Spanned::get_ref)
@@ -265,6 +260,16 @@ impl<'a> Field<'a> {
         let mut text = String::new();
         write_canonical(&mut text, self.value);
         text
+    }
+
+    /// Whether the value is a table.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
+    /// The place, for an error that is found later.
+    pub(super) fn place(&self) -> Problem {
+        self.whole().found(Severity::Error, String::new(), "")
     }
 
     /// Reports a problem of the value.
@@ -342,7 +347,7 @@ impl Place<'_> {
 }
 
 /// A hint when a known name is but a slip away.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let (_, nearest) = known.filter_map(|known| near(name, known).map(|distance| (distance, known))).min()?;
     Some(format!("did you mean {nearest:?}?"))
 }
