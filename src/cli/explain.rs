@@ -245,6 +245,7 @@ fn why(plan: &Plan, decision: &Decision, rule: Option<&str>) -> String {
         ),
         Reason::Default => "no rule matches".to_owned(),
         Reason::Static => "the toggle has neither rules nor a rollout".to_owned(),
+        Reason::Failed => "the toggle's targeting expression gives no variant of it".to_owned(),
     }
 }
 

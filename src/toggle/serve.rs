@@ -42,8 +42,8 @@ impl Split {
         let bucket_by = if self.bucket_by.is_empty() { &toggle.bucket_by } else { &self.bucket_by };
         let (slot, reason) = slot(toggle.bucketing, &self.salt, bucket_by, subject, draw);
         let place = self.bands.partition_point(|band| band.end <= slot.number());
-        let variant = self.bands.get(place).map_or(toggle.default, |band| band.variant);
-        Choice { variant: Some(variant), reason, slot: Some(slot), weight: Some(self.weight(variant)) }
+        let variant = self.bands.get(place).map(|band| band.variant).or(toggle.default);
+        Choice { variant, reason, slot: Some(slot), weight: variant.map(|variant| self.weight(variant)) }
     }
 
     /// How much a variant owns in all.
