@@ -49,6 +49,7 @@ impl Visit {
             query: Some(&self.query),
             headers: &self.headers,
             caller: Caller { ip: self.ip, trusted: self.trusted },
+            claims: None,
         }
     }
 

@@ -41,7 +41,8 @@ fn toggle(name: &str, variants: &[&str], targeting: Value) -> Toggle {
 
 fn choose(toggle: &Toggle, data: &Value) -> Choice {
     let members = data.as_object().cloned().unwrap_or_default();
-    let context = Context { targeting_key: members.get("targetingKey").and_then(Value::as_str), members: &members };
+    let context =
+        Context { targeting_key: members.get("targetingKey").and_then(Value::as_str), members: &members, claims: None };
     decide(toggle, None, &Subject::Context(&context), Timestamp(1_000), &mut || 0)
 }
 
@@ -63,7 +64,8 @@ fn evaluate_by(bucketing: Bucketing, rule: &Value, data: &Value) -> Value {
     let members = data.as_object().cloned().unwrap_or_default();
     let flag_key = data["$flagd"]["flagKey"].as_str().unwrap_or("flag").to_owned();
     let toggle = Toggle { bucketing, ..toggle(&flag_key, &["default"], Value::Null) };
-    let context = Context { targeting_key: members.get("targetingKey").and_then(Value::as_str), members: &members };
+    let context =
+        Context { targeting_key: members.get("targetingKey").and_then(Value::as_str), members: &members, claims: None };
     let mut run = Run::new(&toggle, Subject::Context(&context), Timestamp(1_000));
     let frame = Frame::Whole;
     let value = run.evaluate(&expression, frame).map(|datum| datum.to_value());
@@ -270,7 +272,7 @@ fn a_rule_beats_targeting_and_targeting_beats_the_share() {
         [(json!({ "beta": true }), 2, Reason::Targeting), (json!({ "targetingKey": "ann" }), 1, Reason::Split)]
     {
         let members = data.as_object().unwrap();
-        let context = Context { targeting_key: data["targetingKey"].as_str(), members };
+        let context = Context { targeting_key: data["targetingKey"].as_str(), members, claims: None };
         let choice = decide(&toggle, whole, &Subject::Context(&context), Timestamp(0), &mut || 0);
         assert_eq!((choice.variant, choice.reason), (Some(VariantId(variant)), reason), "{data}");
     }
@@ -288,6 +290,7 @@ fn request(toggle: &Toggle, fields: &[(&'static str, &'static str)], trusted: bo
         query: None,
         headers: &headers,
         caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted },
+        claims: None,
     };
     decide(toggle, None, &Subject::Request(&asking), Timestamp(0), &mut || 0)
 }
