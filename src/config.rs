@@ -13,6 +13,7 @@ mod attached;
 mod change;
 mod compile;
 mod document;
+mod flagd;
 mod report;
 mod section;
 mod source;

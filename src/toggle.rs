@@ -18,7 +18,7 @@ mod targeting;
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     bucket::{Bucketing, Slot, Weight},
@@ -106,6 +106,8 @@ pub struct Toggle {
     pub split: Option<Split>,
     /// Whether its decision travels with the request.
     pub propagate: bool,
+    /// Texts, numbers and flags that go with every answer.
+    pub metadata: Map<String, Value>,
 }
 
 /// What another toggle has to give.

@@ -2,14 +2,18 @@
 //! none of them did is there a plan.
 
 mod contracts;
+mod flags;
 mod issuers;
 mod process;
 mod rollouts;
 mod routes;
 mod rules;
 mod services;
+mod targeting;
 mod tls;
 mod toggles;
+
+pub(super) use toggles::{CATEGORIES, bucket_by};
 
 use super::{
     change::Inventory,
@@ -62,13 +66,15 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let listeners = process::listeners(&document, &issuers, sources, problems);
     let mut shelf = contracts::Shelf::new(sources, problems);
     let backends = services::backends(&document, &mut shelf);
-    let toggles = toggles::toggles(&document);
+    let mut toggles = toggles::toggles(&document);
+    let flags = flags::flags(&document, sources, problems, &mut toggles);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
     let routes = routes::routes(&document, &backends, sources, problems);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
+    let flags = flags?;
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     let toggles = toggles.finish()?;
@@ -95,7 +101,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
-    let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
+    let inventory = Inventory::new(document.items().chain(flags).chain(contracts).chain(sources.attached().digests()));
     Some((plan, inventory))
 }
 

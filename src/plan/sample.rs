@@ -59,6 +59,8 @@ impl Sample {
                 body_bytes_max: 1,
                 contract_body_bytes_max: 1,
                 idle_upstream_connections_max: 1,
+                token_bytes_max: 1,
+                tokens_remembered_max: 1,
             },
             timeouts: Timeouts { client_head: second, connect: second, body_idle: second, upstream_idle: second },
             listeners: Vec::new(),
@@ -88,6 +90,7 @@ impl Sample {
             toggles: self.0,
             contracts: Vec::new(),
             cohort_headers: Vec::new(),
+            issuers: Vec::new(),
             lanes: vec![Lane { route: RouteId(0), arm: ArmId(0) }],
         }
     }

@@ -31,5 +31,6 @@ pub(crate) fn toggle(name: &str) -> Toggle {
         targeting: None,
         split: None,
         propagate: false,
+        metadata: serde_json::Map::new(),
     }
 }

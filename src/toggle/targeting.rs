@@ -100,12 +100,20 @@ impl Targeting {
         attributes
     }
 
-    /// Whether it looks at what an application says of its users, or at what only shows when it runs.
+    /// What it asks that a client, or an application about its users, only says; `None` when it asks nothing
+    /// of that kind. A path that is computed may be anything.
     #[must_use]
-    pub fn believes_contexts(&self) -> bool {
-        let mut believes = self.expression.looks_anywhere();
-        self.expression.lookups(&mut |lookup| believes |= matches!(lookup.place, Place::Member(_)));
-        believes
+    pub fn claim(&self) -> Option<String> {
+        let mut claim = self.expression.looks_anywhere().then(|| "a path that is computed".to_owned());
+        self.expression.lookups(&mut |lookup| {
+            let named = match &lookup.place {
+                Place::Attribute(attribute, name) if attribute.is_claim() => Some(name.clone()),
+                Place::Member(path) => Some(path.join(".")),
+                _ => None,
+            };
+            claim = claim.take().or(named);
+        });
+        claim
     }
 
     /// Aims for a subject.

@@ -23,6 +23,7 @@ fn toggle(rules: Vec<Rule>) -> Toggle {
         targeting: None,
         split: None,
         propagate: false,
+        metadata: serde_json::Map::new(),
         variants: vec![variant("on", true), variant("off", false)],
         default: Some(VariantId(1)),
         off: None,

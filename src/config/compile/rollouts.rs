@@ -115,6 +115,7 @@ pub(super) fn attach<'a>(mut toggles: Toggles<'a>, rollouts: Vec<Option<Targeted
                     targeting: None,
                     split: None,
                     propagate: false,
+                    metadata: serde_json::Map::new(),
                     variants: vec![variant(&arm, true), variant(&otherwise, false)],
                     default: Some(VariantId(1)),
                     off: Some(VariantId(1)),

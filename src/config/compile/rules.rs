@@ -11,7 +11,7 @@ use crate::{
     identity::Attribute,
     plan::{PlannedToggle, Route},
     route::Pattern,
-    toggle::{Condition, Rule, Schedule, Serve, Test, Variant, VariantId},
+    toggle::{Condition, Rule, Schedule, Serve, Targeting, Test, Variant, VariantId},
 };
 
 pub(super) fn rule(mut section: Section<'_>, index: usize, variants: Option<&[Variant]>) -> Option<Rule> {
@@ -109,12 +109,15 @@ pub(super) fn cohort_headers(toggles: &[&PlannedToggle], routes: &[Option<(Patte
         _ => None,
     };
     let rules = || toggles.iter().flat_map(|planned| &planned.toggle.rules);
+    let targeting = || toggles.iter().filter_map(|planned| planned.toggle.targeting.as_ref());
     let mut names: Vec<HeaderName> =
         rules().filter(|rule| !rule.from_anyone).filter_map(|rule| header(&rule.when.attr)).collect();
+    names.extend(targeting().flat_map(Targeting::compared).filter_map(header));
     let needed: Vec<HeaderName> = rules()
         .filter(|rule| rule.from_anyone)
         .filter_map(|rule| header(&rule.when.attr))
         .chain(toggles.iter().flat_map(|planned| &planned.toggle.bucket_by).filter_map(header))
+        .chain(targeting().flat_map(Targeting::hashed).filter_map(header))
         .chain(routes.iter().flatten().flat_map(|(pattern, _)| pattern.headers.iter().map(|(name, _)| name.clone())))
         .collect();
     names.retain(|name| !needed.contains(name));

@@ -1,6 +1,6 @@
 //! `[toggles.NAME]`.
 
-use super::rules;
+use super::{rules, targeting};
 use crate::{
     bucket::Bucketing,
     config::{
@@ -42,6 +42,18 @@ impl<'a> Toggles<'a> {
         self.places.push(None);
         self.toggles.push(Some(toggle));
         ToggleId(self.toggles.len() - 1)
+    }
+
+    /// The names of all, refused ones included.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Adds a toggle of a file that is not TOML; `None` when it was refused.
+    pub(super) fn put(&mut self, name: &str, toggle: Option<PlannedToggle>) {
+        self.names.push(name.to_owned());
+        self.places.push(None);
+        self.toggles.push(toggle);
     }
 
     /// All that were not refused.
@@ -111,6 +123,7 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         // Collected first, so that every rule is read and reports its problems.
         rules.collect::<Vec<_>>().into_iter().collect()
     });
+    let targeting = section.take("targeting").map_or(Some(None), |field| targeting::targeting(&field, category));
     section.finish();
     Some(Toggle {
         name: name.to_owned(),
@@ -127,16 +140,18 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         requires: Vec::new(),
         bucketing: Bucketing::default(),
         salt: name.to_owned(),
-        targeting: None,
+        targeting: targeting?,
         split: None,
         propagate: false,
+        metadata: serde_json::Map::new(),
         bucket_by: bucket_by?,
         rules: rules?,
         variants: variants?,
     })
 }
 
-const CATEGORIES: [Category; 4] = [Category::Experiment, Category::Release, Category::Ops, Category::Permission];
+pub(in crate::config) const CATEGORIES: [Category; 4] =
+    [Category::Experiment, Category::Release, Category::Ops, Category::Permission];
 
 fn variants(section: Section<'_>) -> Option<Vec<Variant>> {
     let whole = |name: &str, field: &Field<'_>| match units::name(name) {
@@ -157,7 +172,7 @@ fn variants(section: Section<'_>) -> Option<Vec<Variant>> {
 }
 
 /// The sources of an assignment key: one or a list.
-pub(super) fn bucket_by(field: Field<'_>) -> Option<Vec<Attribute>> {
+pub(in crate::config) fn bucket_by(field: Field<'_>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
         let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
         let identifies =

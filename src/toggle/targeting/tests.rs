@@ -36,6 +36,7 @@ fn toggle(name: &str, variants: &[&str], targeting: Value) -> Toggle {
         targeting,
         split: None,
         propagate: false,
+        metadata: serde_json::Map::new(),
     }
 }
 
@@ -353,11 +354,19 @@ fn what_an_expression_looks_at_is_known() {
         { "fractional": [{ "var": "header:x-user-id" }, ["a", 1]] }] }));
     assert_eq!(rule.compared(), [&"header:x-cohort".parse().unwrap()]);
     assert_eq!(rule.hashed(), [&"header:x-user-id".parse().unwrap()]);
-    assert!(!rule.is_timed() && !rule.believes_contexts());
+    assert!(!rule.is_timed());
+    assert_eq!(rule.claim().as_deref(), Some("header:x-cohort"));
     assert!(read(json!({ ">": [{ "var": "$flagd.timestamp" }, 5] })).is_timed());
     assert!(read(json!({ "var": { "var": "x" } })).is_timed(), "a computed path may be that of the time");
-    assert!(read(json!({ "var": "email" })).believes_contexts());
-    assert!(read(json!({ "missing": ["email"] })).believes_contexts());
+    for (rule, claim) in [
+        (json!({ "==": [{ "var": "user.email" }, "a"] }), Some("user.email")),
+        (json!({ "missing": ["email"] }), Some("a path that is computed")),
+        (json!({ "in": [{ "var": "ip" }, ["10.0.0.1"]] }), None),
+        (json!({ "in": ["staff", { "var": "jwt:groups" }] }), None),
+        (json!({ "fractional": [["a", 1]] }), None),
+    ] {
+        assert_eq!(read(rule.clone()).claim().as_deref(), claim, "{rule}");
+    }
 }
 
 fn flaws(rule: &Value, evaluators: &Value) -> Vec<(String, String, bool)> {
