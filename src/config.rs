@@ -21,5 +21,6 @@ mod units;
 
 pub use change::{Change, Changes, Inventory};
 pub use compile::{Compiled, compile};
+pub use flagd::import_flags;
 pub use report::{Problem, Report, Severity};
 pub use source::Sources;

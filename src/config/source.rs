@@ -46,6 +46,33 @@ impl SourceFile {
     pub fn name(&self) -> String {
         self.path.display().to_string()
     }
+
+    /// Reads one file; `None` when it cannot be read, which is told.
+    pub(super) fn read(path: PathBuf, problems: &Problems) -> Option<SourceFile> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            // Opening a pipe would wait for whoever writes to it.
+            if !fs::metadata(&path)?.is_file() {
+                return Err(io::Error::other("it is no regular file"));
+            }
+            fs::File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let name = path.display().to_string();
+        match read() {
+            Ok(bytes) if bytes.len() as u64 > FILE_BYTES_MAX => {
+                let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
+                problems.add_for_file(&name, message, "divide it into several files");
+                None
+            }
+            Ok(bytes) => Some(SourceFile { path, bytes: bytes.into() }),
+            Err(error) => {
+                let hint = "check that the file exists and that weir's user may read it";
+                problems.add_for_file(&name, format!("the file cannot be read: {error}"), hint);
+                None
+            }
+        }
+    }
 }
 
 impl Sources {
@@ -132,7 +159,7 @@ fn read_all(config: &Path, problems: &Problems) -> Option<Sources> {
     let contracts = root.join(CONTRACTS);
     let contract_paths =
         if contracts.is_dir() { listed(&contracts, &[".yaml", ".yml", ".json"], problems) } else { Vec::new() };
-    let read = |paths: Vec<PathBuf>| paths.into_iter().filter_map(|path| read_file(path, problems)).collect();
+    let read = |paths: Vec<PathBuf>| paths.into_iter().filter_map(|path| SourceFile::read(path, problems)).collect();
     let settings: Vec<SourceFile> = read(paths);
     let attached = Attached::read(&root, &settings);
     Some(Sources { settings, contracts: read(contract_paths), flags: read(flag_paths), attached, root })
@@ -154,30 +181,4 @@ fn listed(directory: &Path, endings: &[&str], problems: &Problems) -> Vec<PathBu
     let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(wanted).collect();
     paths.sort();
     paths
-}
-
-fn read_file(path: PathBuf, problems: &Problems) -> Option<SourceFile> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        // Opening a pipe would wait for whoever writes to it.
-        if !fs::metadata(&path)?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        fs::File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let name = path.display().to_string();
-    match read() {
-        Ok(bytes) if bytes.len() as u64 > FILE_BYTES_MAX => {
-            let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
-            problems.add_for_file(&name, message, "divide it into several files");
-            None
-        }
-        Ok(bytes) => Some(SourceFile { path, bytes: bytes.into() }),
-        Err(error) => {
-            let hint = "check that the file exists and that weir's user may read it";
-            problems.add_for_file(&name, format!("the file cannot be read: {error}"), hint);
-            None
-        }
-    }
 }

@@ -111,9 +111,17 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         .and_then(|field| variants(field.section()?));
     let names: Vec<&str> = variants.iter().flatten().map(|variant| &*variant.name).collect();
     let variant = |field: Field<'_>| field.reference("variant", &names).map(VariantId);
-    let default = section.require("default", "name the variant for everybody else: default = \"off\"");
-    // Against no variants at all, every name would be unknown: that was reported already.
-    let default = default.filter(|_| variants.is_some()).and_then(variant);
+    let targeting = section.take("targeting");
+    // Where targeting speaks flagd's language, no default leaves the choice to the application, as in flagd.
+    let default = match (section.take("default"), &targeting) {
+        (None, Some(_)) => Some(None),
+        // Against no variants at all, every name would be unknown: that was reported already.
+        (Some(field), _) => variants.is_some().then_some(field).and_then(variant).map(Some),
+        (None, None) => {
+            section.require("default", "name the variant for everybody else: default = \"off\"");
+            None
+        }
+    };
     let off = section.take("off").filter(|_| variants.is_some()).map_or(Some(None), |field| variant(field).map(Some));
     let bucket_by = section.take("bucket_by").map_or(Some(Vec::new()), bucket_by);
     let rules = section.take("rules").map_or(Some(Vec::new()), |field| {
@@ -123,7 +131,7 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         // Collected first, so that every rule is read and reports its problems.
         rules.collect::<Vec<_>>().into_iter().collect()
     });
-    let targeting = section.take("targeting").map_or(Some(None), |field| targeting::targeting(&field, category));
+    let targeting = targeting.map_or(Some(None), |field| targeting::targeting(&field, category));
     section.finish();
     Some(Toggle {
         name: name.to_owned(),
@@ -134,7 +142,7 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         expires: expires?,
         on_expiry: OnExpiry::Warn,
         enabled: enabled?,
-        default: Some(default?),
+        default: default?,
         off: off?,
         schedule: Schedule::default(),
         requires: Vec::new(),

@@ -52,17 +52,23 @@ const KNOWN: [&str; 10] = [
     "weir.propagate",
 ];
 
-impl Defaults {
-    /// Reads `[flagd]`; `None` when something in it is wrong.
-    pub(in crate::config) fn read(document: &Document<'_>) -> Option<Defaults> {
-        let mut defaults = Defaults {
+impl Default for Defaults {
+    fn default() -> Defaults {
+        Defaults {
             category: Category::Ops,
             owner: None,
             expires: None,
             on_expiry: OnExpiry::Warn,
             bucketing: Bucketing::default(),
             bucket_by: Vec::new(),
-        };
+        }
+    }
+}
+
+impl Defaults {
+    /// Reads `[flagd]`; `None` when something in it is wrong.
+    pub(in crate::config) fn read(document: &Document<'_>) -> Option<Defaults> {
+        let mut defaults = Defaults::default();
         let Some(field) = document.table("flagd") else { return Some(defaults) };
         let mut section = field.section()?;
         let mut whole = true;
