@@ -34,7 +34,6 @@ enum Verb {
     Check(check::Arguments),
     /// Print the decision for one described request.
     Explain(Box<explain::Arguments>),
-    Explain(explain::Arguments),
     /// Import and export toggles.
     Toggle(toggle::Arguments),
 }

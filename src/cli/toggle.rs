@@ -38,3 +38,6 @@ pub(super) fn toggle(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Action::Export(arguments) => export::export(arguments),
     }
 }
+
+#[cfg(test)]
+mod tests;

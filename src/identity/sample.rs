@@ -50,6 +50,7 @@ impl Visit {
             headers: &self.headers,
             caller: Caller { ip: self.ip, trusted: self.trusted },
             claims: None,
+            consumer: None,
         }
     }
 

@@ -59,10 +59,17 @@ impl Sample {
                 body_bytes_max: 1,
                 contract_body_bytes_max: 1,
                 idle_upstream_connections_max: 1,
+                tls_handshakes_max: 1,
                 token_bytes_max: 1,
                 tokens_remembered_max: 1,
             },
-            timeouts: Timeouts { client_head: second, connect: second, body_idle: second, upstream_idle: second },
+            timeouts: Timeouts {
+                client_head: second,
+                connect: second,
+                body_idle: second,
+                upstream_idle: second,
+                tls_handshake: second,
+            },
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {

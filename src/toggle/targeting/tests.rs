@@ -292,6 +292,7 @@ fn request(toggle: &Toggle, fields: &[(&'static str, &'static str)], trusted: bo
         headers: &headers,
         caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted },
         claims: None,
+        consumer: None,
     };
     decide(toggle, None, &Subject::Request(&asking), Timestamp(0), &mut || 0)
 }
