@@ -34,7 +34,7 @@ pub(super) fn targeting(field: &Field<'_>, category: Option<Category>) -> Option
     }
     let claim = targeting.as_ref().filter(|_| category == Some(Category::Permission)).and_then(Targeting::claim);
     if let Some(claim) = &claim {
-        let hint = "a permission believes jwt:CLAIM, ip, method, path and host alone; or choose another category";
+        let hint = "a permission believes jwt:CLAIM, consumer, ip, method, path and host; or choose another category";
         field.refuse(format!("a permission depends on {claim}, which a client says of itself"), hint);
     }
     (claim.is_none() && !flaws.iter().any(|flaw| flaw.fatal)).then_some(targeting)

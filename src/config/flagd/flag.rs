@@ -31,46 +31,17 @@ pub(in crate::config) fn toggle(
         let hint = format!("known: {}", KNOWN.join(", "));
         file.warn(&at(&escaped(name)), format!("{name:?} means nothing to flagd"), &hint);
     }
-    let enabled = match flag.get("state").map(|state| state.as_str()) {
-        Some(Some("ENABLED")) => Some(true),
-        Some(Some("DISABLED")) => Some(false),
-        _ => {
-            let message = "state is neither ENABLED nor DISABLED".to_owned();
-            file.refuse(&at("state"), message, "write \"state\": \"ENABLED\"");
-            None
-        }
-    };
+    let enabled = state(file, &at("state"), flag.get("state"));
     let variants = variants(file, &at("variants"), flag.get("variants"));
-    let variant = |member: &str, name: &str| {
-        let place = variants.as_ref()?.iter().position(|variant| variant.name == name);
-        if place.is_none() {
-            file.refuse(&at(member), format!("there is no variant {name:?}"), "name one of variants");
-        }
-        place.map(VariantId)
-    };
-    let default = match flag.get("defaultVariant") {
-        None | Some(Value::Null) => Some(None),
-        // What flagd takes for none.
-        Some(Value::String(name)) if name.is_empty() => Some(None),
-        Some(Value::String(name)) => variant("defaultVariant", name).map(Some),
-        Some(_) => {
-            let hint = "name one of variants, or leave it out: then the application's own default holds";
-            file.refuse(&at("defaultVariant"), "defaultVariant is not a text".to_owned(), hint);
-            None
-        }
-    };
+    let default = default(file, &at("defaultVariant"), flag.get("defaultVariant"), variants.as_deref());
     let governance = Governance::read(file, metadata(file, pointer, flag, definition), defaults);
     let off = governance.as_ref().and_then(|governance| governance.off.as_deref());
-    let off = off.map_or(Some(None), |name| variant("metadata/weir.off", name).map(Some));
+    let off =
+        off.map_or(Some(None), |name| variant(file, &at("metadata/weir.off"), name, variants.as_deref()).map(Some));
     let targeting = targeting(file, &at("targeting"), flag.get("targeting"), definition);
     let Governance { defaults, description, created, propagate, free, .. } = governance?;
-    let believed = believed(file, pointer, &defaults, targeting.as_ref()?.as_ref());
-    let expires = defaults.expires.is_some() || matches!(defaults.category, Category::Ops | Category::Permission);
-    if !expires {
-        let hint = "say when it has to be gone: \"metadata\": { \"weir.expires\": \"2027-01-15\" }, or [flagd] expires";
-        file.refuse(pointer, format!("expires is missing: {} is temporary", defaults.category), hint);
-    }
-    named.ok().filter(|()| believed && expires)?;
+    let governed = governed(file, pointer, &defaults, targeting.as_ref()?.as_ref());
+    named.ok().filter(|()| governed)?;
     Some(Toggle {
         name: key.clone(),
         category: defaults.category,
@@ -94,6 +65,46 @@ pub(in crate::config) fn toggle(
         propagate,
         metadata: free,
     })
+}
+
+fn state(file: &File<'_>, pointer: &str, state: Option<&Value>) -> Option<bool> {
+    match state.map(Value::as_str) {
+        Some(Some("ENABLED")) => Some(true),
+        Some(Some("DISABLED")) => Some(false),
+        _ => {
+            let message = "state is neither ENABLED nor DISABLED".to_owned();
+            file.refuse(pointer, message, "write \"state\": \"ENABLED\"");
+            None
+        }
+    }
+}
+
+/// The default variant; flagd takes null and an empty text for none.
+fn default(
+    file: &File<'_>,
+    pointer: &str,
+    default: Option<&Value>,
+    variants: Option<&[Variant]>,
+) -> Option<Option<VariantId>> {
+    match default {
+        None | Some(Value::Null) => Some(None),
+        Some(Value::String(name)) if name.is_empty() => Some(None),
+        Some(Value::String(name)) => variant(file, pointer, name, variants).map(Some),
+        Some(_) => {
+            let hint = "name one of variants, or leave it out: then the application's own default holds";
+            file.refuse(pointer, "defaultVariant is not a text".to_owned(), hint);
+            None
+        }
+    }
+}
+
+/// Against no variants at all, every name would be unknown: that was reported already.
+fn variant(file: &File<'_>, pointer: &str, name: &str, variants: Option<&[Variant]>) -> Option<VariantId> {
+    let place = variants?.iter().position(|variant| variant.name == name);
+    if place.is_none() {
+        file.refuse(pointer, format!("there is no variant {name:?}"), "name one of variants");
+    }
+    place.map(VariantId)
 }
 
 /// The file's name without its endings.
@@ -193,16 +204,30 @@ fn targeting(
     (!flaws.iter().any(|flaw| flaw.fatal)).then_some(targeting)
 }
 
-/// Whether a permission believes only what was verified.
-fn believed(file: &File<'_>, pointer: &str, defaults: &Defaults, targeting: Option<&Targeting>) -> bool {
-    if defaults.category != Category::Permission {
-        return true;
+/// Whether the flag keeps what its category asks: an end, or to believe only what was verified.
+fn governed(file: &File<'_>, pointer: &str, defaults: &Defaults, targeting: Option<&Targeting>) -> bool {
+    match defaults.category {
+        Category::Ops => true,
+        Category::Release | Category::Experiment => {
+            if defaults.expires.is_none() {
+                let hint = "say when it ends: \"metadata\": { \"weir.expires\": \"2027-01-15\" }, or [flagd] expires";
+                file.refuse(
+                    pointer,
+                    format!("expires is missing: a flag for {} is temporary", defaults.category),
+                    hint,
+                );
+            }
+            defaults.expires.is_some()
+        }
+        Category::Permission => {
+            let claim = defaults.bucket_by.iter().find(|attribute| attribute.is_claim()).map(ToString::to_string);
+            let claim = claim.or_else(|| targeting.and_then(Targeting::claim));
+            if let Some(claim) = &claim {
+                let hint =
+                    "a permission believes jwt:CLAIM, consumer, ip, method, path and host; or choose another category";
+                file.refuse(pointer, format!("a permission depends on {claim}, which a client says of itself"), hint);
+            }
+            claim.is_none()
+        }
     }
-    let claim = defaults.bucket_by.iter().find(|attribute| attribute.is_claim()).map(ToString::to_string);
-    let claim = claim.or_else(|| targeting.and_then(Targeting::claim));
-    if let Some(claim) = &claim {
-        let hint = "a permission believes jwt:CLAIM, ip, method, path and host alone; or choose another category";
-        file.refuse(pointer, format!("a permission depends on {claim}, which a client says of itself"), hint);
-    }
-    claim.is_none()
 }

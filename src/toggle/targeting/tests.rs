@@ -1,13 +1,12 @@
-use std::net::Ipv4Addr;
+mod requests;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::{
     bucket::Bucketing,
-    identity::{Asking, Caller, Context},
+    identity::Context,
     toggle::{Category, Choice, OnExpiry, Reason, Schedule, Variant, decide},
 };
 
@@ -276,75 +275,6 @@ fn a_rule_beats_targeting_and_targeting_beats_the_share() {
         let context = Context { targeting_key: data["targetingKey"].as_str(), members, claims: None };
         let choice = decide(&toggle, whole, &Subject::Context(&context), Timestamp(0), &mut || 0);
         assert_eq!((choice.variant, choice.reason), (Some(VariantId(variant)), reason), "{data}");
-    }
-}
-
-fn request(toggle: &Toggle, fields: &[(&'static str, &'static str)], trusted: bool) -> Choice {
-    let mut headers = HeaderMap::new();
-    for (name, value) in fields {
-        headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
-    }
-    let asking = Asking {
-        method: &Method::GET,
-        host: "shop.example.com".into(),
-        path: "/pay",
-        query: None,
-        headers: &headers,
-        caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted },
-        claims: None,
-        consumer: None,
-    };
-    decide(toggle, None, &Subject::Request(&asking), Timestamp(0), &mut || 0)
-}
-
-#[test]
-fn a_request_is_read_by_the_names_of_its_attributes() {
-    let of = |rule: Value| toggle("flag", &["default", "a"], rule);
-    for (rule, variant) in [
-        (json!({ "if": [{ "==": [{ "var": "header:x-cohort" }, "beta"] }, "a"] }), 1),
-        (json!({ "if": [{ "==": [{ "var": "cookie:plan" }, "pro"] }, "a"] }), 1),
-        (json!({ "if": [{ "==": [{ "var": "method" }, "GET"] }, "a"] }), 1),
-        (json!({ "if": [{ "starts_with": [{ "var": "path" }, "/p"] }, "a"] }), 1),
-        (json!({ "if": [{ "==": [{ "var": "host" }, "shop.example.com"] }, "a"] }), 1),
-        (json!({ "if": [{ "==": [{ "var": "ip" }, "127.0.0.1"] }, "a"] }), 1),
-        (json!({ "if": [{ "var": "email" }, "a"] }), 0),
-        (json!({ "if": [{ "var": "targetingKey" }, "a"] }), 0),
-    ] {
-        let choice = request(&of(rule.clone()), &[("x-cohort", "beta"), ("cookie", "plan=pro")], true);
-        assert_eq!(choice.variant, Some(VariantId(variant)), "{rule}");
-    }
-}
-
-#[test]
-fn a_claim_of_an_untrusted_peer_is_hashed_and_never_compared() {
-    let cookie = [("x-user-id", "admin"), ("x-cohort", "beta")];
-    for (rule, trusted, untrusted) in [
-        (json!({ "if": [{ "==": [{ "var": "header:x-cohort" }, "beta"] }, "a"] }), 1, 0),
-        (json!({ "if": [{ "==": [{ "var": { "cat": ["header:", "x-cohort"] } }, "beta"] }, "a"] }), 1, 0),
-        (json!({ "if": [{ "==": [{ "var": "targetingKey" }, "admin"] }, "a"] }), 1, 0),
-        (json!({ "if": [{ "==": [{ "var": "host" }, "shop.example.com"] }, "a"] }), 1, 1),
-        (json!({ "fractional": [["a", 1]] }), 1, 1),
-        (json!({ "fractional": [{ "var": "targetingKey" }, ["a", 1]] }), 1, 1),
-        (json!({ "fractional": [{ "cat": ["seed", { "var": "header:x-cohort" }] }, ["a", 1]] }), 1, 1),
-        (json!({ "fractional": [{ "if": [{ "var": "header:x-cohort" }, "k"] }, ["a", 1]] }), 1, 1),
-        (json!({ "fractional": [["a", { "if": [{ "var": "header:x-cohort" }, 1, 0] }]] }), 1, 0),
-    ] {
-        let mut toggle = toggle("flag", &["default", "a"], rule.clone());
-        toggle.bucket_by = vec!["header:x-user-id".parse().unwrap()];
-        for (trust, variant) in [(true, trusted), (false, untrusted)] {
-            let choice = request(&toggle, &cookie, trust);
-            assert_eq!(choice.variant, Some(VariantId(variant)), "{rule} trusted={trust}");
-        }
-    }
-}
-
-#[test]
-fn proxy_and_context_hash_the_same_key() {
-    let mut toggle = toggle("flag", &["default", "a", "b"], json!({ "fractional": [["a", 1], ["b", 1]] }));
-    toggle.bucket_by = vec!["header:x-user-id".parse().unwrap()];
-    for (user, data) in [("ann", json!({ "targetingKey": "ann" })), ("bob", json!({ "header:x-user-id": "bob" }))] {
-        let asked = request(&toggle, &[("x-user-id", user)], false);
-        assert_eq!(asked, choose(&toggle, &data), "{user}");
     }
 }
 
