@@ -23,9 +23,10 @@ use crate::{
     admin,
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
-    proxy::{Bound, Crew, WorkerError},
+    proxy::{Bound, Crew, InFlight, WorkerError},
     reload::{self, Command, Outcome, Writer},
     telemetry::{Exporter, Meters, Scrape},
+    toggle::Timestamp,
 };
 
 /// Commands that may wait for the reload task.
@@ -37,6 +38,7 @@ pub struct App {
     addresses: Addresses,
     live: Live,
     published: watch::Receiver<Arc<Meters>>,
+    in_flight: InFlight,
     commands: mpsc::Sender<Command>,
     drain: watch::Sender<Option<Duration>>,
     crew: Crew,
@@ -97,10 +99,11 @@ impl App {
     /// When the configuration cannot be used, an address cannot be bound or a thread cannot be started.
     pub fn start(config: &Path) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
-        let Compiled { plan, warnings, inventory } = compile(&sources).map_err(StartError::Config)?;
-        for problem in warnings.problems() {
+        let compiled = compile(&sources).map_err(StartError::Config)?;
+        for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())) {
             tracing::warn!("{}", problem.line());
         }
+        let Compiled { plan, inventory, .. } = compiled;
         let workers = match plan.process.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
@@ -138,9 +141,10 @@ impl App {
             draining: draining.clone(),
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let crew = Crew::start(&live, bound, workers, &draining)?;
+        let (in_flight, questions) = InFlight::new(workers);
+        let crew = Crew::start(&live, bound, questions, &draining)?;
         addresses.log(workers);
-        Ok(App { addresses, live, published: meters_receiver, commands, drain, crew, control })
+        Ok(App { addresses, live, published: meters_receiver, in_flight, commands, drain, crew, control })
     }
 
     /// Where it listens.
@@ -153,6 +157,12 @@ impl App {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.live.serving().generation
+    }
+
+    /// Finds what was decided for requests that are being answered now, by their traces.
+    #[must_use]
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     /// Waits until a snapshot of at least this number is in force.

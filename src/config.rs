@@ -13,7 +13,9 @@ mod attached;
 mod change;
 mod compile;
 mod document;
+mod expiry;
 mod flagd;
+mod names;
 mod report;
 mod section;
 mod source;
@@ -21,6 +23,7 @@ mod units;
 
 pub use change::{Change, Changes, Inventory};
 pub use compile::{Compiled, compile};
+pub use expiry::Expiry;
 pub use flagd::import_flags;
 pub use report::{Problem, Report, Severity};
 pub use source::Sources;

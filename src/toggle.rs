@@ -25,10 +25,10 @@ use crate::{
     identity::{Attribute, Subject},
 };
 
-pub use condition::{Condition, Test};
+pub use condition::{Condition, Literal, Literals, Phrase, Phrases, Segment, Test, VersionRange, VersionRangeError};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
-pub use serve::{Band, Serve, Split};
+pub use serve::{Band, Serve, Split, Zone};
 pub use targeting::{Flaw, Targeting};
 
 use targeting::Aim;
@@ -108,6 +108,8 @@ pub struct Toggle {
     pub propagate: bool,
     /// Texts, numbers and flags that go with every answer.
     pub metadata: Map<String, Value>,
+    /// Whether a trusted peer may ask for a variant (`override = true`); never of a permission toggle.
+    pub overridable: bool,
 }
 
 /// What another toggle has to give.
@@ -236,8 +238,8 @@ impl Toggle {
 
 impl Rule {
     fn admits(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
-        let believed = self.from_anyone || subject.is_trusted() || !self.when.attr.is_claim();
-        believed && self.schedule.holds(now) && self.when.holds(subject)
+        let believed = self.from_anyone || subject.is_trusted();
+        self.schedule.holds(now) && self.when.holds(subject, believed)
     }
 }
 

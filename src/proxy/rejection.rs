@@ -55,6 +55,12 @@ pub enum Rejection {
     /// CONNECT.
     #[error("the method CONNECT is not forwarded")]
     MethodNotSupported,
+    /// The toggle that the route requires does not grant it.
+    #[error("the request is not granted what the route requires")]
+    NotGranted {
+        /// How that is answered.
+        status: StatusCode,
+    },
     /// Nothing matches.
     #[error("no route matches the request")]
     NoRoute,
@@ -109,6 +115,7 @@ impl Rejection {
             Rejection::UpstreamBroken(_) => (10, StatusCode::BAD_GATEWAY),
             Rejection::UpstreamTimeout { .. } => (11, StatusCode::GATEWAY_TIMEOUT),
             Rejection::ContentCoding => (12, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Rejection::NotGranted { status } => (13, *status),
         }
     }
 
@@ -154,6 +161,10 @@ impl Rejection {
     }
 
     fn document(&self) -> Bytes {
+        // Who is not to know that there is something is told what others are told where nothing is.
+        if matches!(self, Rejection::NotGranted { status } if *status == StatusCode::NOT_FOUND) {
+            return Rejection::NoRoute.document();
+        }
         let status = self.status();
         let mut problem = Problem {
             r#type: "about:blank",

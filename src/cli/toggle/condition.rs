@@ -4,26 +4,20 @@ use serde_json::{Value, json};
 
 use crate::{
     identity::Attribute,
-    toggle::{Condition, Test},
+    toggle::{Condition, Literal, Literals, Test},
 };
 
 /// A condition that flagd decides alike; else the word for what it has no operator for.
 pub(super) fn logic(condition: &Condition) -> Result<Value, &'static str> {
-    let Condition { attr, test } = condition;
-    let var = var(attr);
-    Ok(match test {
-        Test::Equals(text) => json!({ "===": [var, text] }),
-        Test::In(texts) => {
-            let each: Vec<Value> = texts.iter().map(|text| json!({ "===": [var, text] })).collect();
-            json!({ "or": each })
-        }
-        Test::StartsWith(text) => json!({ "starts_with": [var, text] }),
-        Test::EndsWith(text) => json!({ "ends_with": [var, text] }),
-        Test::Contains(text) => json!({ "in": [text, var] }),
-        Test::Exists(true) => there(&var),
-        Test::Exists(false) => json!({ "!": [there(&var)] }),
-        Test::Matches(_) => return Err("regular expressions"),
-        Test::InNetwork(_) => return Err("networks"),
+    let each = |conditions: &[Condition]| conditions.iter().map(logic).collect::<Result<Vec<Value>, _>>();
+    Ok(match condition {
+        Condition::Attribute { attr, test } => tested(attr, test)?,
+        Condition::All(conditions) if conditions.is_empty() => json!(true),
+        Condition::Any(conditions) if conditions.is_empty() => json!(false),
+        Condition::All(conditions) => json!({ "and": each(conditions)? }),
+        Condition::Any(conditions) => json!({ "or": each(conditions)? }),
+        Condition::Not(condition) => json!({ "!": [logic(condition)?] }),
+        Condition::Segment(segment) => logic(&segment.when)?,
     })
 }
 
@@ -35,6 +29,46 @@ pub(super) fn var(attribute: &Attribute) -> Value {
     }
 }
 
-fn there(var: &Value) -> Value {
-    json!({ "and": [{ "!==": [var, null] }, { "!==": [var, ""] }] })
+fn tested(attr: &Attribute, test: &Test) -> Result<Value, &'static str> {
+    let whole = var(attr);
+    if let Test::Exists(wanted) = test {
+        let there = there(&whole);
+        return Ok(if *wanted { there } else { json!({ "!": [there] }) });
+    }
+    // One element of a list is enough, and what is no list has none.
+    let element = passes(&json!({ "var": "" }), test)?;
+    Ok(json!({ "or": [passes(&whole, test)?, { "some": [whole, element] }] }))
+}
+
+fn passes(seen: &Value, test: &Test) -> Result<Value, &'static str> {
+    const CASE: &str = "tests without case";
+    let number = |operator: &str, number: f64| json!({ "and": [there(seen), { operator: [seen, number] }] });
+    let is_text = |text: &str| json!({ "===": [seen, text] });
+    Ok(match test {
+        Test::Equals(Literal::Text(phrase)) => is_text(phrase.verbatim().ok_or(CASE)?),
+        Test::Equals(Literal::Number(wanted)) => number("==", *wanted),
+        Test::In(Literals::Texts(phrases)) => {
+            json!({ "or": phrases.verbatim().ok_or(CASE)?.iter().map(|text| is_text(text)).collect::<Vec<_>>() })
+        }
+        Test::In(Literals::Numbers(numbers)) => {
+            json!({ "or": numbers.iter().map(|wanted| number("==", *wanted)).collect::<Vec<_>>() })
+        }
+        Test::StartsWith(phrase) => json!({ "starts_with": [seen, phrase.verbatim().ok_or(CASE)?] }),
+        Test::EndsWith(phrase) => json!({ "ends_with": [seen, phrase.verbatim().ok_or(CASE)?] }),
+        Test::Contains(phrase) => json!({ "in": [phrase.verbatim().ok_or(CASE)?, seen] }),
+        Test::Above(bound) => number(">", *bound),
+        Test::AtLeast(bound) => number(">=", *bound),
+        Test::Below(bound) => number("<", *bound),
+        Test::AtMost(bound) => number("<=", *bound),
+        Test::Equals(Literal::Flag(_)) => return Err("flags that are read from texts"),
+        Test::Before(_) | Test::After(_) => return Err("dates"),
+        Test::Version(_) => return Err("ranges of versions"),
+        Test::Matches(_) => return Err("regular expressions"),
+        Test::InNetwork(_) => return Err("networks"),
+        Test::Exists(_) => return Err("presence of an element"),
+    })
+}
+
+fn there(seen: &Value) -> Value {
+    json!({ "and": [{ "!==": [seen, null] }, { "!==": [seen, ""] }] })
 }

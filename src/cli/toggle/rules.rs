@@ -85,11 +85,8 @@ fn attribute(logic: &Value) -> Option<Attribute> {
         path => path,
     };
     let path = path.as_str().filter(|path| *path != "targetingKey" && !path.is_empty())?;
-    match path.parse() {
-        Ok(attribute) => Some(attribute),
-        Err(_a_member) if path.contains(['.', '$', ':']) => None,
-        Err(_a_member) => format!("context:{path}").parse().ok(),
-    }
+    // A member of a context, or a claim of a token, may be a list: a rule looks into it, and flagd does not.
+    path.parse().ok().filter(|attribute| !matches!(attribute, Attribute::Context(_) | Attribute::Jwt(_)))
 }
 
 /// A text that equals only itself: an empty one is absent for rules.

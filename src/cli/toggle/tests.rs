@@ -91,8 +91,14 @@ fn decided(plan: &Plan, members: &Map<String, Value>) -> Vec<(String, Option<Str
 }
 
 fn contexts() -> impl Strategy<Value = Map<String, Value>> {
-    let cohort =
-        prop_oneof![Just(json!("beta")), Just(json!("Beta")), Just(json!("")), Just(json!(1)), Just(json!(null))];
+    let cohort = prop_oneof![
+        Just(json!("beta")),
+        Just(json!("Beta")),
+        Just(json!("")),
+        Just(json!(1)),
+        Just(json!(null)),
+        Just(json!(["x", "beta"]))
+    ];
     let mail = prop_oneof![Just(json!("ann@example.com")), Just(json!("bob@example.org")), Just(json!(true))];
     let plan = prop_oneof![Just(json!("pro")), Just(json!("team")), Just(json!("free"))];
     let maybe = |value: BoxedStrategy<Value>| proptest::option::of(value);
@@ -154,8 +160,9 @@ fn rules_are_written_only_where_they_are_exact() {
     let chain = |when: Value| json!({ "if": [when, "on"] });
     let var = |name: &str| json!({ "var": name });
     for (targeting, when) in [
-        (chain(json!({ "==": [var("cohort"), "beta"] })), Some(r#"{ attr = "context:cohort", equals = "beta" }"#)),
-        (chain(json!({ "===": ["1", var("n")] })), Some(r#"{ attr = "context:n", equals = "1" }"#)),
+        (chain(json!({ "==": [var("host"), "beta"] })), Some(r#"{ attr = "host", equals = "beta" }"#)),
+        (chain(json!({ "===": ["1", var("cookie:n")] })), Some(r#"{ attr = "cookie:n", equals = "1" }"#)),
+        (chain(json!({ "==": [var("cohort"), "beta"] })), None),
         (
             chain(json!({ "in": [var("header:x-plan"), ["a", "b"]] })),
             Some(r#"{ attr = "header:x-plan", in = ["a", "b"] }"#),

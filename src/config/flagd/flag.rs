@@ -63,6 +63,7 @@ pub(in crate::config) fn toggle(
         targeting: targeting?,
         split: None,
         propagate,
+        overridable: false,
         metadata: free,
     })
 }

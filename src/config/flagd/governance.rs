@@ -91,7 +91,7 @@ impl Defaults {
             keep(field.word(&words).map(|bucketing| defaults.bucketing = bucketing));
         }
         if let Some(field) = section.take("bucket_by") {
-            keep(bucket_by(field).map(|sources| defaults.bucket_by = sources));
+            keep(bucket_by(field, None).map(|sources| defaults.bucket_by = sources));
         }
         section.finish();
         whole.then_some(defaults)

@@ -35,6 +35,7 @@ fn toggle(name: &str, variants: &[&str], targeting: Value) -> Toggle {
         targeting,
         split: None,
         propagate: false,
+        overridable: false,
         metadata: serde_json::Map::new(),
     }
 }
