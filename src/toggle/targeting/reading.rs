@@ -114,12 +114,12 @@ impl<'v> Reader<'v> {
         let read: Vec<Option<Expression>> = items
             .iter()
             .enumerate()
-            .map(|(place, item)| self.within(place, |reader| reader.read(item, scope)))
+            .map(|(place, item)| self.within(&place, |reader| reader.read(item, scope)))
             .collect();
         read.into_iter().collect()
     }
 
-    fn within<T>(&mut self, step: impl ToString, read: impl FnOnce(&mut Self) -> T) -> T {
+    fn within<T>(&mut self, step: &(impl ToString + ?Sized), read: impl FnOnce(&mut Self) -> T) -> T {
         self.path.push(step.to_string());
         let read = read(self);
         self.path.pop();
@@ -183,7 +183,7 @@ impl<'v> Reader<'v> {
             _ => return self.call(Operator::Var, argument, Scope { hashed: false, ..scope }),
         };
         let otherwise = match otherwise {
-            Some(otherwise) => Some(Box::new(self.within(1, |reader| reader.read(otherwise, scope))?)),
+            Some(otherwise) => Some(Box::new(self.within(&1, |reader| reader.read(otherwise, scope))?)),
             None => None,
         };
         let Some(place) = Place::of(&text, scope.element) else {
@@ -205,7 +205,7 @@ impl<'v> Reader<'v> {
             .enumerate()
             .map(|(place, item)| {
                 let scope = if place == 1 && is_loop(operator) { body } else { scope };
-                self.within(place, |reader| reader.read(item, scope))
+                self.within(&place, |reader| reader.read(item, scope))
             })
             .collect();
         let read: Vec<Expression> = read.into_iter().collect::<Option<_>>()?;
@@ -241,14 +241,14 @@ impl<'v> Reader<'v> {
             Some(Value::Array(_)) | None => (None, 0),
             Some(key) => {
                 let scope = Scope { hashed: true, ..scope };
-                (Some(self.within(0, |reader| reader.read(key, scope))), 1)
+                (Some(self.within(&0, |reader| reader.read(key, scope))), 1)
             }
         };
         let buckets: Vec<_> = items
             .iter()
             .enumerate()
             .skip(first)
-            .map(|(place, item)| self.within(place, |reader| reader.bucket(item, Scope { hashed: false, ..scope })))
+            .map(|(place, item)| self.within(&place, |reader| reader.bucket(item, Scope { hashed: false, ..scope })))
             .collect();
         let buckets: Vec<_> = buckets.into_iter().collect::<Option<_>>()?;
         let written = |(_, weight): &(Expression, Option<Expression>)| match weight {
@@ -280,11 +280,11 @@ impl<'v> Reader<'v> {
             Some([variant, weight]) => (variant, Some(weight)),
             _ => return self.refuse("a share is a list of one or two".to_owned(), hint),
         };
-        let variant = self.within(0, |reader| reader.read(variant, scope));
+        let variant = self.within(&0, |reader| reader.read(variant, scope));
         let weight = match weight {
             None => None,
             Some(json) => {
-                let weight = self.within(1, |reader| {
+                let weight = self.within(&1, |reader| {
                     let weight = reader.read(json, scope)?;
                     let whole = match &weight {
                         Expression::Literal(Value::Null) => true,

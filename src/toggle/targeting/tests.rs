@@ -10,6 +10,7 @@ use crate::{
     toggle::{Category, Choice, OnExpiry, Reason, Schedule, Variant, decide},
 };
 
+#[expect(clippy::needless_pass_by_value, reason = "a rule is written where it is used")]
 fn toggle(name: &str, variants: &[&str], targeting: Value) -> Toggle {
     let (targeting, flaws) = Targeting::read(&targeting, &Map::new());
     assert!(flaws.iter().all(|flaw| !flaw.fatal), "{flaws:?}");
@@ -74,6 +75,7 @@ fn evaluate_by(bucketing: Bucketing, rule: &Value, data: &Value) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a line for each case of each operator")]
 fn operators_give_what_flagd_gives() {
     let data = json!({
         "email": "ann@example.com", "age": 42, "vip": true, "none": null, "empty": "", "groups": ["a", "b"],
