@@ -34,8 +34,8 @@ enum Verb {
     Check(check::Arguments),
     /// Print the decision for one described request.
     Explain(Box<explain::Arguments>),
-    /// Import and export toggles.
-    Toggle(toggle::Arguments),
+    /// Print the catalogue of toggles, what is stale in it, why a toggle gives what it gives; import and export.
+    Toggle(Box<toggle::Arguments>),
 }
 
 /// Where the configuration is.
