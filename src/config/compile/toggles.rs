@@ -146,8 +146,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     let category = section
         .require("category", "one of: experiment, release, ops, permission")
         .and_then(|field| field.word(&CATEGORIES.map(|category| (category.as_str(), category))));
-    let owner =
-        section.require("owner", "name who answers for it: owner = \"team-payments\"").and_then(|field| owner(&field));
+    let owner = owner(&mut section);
     let description = section.take("description").map_or(Some(None), |field| field.text().map(Some));
     let created = section.take("created").map_or(Some(None), |field| field.date().map(Some));
     let on_expiry = section
@@ -251,7 +250,8 @@ fn metadata(field: Field<'_>) -> Option<Map<String, Value>> {
 /// What to do about an assignment key that is missing.
 pub(super) const BUCKET_BY: &str = "name what identifies a user: bucket_by = [\"header:x-user-id\"]";
 
-fn owner(field: &Field<'_>) -> Option<String> {
+fn owner(section: &mut Section<'_>) -> Option<String> {
+    let field = section.require("owner", "name who answers for it: owner = \"team-payments\"")?;
     let owner = field.text()?.trim();
     if owner.is_empty() {
         field.refuse("nobody is named".to_owned(), "name who answers for it: owner = \"team-payments\"");
