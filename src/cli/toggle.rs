@@ -36,7 +36,7 @@ enum Verb {
     /// Show all there is to know about one toggle.
     Show(show::Arguments),
     /// Explain, step by step, what a toggle gives a request or a context.
-    Why(why::Arguments),
+    Why(Box<why::Arguments>),
 }
 
 /// How a result is printed.
