@@ -8,7 +8,7 @@
 //! ```text
 //! listener ─ shed ─ handle: snapshot            one generation, kept to the end
 //!                           plan.match_route    → Matched    | Rejection::NoRoute
-//!                           plan.decide         → Decision   arm, variant, reason
+//!                           decide              → Decided    arm, variant, reason; what travels on | Rejection::NotGranted
 //!                           admit               → Admitted   | Rejection::{Contract, BodyTooLarge, …}
 //!                           forward             → Response   | Rejection::{Connect, UpstreamTimeout, …}
 //!                           record              when the response has ended

@@ -63,7 +63,7 @@ fn posted(body: &str) -> (Value, Ran) {
 fn check_exits_with_0_and_counts_when_all_is_well() {
     let ran = Weir::new("check").config(&package("config")).run();
     assert_eq!((ran.code, &*ran.stderr), (0, ""));
-    assert_eq!(ran.stdout, "ok: 1 route(s), 1 service(s), 1 toggle(s), 2 contract(s)\n");
+    assert_eq!(ran.stdout, "ok: 1 route(s), 1 service(s), 3 toggle(s), 2 contract(s)\n");
     let json = Weir::new("check --format json").config(&package("config")).run();
     assert_eq!((json.code, json.json()), (0, json!({"ok": true, "errors": 0, "warnings": 0, "problems": []})));
 }
@@ -249,7 +249,7 @@ fn explain_shows_slot_and_weight_of_a_split() {
 
 #[test]
 fn explain_shows_the_default_and_a_killed_toggle() {
-    for (enabled, arm, why) in [(true, "canary", "neither rules nor a rollout"), (false, "stable", "is switched off")] {
+    for (enabled, arm, why) in [(true, "canary", "neither rules nor a share"), (false, "stable", "is switched off")] {
         let folder = config(enabled, "127.0.0.1:0", "127.0.0.1:0");
         let ran = Weir::new("explain --url http://h/shop --format json").config(folder.path()).run();
         let decision = ran.json()["decision"].clone();
@@ -327,4 +327,30 @@ fn help_names_every_verb_and_the_configuration() {
         assert!(ran.stdout.contains(&format!("\n  {verb} ")), "{verb} in {}", ran.stdout);
     }
     assert!(Weir::new("run --help").run().stdout.contains("--config <PATH>"));
+}
+
+#[test]
+fn explain_shows_the_rule_and_the_band_that_decide() {
+    let split = "split = [{ serve = \"on\", weight = \"10%\" }, { serve = \"off\", weight = \"90%\" }]";
+    let toggle = |more: &str| {
+        let folder = config(true, "127.0.0.1:0", "127.0.0.1:0");
+        let text = std::fs::read_to_string(folder.path().join("weir.toml")).unwrap();
+        let text = format!("{text}bucket_by = \"header:x-user-id\"\n{more}");
+        let folder = Folder::new(&[("weir.toml", text.as_bytes())]);
+        let weir = Weir::new("explain --url http://h/shop --format json -H").arg("x-user-id: 42");
+        weir.config(folder.path()).run().json()["decision"].clone()
+    };
+    let rule = format!(
+        "[[toggles.shop-v2.rules]]\nname = \"some\"\nwhen = {{ attr = \"path\", equals = \"/shop\" }}\n{split}"
+    );
+    for (more, reason, band, why) in [
+        (split.to_owned(), "split", json!([10_000, 100_000]), "lies in [10000, 100000), which is \"off\""),
+        (rule, "rule_split", json!([10_000, 100_000]), "the rule \"some\" matches, and slot "),
+        (format!("{split}\nschedule = {{ until = 2020-01-01T00:00:00Z }}"), "default", json!(null), "schedule"),
+        (format!("{split}\nsalt = \"\\u0000\""), "split", json!([10_000, 100_000]), "lies in"),
+    ] {
+        let decision = toggle(&more);
+        assert_eq!((&decision["reason"], &decision["band"]), (&json!(reason), &band), "{decision}");
+        assert!(decision["why"].as_str().unwrap().contains(why), "{decision}");
+    }
 }
