@@ -41,7 +41,7 @@ enum Verb {
     /// Show all there is to know about one toggle.
     Show(show::Arguments),
     /// Explain, step by step, what a toggle gives a request or a context.
-    Why(why::Arguments),
+    Why(Box<why::Arguments>),
     /// Print the flags of another system's file as weir's toggles, in TOML.
     Import(import::Arguments),
     /// Print a configuration's toggles as another system's flags.
