@@ -24,8 +24,10 @@ use crate::{
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
     observe::Observer,
+    ofrep,
     proxy::{Bound, Crew, InFlight, WorkerError},
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
+    serve::serve,
     store,
     telemetry::{Exporter, Meters, Scrape},
     toggle::Timestamp,
@@ -56,6 +58,8 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
     /// The telemetry listener.
     pub telemetry: Option<SocketAddr>,
+    /// The listener of the flag API.
+    pub ofrep: Option<SocketAddr>,
 }
 
 /// Why an [`App`] did not start.
@@ -126,10 +130,12 @@ impl App {
         let listeners = names.zip(bound.iter().map(|bound| bound.address)).collect();
         let admin = plan.process.admin.map(|address| bind("admin.address", address)).transpose()?;
         let telemetry = plan.process.telemetry.map(|address| bind("telemetry.address", address)).transpose()?;
+        let ofrep = plan.process.ofrep.map(|address| bind("ofrep.address", address)).transpose()?;
         let addresses = Addresses {
             listeners,
             admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             telemetry: telemetry.as_ref().and_then(|socket| socket.local_addr().ok()),
+            ofrep: ofrep.as_ref().and_then(|socket| socket.local_addr().ok()),
         };
 
         let meters = Arc::new(Meters::new(&plan, workers));
@@ -141,6 +147,7 @@ impl App {
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (drain, draining) = watch::channel(None);
+        let (in_flight, questions) = InFlight::new(workers);
         let parts = Parts {
             config: config.to_owned(),
             exporter,
@@ -150,10 +157,13 @@ impl App {
             commands: commands.clone(),
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
+            ofrep,
+            live: live.clone(),
+            in_flight: in_flight.clone(),
+            published: meters_receiver.clone(),
             draining: draining.clone(),
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let (in_flight, questions) = InFlight::new(workers);
         let crew = Crew::start(&live, bound, questions, &draining)?;
         addresses.log(workers);
         Ok(App { addresses, live, published: meters_receiver, in_flight, commands, drain, crew, control })
@@ -248,6 +258,7 @@ impl Addresses {
             listeners = %listeners.join(" "),
             admin = self.admin.map(tracing::field::display),
             telemetry = self.telemetry.map(tracing::field::display),
+            ofrep = self.ofrep.map(tracing::field::display),
             workers,
             version = env!("CARGO_PKG_VERSION"),
             "weir started"
@@ -274,6 +285,10 @@ struct Parts {
     commands: mpsc::Sender<Command>,
     received: mpsc::Receiver<Command>,
     sockets: Vec<TcpListener>,
+    ofrep: Option<TcpListener>,
+    live: Live,
+    in_flight: InFlight,
+    published: watch::Receiver<Arc<Meters>>,
     draining: watch::Receiver<Option<Duration>>,
 }
 
@@ -309,7 +324,12 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         for socket in parts.sockets {
             let listener = tokio::net::TcpListener::from_std(socket)?;
             let router = admin::telemetry(parts.scrape.clone(), parts.draining.clone());
-            tasks.spawn_local(admin::serve(listener, router));
+            tasks.spawn_local(serve("admin", listener, router, || admin::BOUNDS));
+        }
+        if let Some(socket) = parts.ofrep {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            let desk = ofrep::Desk::new(parts.live.clone(), parts.in_flight, parts.published, parts.draining);
+            tasks.spawn_local(serve("ofrep", listener, ofrep::router(desk), ofrep::bounds(parts.live)));
         }
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));

@@ -8,6 +8,8 @@
 
 mod choosing;
 mod churn;
+mod dates;
+mod ofrep;
 mod overlay;
 mod propagation;
 #[cfg(test)]
@@ -27,6 +29,7 @@ use crate::{
 };
 
 pub use crate::toggle::ToggleId;
+pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
@@ -63,6 +66,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Deadlines on peers.
     pub timeouts: Timeouts,
+    /// The flag API for the application beside the proxy.
+    pub ofrep: Option<Ofrep>,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
     /// By [`IssuerId`].
@@ -79,6 +84,8 @@ pub struct Plan {
     pub endpoints: Vec<Endpoint>,
     /// By [`ToggleId`].
     pub toggles: Vec<PlannedToggle>,
+    /// All toggles in the order of their names.
+    pub toggles_by_name: Vec<ToggleId>,
     /// Every toggle by its name.
     pub toggle_ids: HashMap<String, ToggleId>,
     /// How decisions travel; `None` leaves baggage and traces alone.

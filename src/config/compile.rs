@@ -4,8 +4,10 @@
 mod assignment;
 mod conditions;
 mod contracts;
+mod flags;
 mod guards;
 mod issuers;
+mod ofrep;
 mod process;
 mod propagation;
 mod requires;
@@ -15,8 +17,11 @@ mod rules;
 mod segments;
 mod services;
 mod shares;
+mod targeting;
 mod tls;
 mod toggles;
+
+pub(super) use toggles::{CATEGORIES, bucket_by};
 
 use super::{
     change::Inventory,
@@ -27,7 +32,7 @@ use super::{
     source::Sources,
 };
 use crate::{
-    plan::{Lane, LaneId, Plan, Route, ToggleId},
+    plan::{Lane, LaneId, Plan, PlannedToggle, Route, ToggleId},
     route::{RouteId, RouteTable},
     toggle::Timestamp,
 };
@@ -103,19 +108,23 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let mut backends = services::backends(&document, &mut shelf, hosts);
     propagation::settle(&mut backends.arms);
     let segments = segments::segments(&document);
-    let toggles = toggles::toggles(&document, &segments);
+    let mut toggles = toggles::toggles(&document, &segments);
+    let flags = flags::flags(&document, sources, problems, &mut toggles);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
+    let ofrep = ofrep::ofrep(&document, &issuers, toggles.toggles());
     let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);
     let guards = guards::guards(&document);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
+    let flags = flags?;
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     segments.finish()?;
     let (toggles, expiries) = toggles.finish()?;
-    let (propagation, in_flight) = (propagated?.propagation, false);
+    // Only the flag API asks for them.
+    let (propagation, in_flight) = (propagated?.propagation, document.table("ofrep").is_some());
     let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
     let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
     let issuers = issuers.finish()?;
@@ -123,6 +132,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         process: process?,
         limits: limits?,
         timeouts: timeouts?,
+        ofrep: ofrep?,
         listeners: listeners?,
         table: RouteTable::new(patterns).ok()?,
         routes,
@@ -131,6 +141,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         endpoints: backends.endpoints,
         timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
         issuers,
+        toggles_by_name: by_name(&toggles),
         toggle_ids: toggles.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
         toggles,
         propagation,
@@ -146,8 +157,14 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
-    let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
+    let inventory = Inventory::new(document.items().chain(flags).chain(contracts).chain(sources.attached().digests()));
     Some(Built { plan, expiries, inventory, guards: guards? })
+}
+
+fn by_name(toggles: &[PlannedToggle]) -> Vec<ToggleId> {
+    let mut ids: Vec<ToggleId> = (0..toggles.len()).map(ToggleId).collect();
+    ids.sort_by(|left, right| toggles[left.0].toggle.name.cmp(&toggles[right.0].toggle.name));
+    ids
 }
 
 /// Numbers every route with every arm of its service.
