@@ -18,7 +18,7 @@ use crate::{
     toggle::{self, Choice, Reason, Share, Toggle, VariantId},
 };
 
-pub use settings::{Limits, Listener, Process, Timeouts};
+pub use settings::{Forwarding, Limits, Listener, Process, Timeouts, Via};
 
 /// A service's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -53,6 +53,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Deadlines on peers.
     pub timeouts: Timeouts,
+    /// What weir tells of itself and its clients.
+    pub forwarding: Forwarding,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
     /// Finds the route of a request.
@@ -86,6 +88,8 @@ pub struct Route {
     pub timeout: Duration,
     /// What happens to requests that break the arm's contract.
     pub checking: Checking,
+    /// The protocols that clients may switch to.
+    pub upgrades: Vec<String>,
     /// The lane of the service's first arm.
     pub first_lane: LaneId,
 }

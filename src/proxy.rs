@@ -3,6 +3,7 @@
 //! *Invariants*
 //! - A request keeps the snapshot that it began with: a reload never mixes generations.
 //! - A request never leaves its worker; nothing here takes a lock.
+//! - No message means two things to weir and its neighbour: `framing` judges it before hyper sees it.
 //! - Every wait on a peer has a deadline; every head, body and connection count has a limit.
 //! - A body that was not admitted cannot be forwarded: only `admit` makes an `Admitted`.
 //! - The toggle decides the arm; whether an endpoint can be reached only decides who stands in.
@@ -11,18 +12,24 @@ mod admit;
 mod asking;
 mod body;
 mod exchange;
+mod framing;
 mod handle;
 mod headers;
+mod interim;
 mod listener;
 mod pool;
 mod rejection;
 mod reply;
 mod shed;
 mod socket;
+mod strict;
+mod tunnel;
 mod upstream;
+mod wire;
 mod worker;
 
 pub use asking::read as read_asking;
+pub use framing::Flaw;
 pub use pool::ConnectError;
 pub use rejection::Rejection;
 pub use worker::{Bound, Crew, WorkerError};

@@ -2,6 +2,7 @@
 //! none of them did is there a plan.
 
 mod contracts;
+mod own;
 mod process;
 mod rollouts;
 mod routes;
@@ -57,8 +58,10 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let limits = process::limits(&document);
     let timeouts = process::timeouts(&document);
     let listeners = process::listeners(&document, sources, problems);
+    let forwarding = process::forwarding(&document);
+    let own = own::Addresses::new(process.as_ref(), listeners.as_deref());
     let mut shelf = contracts::Shelf::new(sources, problems);
-    let backends = services::backends(&document, &mut shelf);
+    let backends = services::backends(&document, &mut shelf, &own);
     let toggles = toggles::toggles(&document);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
@@ -72,6 +75,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         process: process?,
         limits: limits?,
         timeouts: timeouts?,
+        forwarding: forwarding?,
         listeners: listeners?,
         table: RouteTable::new(patterns).ok()?,
         routes,

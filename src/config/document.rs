@@ -14,7 +14,7 @@ use super::{
 const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// Top-level tables with fixed keys.
-const TABLES: [&str; 5] = ["weir", "admin", "telemetry", "limits", "timeouts"];
+const TABLES: [&str; 6] = ["weir", "admin", "telemetry", "limits", "timeouts", "forwarding"];
 /// Top-level tables of named tables.
 const NAMED: [&str; 3] = ["services", "toggles", "rollouts"];
 /// Top-level arrays of tables, joined over all files.

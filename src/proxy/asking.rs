@@ -1,10 +1,15 @@
 //! Reads who asks and for what from a request's head.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{borrow::Cow, net::IpAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, Method, header, request};
 
-use super::{headers::X_FORWARDED_FOR, rejection::Rejection};
+use super::{
+    framing::{Flaw, is_authority},
+    headers::X_FORWARDED_FOR,
+    rejection::Rejection,
+    wire::{ClientWire, Note},
+};
 use crate::{
     identity::{Asking, Caller, canonical_host},
     plan::Listener,
@@ -18,6 +23,36 @@ pub(super) struct Peer {
     pub(super) ip_text: HeaderValue,
     /// The listener's place in the plan that the process started with.
     pub(super) listener: usize,
+    /// What is agreed with the stream; HTTP/2 has none.
+    pub(super) wire: Option<Rc<ClientWire>>,
+}
+
+impl Peer {
+    /// The scheme of what it asks for.
+    pub(super) fn scheme(&self) -> &'static str {
+        "http"
+    }
+
+    /// Whether the request in flight was refused before hyper saw it.
+    ///
+    /// # Errors
+    /// Why it was.
+    pub(super) fn refusal(&self) -> Result<(), Flaw> {
+        match self.note() {
+            Some(Note::Refused(flaw)) => Err(flaw),
+            _ => Ok(()),
+        }
+    }
+
+    /// Where interim responses to a request of this version go: not to HTTP/1.0 (RFC 9110 §15.2).
+    pub(super) fn interims(&self, version: http::Version) -> Option<Rc<ClientWire>> {
+        self.wire.clone().filter(|_| version == http::Version::HTTP_11)
+    }
+
+    /// What is special about the request in flight.
+    pub(super) fn note(&self) -> Option<Note> {
+        self.wire.as_ref().and_then(|wire| wire.note())
+    }
 }
 
 /// What a decision may look at. The host is that of the target, else of the one `Host` field
@@ -48,8 +83,8 @@ fn host(head: &request::Parts) -> Result<Cow<'_, str>, Rejection> {
         _ => return Err(Rejection::BadHost),
     };
     let authority = head.uri.authority().map(http::uri::Authority::as_str).or(field).unwrap_or_default();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(&byte);
-    if field.is_some_and(str::is_empty) || !authority.bytes().all(plain) {
+    // Of HTTP/1 the framing knows already; this holds for HTTP/2 and for `weir explain`.
+    if field.is_some_and(str::is_empty) || !authority.is_empty() && !is_authority(authority.as_bytes()) {
         return Err(Rejection::BadHost);
     }
     Ok(canonical_host(authority))

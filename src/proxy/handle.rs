@@ -11,9 +11,10 @@ use super::{
     asking::{self, Peer},
     exchange::Exchange,
     headers,
-    rejection::Rejection,
+    rejection::{Manner, Rejection},
     reply::Reply,
-    upstream::{Served, forward},
+    tunnel::Upgrade,
+    upstream::{Client, Served, forward},
     worker::{Snapshot, Worker},
 };
 use crate::plan::Decision;
@@ -30,12 +31,14 @@ pub(super) async fn handle(
 ) -> Result<Response<Reply>, Infallible> {
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
+    let manner = snapshot.manner(Manner::is_grpc(request.headers()));
     match answer(&snapshot, &peer, request, &mut exchange).await {
         Ok(answered) => Ok(answered.into_response(&snapshot, exchange)),
         Err(rejection) => {
-            tracing::debug!(cause = %rejection.chain(), peer = %peer.ip, "request rejected");
+            let (code, error) = (rejection.code(), rejection.error());
+            tracing::debug!(code, error, cause = %rejection.chain(), peer = %peer.ip, "request rejected");
             exchange.rejected(&rejection);
-            Ok(rejection.into_response())
+            Ok(rejection.into_response(manner))
         }
     }
 }
@@ -47,7 +50,10 @@ async fn answer(
     exchange: &mut Exchange,
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
+    peer.refusal()?;
     let (mut head, body) = request.into_parts();
+    headers::vet(&head, plan)?;
+    let upgrade = Upgrade::asked_for(&head, peer);
     headers::strip_hop_by_hop(&mut head.headers);
     let asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
@@ -58,13 +64,17 @@ async fn answer(
     let admitted = admit(snapshot, &decision, &asking, body, deadline).await?;
     let caller = asking.caller;
     let explain = caller.trusted && head.headers.remove(X_WEIR_EXPLAIN).is_some();
-    let dropped = headers::rewrite_request(&mut head, caller, peer, &plan.cohort_headers);
+    let upgrade = Upgrade::allow(upgrade, snapshot, &decision);
+    let client = Client { interims: peer.interims(head.version), upgrade };
+    let dropped = headers::rewrite_request(&mut head, caller, peer, plan);
     snapshot.count_dropped_claims(dropped);
 
     let sent = Instant::now();
-    let Served { mut response, lease, lane } = forward(snapshot, &decision, head, admitted, deadline).await?;
-    exchange.answered(response.status(), lane, sent);
-    headers::strip_hop_by_hop(response.headers_mut());
+    let mut served = forward(snapshot, &decision, head, admitted, &client, deadline).await?;
+    exchange.answered(served.response.status(), served.lane, sent);
+    headers::rewrite_response(&mut served.response, plan);
+    client.follow(snapshot, peer, &mut served)?;
+    let Served { mut response, lease, .. } = served;
     if explain {
         response.headers_mut().extend(explained(snapshot, &decision).map(|value| (X_WEIR_DECISION, value)));
     }

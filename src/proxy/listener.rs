@@ -16,7 +16,10 @@ use socket2::{Domain, Protocol, Type};
 use tokio::{net::TcpStream, sync::watch, task::JoinSet, time::Instant};
 use tower::{Service, ServiceBuilder};
 
-use super::{asking::Peer, handle::handle, shed::ShedLayer, socket::Socket, worker::Worker};
+use super::{
+    asking::Peer, framing::Bounds, handle::handle, shed::ShedLayer, socket::Socket, strict::Strict, wire::ClientWire,
+    worker::Worker,
+};
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 4096;
@@ -99,7 +102,8 @@ fn admit(
     let ip = peer.ip().to_canonical();
     let Ok(ip_text) = HeaderValue::from_str(&ip.to_string()) else { return };
     let guard = Open::new(Rc::clone(worker), place);
-    let peer = Peer { ip, ip_text, listener: place };
+    let wire = Rc::new(ClientWire::default());
+    let peer = Peer { ip, ip_text, listener: place, wire: Some(wire) };
     let (worker, drain) = (Rc::clone(worker), drain.clone());
     connections.spawn_local(async move {
         let _open = guard;
@@ -113,11 +117,11 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, mut drain: wat
         return;
     }
     let mut builder = http1::Builder::new();
-    let body_idle;
+    let (body_idle, bounds);
     {
         let snapshot = worker.snapshot();
         let plan = &snapshot.serving.plan;
-        body_idle = plan.timeouts.body_idle;
+        (body_idle, bounds) = (plan.timeouts.body_idle, Bounds::of(&plan.limits));
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(plan.timeouts.client_head)
@@ -125,15 +129,18 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, mut drain: wat
             .max_buf_size(plan.limits.head_bytes_max);
     }
     let ip = peer.ip;
+    let wire = peer.wire.clone().unwrap_or_default();
+    let stream = Strict::requests(stream, bounds, Rc::clone(&wire));
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))
         .service(tower::service_fn(move |request| handle(Rc::clone(&worker), peer.clone(), request)));
     // hyper asks its service for nothing before a call, and these are always ready.
     let asked = Rc::new(Cell::new(false));
     let first = Rc::clone(&asked);
+    let calls = Rc::clone(&wire);
     let service = service_fn(move |request: Request<Incoming>| {
         first.set(true);
-        stack.clone().call(request)
+        calls.serve(stack.clone().call(request))
     });
     let mut connection = pin!(builder.serve_connection(Socket::new(stream, body_idle), service));
     let ended = tokio::select! {
@@ -152,6 +159,11 @@ async fn serve(worker: Rc<Worker>, stream: TcpStream, peer: Peer, mut drain: wat
     };
     if let Err(error) = ended {
         tracing::debug!(%error, peer = %ip, "a client's connection broke");
+    }
+    if let Some((tunnel, client)) = wire.take_tunnel()
+        && let Err(error) = tunnel.carry(client).await
+    {
+        tracing::debug!(%error, peer = %ip, "a tunnel broke");
     }
 }
 

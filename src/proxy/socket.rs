@@ -9,7 +9,7 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::IdleTimer;
 
@@ -17,17 +17,17 @@ use super::body::IdleTimer;
 /// several: measured with small JSON, 0.7 µs of system time less for the two writes of a request.
 const JOINED_BYTES_MAX: usize = 4096;
 
-/// A TCP connection. A peer that does not read is given up after a while: hyper waits for it without
+/// A connection. A peer that does not read is given up after a while: hyper waits for it without
 /// asking for more of a body, so that no timer of the body's would notice.
 #[derive(Debug)]
-pub(super) struct Socket {
-    stream: TokioIo<TcpStream>,
+pub(super) struct Socket<S> {
+    stream: TokioIo<S>,
     unread: IdleTimer,
 }
 
-impl Socket {
+impl<S: AsyncWrite + Unpin> Socket<S> {
     /// A connection whose peer may leave what is sent unread for so long.
-    pub(super) fn new(stream: TcpStream, unread_for: Duration) -> Socket {
+    pub(super) fn new(stream: S, unread_for: Duration) -> Socket<S> {
         Socket { stream: TokioIo::new(stream), unread: IdleTimer::new(unread_for) }
     }
 
@@ -41,13 +41,13 @@ impl Socket {
     }
 }
 
-impl Read for Socket {
+impl<S: AsyncRead + Unpin> Read for Socket<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(cx, buf)
     }
 }
 
-impl Write for Socket {
+impl<S: AsyncWrite + Unpin> Write for Socket<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         self.written(cx, written)

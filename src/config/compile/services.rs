@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{contracts::Shelf, rollouts::Moved};
+use super::{contracts::Shelf, own::Addresses, rollouts::Moved};
 use crate::{
     config::{
         document::Document,
@@ -48,7 +48,7 @@ impl Backends<'_> {
 }
 
 /// Reads services and arms; who gets which arm is for [`splits`] to read, once toggles are known.
-pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Backends<'a> {
+pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>, own: &Addresses) -> Backends<'a> {
     let mut backends = Backends {
         services: Vec::new(),
         arms: Vec::new(),
@@ -66,7 +66,7 @@ pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Ba
             let arms = named_arms(name, section)?;
             backends.arm_names[id.0].1 = arms.iter().map(|(name, _)| *name).collect();
             for (name, field) in arms {
-                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf));
+                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf, own));
                 backends.arms.push(arm);
             }
             let arm_count = backends.arms.len() - first_arm.0;
@@ -101,6 +101,7 @@ fn arm(
     service: ServiceId,
     backends: &mut Backends<'_>,
     shelf: &mut Shelf<'_>,
+    own: &Addresses,
 ) -> Option<Arm> {
     let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} is not a valid name"), hint));
     let hint = "write where it runs: endpoints = [\"127.0.0.1:9001\"]";
@@ -110,7 +111,10 @@ fn arm(
             field.refuse("the arm has no endpoint".to_owned(), hint);
             return None;
         }
-        let authorities: Vec<_> = fields.iter().map(|field| field.parse(units::authority)).collect();
+        let authorities: Vec<_> = fields
+            .iter()
+            .map(|field| field.parse(units::authority).inspect(|authority| own.refuse(field, authority)))
+            .collect();
         authorities.into_iter().map(|authority| authority.map(|text| backends.endpoint(text))).collect()
     });
     let contract = section.take("contract").map_or(Some(None), |field| shelf.contract(&field).map(Some));
