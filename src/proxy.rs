@@ -13,6 +13,9 @@ mod asking;
 mod body;
 mod exchange;
 mod framing;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod headers;
 mod interim;

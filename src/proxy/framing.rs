@@ -21,6 +21,11 @@ mod head;
 mod scanner;
 mod target;
 
+#[cfg(any(test, fuzzing))]
+pub(super) mod naive;
+#[cfg(test)]
+mod tests;
+
 pub use flaw::Flaw;
 pub(super) use head::interim_fields;
 pub(super) use scanner::{Awaited, Scanner, Side, Step};

@@ -10,6 +10,9 @@ mod deps;
 mod draining;
 mod faults;
 mod forwarding;
+mod framing;
+mod interim;
+mod intermediary;
 mod layers;
 mod limits;
 mod metrics;
@@ -17,6 +20,7 @@ mod readme;
 mod reference;
 mod reloading;
 mod support;
+mod upgrades;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.
 fn split_config(stable: std::net::SocketAddr, canary: std::net::SocketAddr, rest: &str) -> String {

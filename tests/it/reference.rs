@@ -49,6 +49,8 @@ fn the_reference_shows_the_defaults() {
     let (reference, defaults) = (compiled(&package("config")).plan, defaults());
     assert_eq!(reference.limits, defaults.limits);
     assert_eq!(reference.timeouts, defaults.timeouts);
+    assert_eq!(reference.forwarding, defaults.forwarding);
+    assert_eq!(reference.routes[0].upgrades, defaults.routes[0].upgrades);
     assert_eq!(reference.process.drain_timeout, defaults.process.drain_timeout);
     assert_eq!(reference.process.workers, defaults.process.workers);
     assert_eq!(reference.process.state_dir, defaults.process.state_dir);

@@ -2,8 +2,10 @@
 
 mod client;
 mod proxy;
+mod raw;
 mod upstream;
 
 pub(crate) use client::{Answer, Client, raw_exchange, request};
 pub(crate) use proxy::{Process, Proxy};
+pub(crate) use raw::{Raw, RawUpstream};
 pub(crate) use upstream::{Upstream, read_head};
