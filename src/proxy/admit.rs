@@ -59,7 +59,7 @@ pub(super) async fn admit(
         return Err(Rejection::BodyTooLarge { limit_bytes: bytes_max });
     }
     let checking = plan.route(decision.route).checking;
-    // A client of HTTP/1.0 expects nothing (RFC 9110 §10.1.1); `vet` let only the one expectation pass.
+    // There is only the one expectation: `vet` let no other pass.
     let expects = asking.headers.contains_key(header::EXPECT);
     let (Some(id), Checking::Report | Checking::Enforce) = (plan.arm(decision.arm).contract, checking) else {
         return Ok(streaming(snapshot, body, expects, None));

@@ -185,7 +185,8 @@ impl Stream {
                 observer.see(data);
             }
         }
-        if self.incoming.is_end_stream() {
+        // Behind trailers hyper asks for nothing more.
+        if frame.is_trailers() || self.incoming.is_end_stream() {
             self.ended();
         }
         Ok(frame)

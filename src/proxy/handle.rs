@@ -52,7 +52,7 @@ async fn answer(
     let plan = &snapshot.serving.plan;
     peer.refusal()?;
     let (mut head, body) = request.into_parts();
-    headers::vet(&head, plan)?;
+    headers::vet(&mut head, plan)?;
     let upgrade = Upgrade::asked_for(&head, peer);
     headers::strip_hop_by_hop(&mut head.headers);
     let asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;

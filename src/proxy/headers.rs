@@ -31,10 +31,13 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 ///
 /// # Errors
 /// [`Rejection::Expectation`], [`Rejection::Loop`] and [`Rejection::LastHop`].
-pub(super) fn vet(head: &request::Parts, plan: &Plan) -> Result<(), Rejection> {
-    let expectation = head.headers.get(header::EXPECT).filter(|_| head.version != Version::HTTP_10);
-    if expectation.is_some_and(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
-        return Err(Rejection::Expectation);
+pub(super) fn vet(head: &mut request::Parts, plan: &Plan) -> Result<(), Rejection> {
+    match head.headers.get(header::EXPECT) {
+        None => {}
+        // It cannot mean it (RFC 9110 §10.1.1).
+        Some(_) if head.version == Version::HTTP_10 => drop(head.headers.remove(header::EXPECT)),
+        Some(expectation) if expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {}
+        Some(_) => return Err(Rejection::Expectation),
     }
     if head.headers.contains_key(header::VIA) && hops(&head.headers, &plan.forwarding.name) > plan.limits.via_hops_max {
         return Err(Rejection::Loop);
