@@ -123,7 +123,7 @@ impl App {
         let meters = Arc::new(Meters::new(&plan, workers));
         let (meters_sender, meters_receiver) = watch::channel(Arc::clone(&meters));
         let (exporter, scrape, gauges) = Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
-        let live = Live::new(Serving { plan, meters, generation: 1 });
+        let live = Live::new(Serving::new(Arc::new(plan), Arc::default(), meters, 1));
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (drain, draining) = watch::channel(None);

@@ -32,7 +32,7 @@ enum Verb {
     /// Compile a configuration and print every problem.
     Check(check::Arguments),
     /// Print the decision for one described request.
-    Explain(explain::Arguments),
+    Explain(Box<explain::Arguments>),
 }
 
 /// Where the configuration is.

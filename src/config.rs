@@ -9,6 +9,7 @@
 //! - Unknown keys are errors: nothing that is written is silently ignored.
 //! - Defaults stand here and nowhere else.
 
+mod attached;
 mod change;
 mod compile;
 mod document;

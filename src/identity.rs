@@ -5,17 +5,22 @@
 //!   decoded.
 //! - What a client claims (header, cookie, query) is told apart from what the proxy saw itself, so
 //!   that a claim from an untrusted peer can never force a decision.
+//! - What a token says counts only once its signature was verified: there are no other [`Claims`].
 //! - An empty value is no value: it is never hashed.
 
 mod attribute;
 mod host;
+mod subject;
+mod token;
 
 use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, Method};
 
-pub use attribute::{Attribute, AttributeError};
+pub use attribute::{Attribute, AttributeError, cookie};
 pub use host::canonical_host;
+pub use subject::{Context, Seen, Subject};
+pub use token::{Claims, KeyError, Keys, TOKEN_OUTCOMES, TokenError, Verifier};
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,13 +46,13 @@ pub struct Asking<'a> {
     pub headers: &'a HeaderMap,
     /// Who asks.
     pub caller: Caller,
+    /// What the token says that the listener verified.
+    pub claims: Option<&'a Claims>,
+    /// What the client's certificate names it, once a handshake has verified that.
+    pub consumer: Option<&'a str>,
 }
 
-/// The first of `sources` that has a value: the key which is hashed.
-#[must_use]
-pub fn assignment_key<'a>(sources: &[Attribute], asking: &'a Asking<'_>) -> Option<Cow<'a, str>> {
-    sources.iter().find_map(|source| source.read(asking))
-}
-
+#[cfg(test)]
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

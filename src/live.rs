@@ -9,13 +9,20 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, cache::Cache};
 
-use crate::{plan::Plan, telemetry::Meters};
+use crate::{
+    plan::{Overlay, Plan, Standing},
+    telemetry::Meters,
+};
 
 /// What is served, all of one generation.
 #[derive(Debug)]
 pub struct Serving {
-    /// The configuration in force.
-    pub plan: Plan,
+    /// The configuration in force; the same in several snapshots when only the overlay changed.
+    pub plan: Arc<Plan>,
+    /// What operators changed.
+    pub overlay: Arc<Overlay>,
+    /// The overlay as the plan sees it.
+    pub standing: Standing,
     /// Where its requests are counted.
     pub meters: Arc<Meters>,
     /// Counts the snapshots published since the process started.
@@ -29,6 +36,15 @@ pub struct Live(Arc<ArcSwap<Serving>>);
 /// One worker's view of the current snapshot.
 #[derive(Debug)]
 pub struct Follower(Cache<Arc<ArcSwap<Serving>>, Arc<Serving>>);
+
+impl Serving {
+    /// A snapshot of these parts.
+    #[must_use]
+    pub fn new(plan: Arc<Plan>, overlay: Arc<Overlay>, meters: Arc<Meters>, generation: u64) -> Serving {
+        let standing = overlay.standing(&plan.toggles);
+        Serving { plan, overlay, standing, meters, generation }
+    }
+}
 
 impl Live {
     /// Starts with a first snapshot.

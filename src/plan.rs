@@ -3,22 +3,31 @@
 //! *Invariants*
 //! - Every id in a plan points into that plan; `config::compile` is the only one who builds it.
 //! - A plan never changes. A reload builds the next one.
-//! - [`Plan::match_route`] and [`Plan::decide`] are all there is to a decision: the data plane and
-//!   `weir explain` call the same two.
+//! - [`Plan::match_route`], [`Plan::decide`] and [`Plan::choose`] are all there is to a decision: the data
+//!   plane, the flag API and `weir explain` call the same.
 
+mod choosing;
+mod overlay;
+#[cfg(test)]
+pub(crate) mod sample;
 mod settings;
+mod tls;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use crate::{
     contract::Contract,
-    identity::Asking,
+    identity::{Asking, Subject},
     rollout::Rollout,
     route::{RouteId, RouteTable},
-    toggle::{self, Choice, Reason, Share, Toggle, VariantId},
+    toggle::{Choice, Moment, Reason, Share, Toggle, VariantId},
 };
 
-pub use settings::{Forwarding, Limits, Listener, Process, Timeouts, Via};
+pub use crate::toggle::ToggleId;
+pub use overlay::{Kill, Overlay, Standing};
+pub use settings::{Forwarding, Issuer, IssuerId, Limits, Listener, Process, Timeouts, Via};
+pub(crate) use tls::Keyring;
+pub use tls::{Certificate, Tls};
 
 /// A service's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -31,10 +40,6 @@ pub struct ArmId(pub usize);
 /// An endpoint's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndpointId(pub usize);
-
-/// A toggle's place in its plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct ToggleId(pub usize);
 
 /// A contract's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,6 +62,8 @@ pub struct Plan {
     pub forwarding: Forwarding,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
+    /// By [`IssuerId`].
+    pub issuers: Vec<Issuer>,
     /// Finds the route of a request.
     pub table: RouteTable,
     /// By [`RouteId`]; never empty.
@@ -71,6 +78,8 @@ pub struct Plan {
     pub toggles: Vec<PlannedToggle>,
     /// By [`ContractId`].
     pub contracts: Vec<PlannedContract>,
+    /// Whether some decision depends on the time.
+    pub timed: bool,
     /// Header names that only trusted peers may send, since a rule would believe them.
     pub cohort_headers: Vec<http::HeaderName>,
     /// By [`LaneId`].
@@ -221,15 +230,20 @@ impl Plan {
         self.table.find(asking).map(|route| Matched { route })
     }
 
-    /// Decides which arm serves a matched request. `draw` gives a uniformly random number; it is
-    /// asked only when the request brings no assignment key.
-    pub fn decide(&self, matched: Matched, asking: &Asking<'_>, draw: impl FnOnce() -> u32) -> Decision {
+    /// Decides which arm serves a matched request.
+    pub fn decide(
+        &self,
+        standing: &Standing,
+        matched: Matched,
+        asking: &Asking<'_>,
+        moment: &Moment<'_>,
+        draw: &mut dyn FnMut() -> u32,
+    ) -> Decision {
         let service = self.service(self.route(matched.route).service);
         let (arm, toggle, choice) = match &service.split {
             Split::None(arm) => (*arm, None, UNSPLIT),
             Split::Toggle { toggle, arms, otherwise } => {
-                let planned = self.toggle(*toggle);
-                let choice = toggle::decide(&planned.toggle, planned.share(), asking, draw);
+                let choice = self.choose(standing, *toggle, &Subject::Request(asking), moment, draw);
                 let arm = choice.variant.map_or(*otherwise, |variant| arms[variant.0]);
                 (arm, Some(*toggle), choice)
             }
@@ -272,6 +286,12 @@ impl Plan {
     #[must_use]
     pub fn contract(&self, id: ContractId) -> &PlannedContract {
         &self.contracts[id.0]
+    }
+
+    /// The issuer at that place.
+    #[must_use]
+    pub fn issuer(&self, id: IssuerId) -> &Issuer {
+        &self.issuers[id.0]
     }
 
     /// The name of the variant that a decision chose.

@@ -11,6 +11,7 @@
 mod admit;
 mod asking;
 mod body;
+mod connection;
 mod exchange;
 mod framing;
 #[cfg(any(test, fuzzing))]
@@ -26,6 +27,9 @@ mod reply;
 mod shed;
 mod socket;
 mod strict;
+mod tls;
+mod tokens;
+mod transport;
 mod tunnel;
 mod upstream;
 mod wire;
@@ -35,4 +39,5 @@ pub use asking::read as read_asking;
 pub use framing::Flaw;
 pub use pool::ConnectError;
 pub use rejection::Rejection;
+pub use tokens::read as read_claims;
 pub use worker::{Bound, Crew, WorkerError};

@@ -1,4 +1,7 @@
-//! Toggles: named decisions with variants, and the one function that decides them.
+//! Toggles: named decisions with variants, and the function that decides one of them by itself.
+//!
+//! What comes before (kill, pins, prerequisites) needs more than the one toggle: `Plan::choose` has the
+//! whole precedence.
 //!
 //! *Invariants*
 //! - [`decide`] is total: whatever a client sends, it returns a [`Choice`].
@@ -8,19 +11,27 @@
 //!   never hashed.
 
 mod condition;
+mod moment;
 mod reason;
+mod serve;
 
 use std::fmt;
 
 use serde_json::Value;
 
 use crate::{
-    bucket::{Slot, Weight},
-    identity::{Asking, Attribute, assignment_key},
+    bucket::{Bucketing, Slot, Weight},
+    identity::{Attribute, Subject},
 };
 
 pub use condition::{Condition, Test};
+pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
+pub use serve::{Band, Serve, Split};
+
+/// A toggle's place in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ToggleId(pub usize);
 
 /// Why a toggle exists, which sets what is asked of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,29 +62,74 @@ pub struct Variant {
 /// A named decision.
 #[derive(Clone, Debug)]
 pub struct Toggle {
-    /// The toggle's key; also the salt of its buckets.
+    /// The toggle's key.
     pub name: String,
     /// Why it exists.
     pub category: Category,
     /// Who answers for it.
     pub owner: String,
-    /// The day by which it has to be gone.
-    pub expires: Option<String>,
+    /// What it is about, for people.
+    pub description: Option<String>,
+    /// The day it was made.
+    pub created: Option<Timestamp>,
+    /// The moment from which it should be gone.
+    pub expires: Option<Timestamp>,
+    /// What its expiry does at run time.
+    pub on_expiry: OnExpiry,
     /// `false` kills it: the `off` variant for everybody.
     pub enabled: bool,
+    /// When it is active; outside, everybody gets the default.
+    pub schedule: Schedule,
     /// Its answers; never empty.
     pub variants: Vec<Variant>,
     /// The answer when no rule and no share decides.
     pub default: VariantId,
     /// The answer while it is killed; `None` leaves the choice to whoever asks.
     pub off: Option<VariantId>,
+    /// What other toggles have to give; else this one gives `off`.
+    pub requires: Vec<Prerequisite>,
+    /// How its keys become slots.
+    pub bucketing: Bucketing,
+    /// What is hashed before the assignment key: its own key, or its cohort group's.
+    pub salt: String,
     /// Where the assignment key comes from, first that has a value.
     pub bucket_by: Vec<Attribute>,
     /// Tried in order; the first that matches decides.
     pub rules: Vec<Rule>,
+    /// Shares for everybody whom no rule matches; never beside a rollout.
+    pub split: Option<Split>,
+    /// Whether its decision travels with the request.
+    pub propagate: bool,
 }
 
-/// Serves one variant to a cohort.
+/// What another toggle has to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prerequisite {
+    /// The other toggle.
+    pub toggle: ToggleId,
+    /// The variant it has to give.
+    pub variant: VariantId,
+}
+
+/// What a toggle's expiry does at run time. It never keeps a proxy from starting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnExpiry {
+    /// It is told, and nothing else changes.
+    Warn,
+    /// Everybody gets the default.
+    Default,
+}
+
+/// A span of time; open where it has no bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// The first moment inside.
+    pub from: Option<Timestamp>,
+    /// The first moment after.
+    pub until: Option<Timestamp>,
+}
+
+/// Serves a cohort.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// The cohort's name.
@@ -81,7 +137,9 @@ pub struct Rule {
     /// Who is in it.
     pub when: Condition,
     /// What they get.
-    pub serve: VariantId,
+    pub serve: Serve,
+    /// When it counts.
+    pub schedule: Schedule,
     /// Whether claims of untrusted peers count (`from = "anyone"`).
     pub from_anyone: bool,
 }
@@ -135,36 +193,79 @@ impl fmt::Display for Category {
     }
 }
 
-impl Rule {
-    fn admits(&self, asking: &Asking<'_>) -> bool {
-        let believed = self.from_anyone || asking.caller.trusted || !self.when.attr.is_claim();
-        believed && self.when.holds(asking)
+impl Schedule {
+    /// Whether the moment lies inside.
+    #[must_use]
+    pub fn holds(self, now: Timestamp) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
     }
 }
 
-/// Decides a toggle: kill, then rules, then the rollout's share, then the default.
+impl Choice {
+    /// A choice that no slot took part in.
+    #[must_use]
+    pub fn plain(variant: Option<VariantId>, reason: Reason) -> Choice {
+        Choice { variant, reason, slot: None, weight: None }
+    }
+}
+
+impl Toggle {
+    /// Whether it should be gone.
+    #[must_use]
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// Whether its decisions depend on the time.
+    #[must_use]
+    pub fn is_timed(&self) -> bool {
+        let schedules = self.rules.iter().map(|rule| rule.schedule).chain([self.schedule]);
+        let expires = self.expires.is_some() && self.on_expiry == OnExpiry::Default;
+        expires || schedules.into_iter().any(|schedule| schedule != Schedule::default())
+    }
+}
+
+impl Rule {
+    fn admits(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
+        let believed = self.from_anyone || subject.is_trusted() || !self.when.attr.is_claim();
+        believed && self.schedule.holds(now) && self.when.holds(subject)
+    }
+}
+
+/// Decides a toggle that nothing outside of it has decided: rules, then the split or the rollout's share,
+/// then the default.
 ///
 /// `draw` is asked for a uniformly random number only when there is a share and no assignment key.
-pub fn decide(toggle: &Toggle, share: Option<Share>, asking: &Asking<'_>, draw: impl FnOnce() -> u32) -> Choice {
-    let plain = |variant, reason| Choice { variant, reason, slot: None, weight: None };
-    if !toggle.enabled {
-        return plain(toggle.off, Reason::Disabled);
+pub fn decide(
+    toggle: &Toggle,
+    share: Option<Share>,
+    subject: &Subject<'_>,
+    now: Timestamp,
+    draw: &mut dyn FnMut() -> u32,
+) -> Choice {
+    if !toggle.schedule.holds(now) {
+        return Choice::plain(Some(toggle.default), Reason::Default);
     }
-    let rule = toggle.rules.iter().position(|rule| rule.admits(asking));
+    let rule = toggle.rules.iter().position(|rule| rule.admits(subject, now));
     if let Some(index) = rule {
-        return plain(Some(toggle.rules[index].serve), Reason::Rule(index));
+        return match &toggle.rules[index].serve {
+            Serve::Variant(variant) => Choice::plain(Some(*variant), Reason::Rule(index)),
+            Serve::Split(split) => split.choose(toggle, subject, draw).because(Reason::RuleSplit(index)),
+        };
+    }
+    if let Some(split) = &toggle.split {
+        return split.choose(toggle, subject, draw);
     }
     let Some(share) = share else {
         let reason = if toggle.rules.is_empty() { Reason::Static } else { Reason::Default };
-        return plain(Some(toggle.default), reason);
+        return Choice::plain(Some(toggle.default), reason);
     };
-    let (slot, reason) = match assignment_key(&toggle.bucket_by, asking) {
-        Some(key) => (Slot::of(&toggle.name, &key), Reason::Split),
-        None => (Slot::from_hash(draw()), Reason::Random),
-    };
+    let (slot, reason) = serve::slot(toggle.bucketing, &toggle.salt, &toggle.bucket_by, subject, draw);
     let variant = if share.weight.owns(slot) { share.variant } else { toggle.default };
     Choice { variant: Some(variant), reason, slot: Some(slot), weight: Some(share.weight) }
 }
 
+#[cfg(test)]
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

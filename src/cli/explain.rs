@@ -12,9 +12,9 @@ use crate::{
     app::StartError,
     config::{Compiled, Sources, compile},
     contract::{Call, Verdict, Violation},
-    plan::{Checking, Decision, Listener, Plan},
-    proxy::read_asking,
-    toggle::Reason,
+    plan::{Checking, Decision, Listener, Plan, Standing},
+    proxy::{read_asking, read_claims},
+    toggle::{Moment, Reason, Timestamp},
 };
 
 /// Explains, offline, what would be done with a request.
@@ -37,6 +37,9 @@ pub(super) struct Arguments {
     /// The peer's address: whether its headers are believed depends on it.
     #[arg(long, value_name = "IP", default_value = "127.0.0.1")]
     peer: IpAddr,
+    /// What the client's certificate names it, where the listener asks for one.
+    #[arg(long, value_name = "NAME")]
+    consumer: Option<String>,
     /// The listener that the request comes by; the first one when not given.
     #[arg(long, value_name = "NAME")]
     listener: Option<String>,
@@ -48,6 +51,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Default, Serialize)]
 struct Explanation {
     client: Option<Client>,
+    /// What came of the token that the listener looks at.
+    token: Option<String>,
     route: Option<RouteMatch>,
     decision: Option<Decided>,
     contract: Option<Check>,
@@ -109,7 +114,7 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let body = body.transpose()?;
     let listener = listener(&plan, arguments.listener.as_deref())?;
     let head = head(arguments, body.as_deref())?;
-    let explanation = explained(&plan, listener, arguments.peer, &head, body.as_deref());
+    let explanation = explained(&plan, listener, arguments, &head, body.as_deref());
     print(&match arguments.format {
         Format::Json => serde_json::to_string_pretty(&explanation)?,
         Format::Text => explanation.text(),
@@ -146,12 +151,17 @@ fn head(arguments: &Arguments, body: Option<&[u8]>) -> anyhow::Result<request::P
 fn explained(
     plan: &Plan,
     listener: &Listener,
-    peer: IpAddr,
+    arguments: &Arguments,
     head: &request::Parts,
     body: Option<&[u8]>,
 ) -> Explanation {
     let mut explanation = Explanation::default();
-    let asking = match read_asking(head, peer, listener) {
+    let now = Timestamp(jiff::Timestamp::now().as_second());
+    let token = read_claims(plan, listener, &head.headers, now);
+    explanation.token =
+        token.as_ref().map(|read| read.as_ref().map_or_else(ToString::to_string, |_claims| "verified".to_owned()));
+    let claims = token.and_then(Result::ok);
+    let asking = match read_asking(head, arguments.peer, arguments.consumer.as_deref(), listener, claims.as_ref()) {
         Ok(asking) => asking,
         Err(rejection) => {
             explanation.reject(&rejection);
@@ -164,7 +174,9 @@ fn explained(
         explanation.reject(&crate::proxy::Rejection::NoRoute);
         return explanation;
     };
-    let decision = plan.decide(matched, &asking, || fastrand::u32(..));
+    let moment = Moment { now, pins: &[] };
+    let standing = Standing::default();
+    let decision = plan.decide(&standing, matched, &asking, &moment, &mut || fastrand::u32(..));
     let route = plan.route(matched.route);
     explanation.route = Some(RouteMatch {
         name: route.name.clone(),
@@ -188,7 +200,7 @@ fn decided(plan: &Plan, decision: &Decision) -> Decided {
     let toggle = decision.toggle.map(|toggle| &plan.toggle(toggle).toggle);
     let variant = toggle.and_then(|toggle| Some(&toggle.variants[decision.choice.variant?.0]));
     let rule = match (toggle, decision.choice.reason) {
-        (Some(toggle), Reason::Rule(index)) => Some(toggle.rules[index].name.clone()),
+        (Some(toggle), Reason::Rule(index) | Reason::RuleSplit(index)) => Some(toggle.rules[index].name.clone()),
         _ => None,
     };
     let endpoints = arm.endpoints.iter().map(|endpoint| plan.endpoints[endpoint.0].authority.to_string());
@@ -216,7 +228,16 @@ fn why(plan: &Plan, decision: &Decision, rule: Option<&str>) -> String {
     match decision.choice.reason {
         Reason::Unsplit => "the service has one arm for everybody".to_owned(),
         Reason::Disabled => "the toggle is switched off".to_owned(),
+        Reason::Killed => "an operator killed the toggle".to_owned(),
+        Reason::Expired => "the toggle expired".to_owned(),
+        Reason::Pinned => "it was decided before on the request's way".to_owned(),
+        Reason::Override => "a trusted peer asked for it".to_owned(),
+        Reason::Unsatisfied => "a toggle that it requires gives another variant".to_owned(),
+        Reason::Targeting => "the toggle's targeting expression gives it".to_owned(),
         Reason::Rule(_) => format!("the rule {:?} matches", rule.unwrap_or_default()),
+        Reason::RuleSplit(_) => {
+            format!("the rule {:?} matches, and slot {slot} is in this variant's band", rule.unwrap_or_default())
+        }
         Reason::Split => format!("slot {slot} of 100000 is {side} the {weight} of the rollout {rollout:?}"),
         Reason::Random => format!(
             "no assignment key: this draw, slot {slot}, is {side} the {weight} of the rollout {rollout:?}; \
@@ -278,6 +299,9 @@ impl Explanation {
         if let Some(Client { ip, trusted, listener }) = &self.client {
             let trust = if *trusted { "trusted" } else { "not trusted: its cohort headers do not count" };
             line("client", format!("{ip} by listener {listener}, {trust}"));
+        }
+        if let Some(token) = &self.token {
+            line("token", token.clone());
         }
         if let Some(RouteMatch { name, why, service }) = &self.route {
             line("route", format!("{name} ({why}) -> service {service}"));

@@ -2,12 +2,14 @@
 //! none of them did is there a plan.
 
 mod contracts;
+mod issuers;
 mod own;
 mod process;
 mod rollouts;
 mod routes;
 mod rules;
 mod services;
+mod tls;
 mod toggles;
 
 use super::{
@@ -53,12 +55,13 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     if parsed.len() < sources.settings().len() {
         return None;
     }
-    let document = Document::join(parsed, problems);
+    let document = Document::join(parsed, sources.attached(), problems);
     let process = process::process(&document);
     let limits = process::limits(&document);
     let timeouts = process::timeouts(&document);
-    let listeners = process::listeners(&document, sources, problems);
     let forwarding = process::forwarding(&document);
+    let issuers = issuers::issuers(&document);
+    let listeners = process::listeners(&document, &issuers, sources, problems);
     let own = own::Addresses::new(process.as_ref(), listeners.as_deref());
     let mut shelf = contracts::Shelf::new(sources, problems);
     let backends = services::backends(&document, &mut shelf, &own);
@@ -71,6 +74,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
 
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
+    let toggles = toggles.finish()?;
+    let issuers = issuers.finish()?;
     let mut plan = Plan {
         process: process?,
         limits: limits?,
@@ -82,7 +87,9 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         services,
         arms: backends.arms.into_iter().collect::<Option<_>>()?,
         endpoints: backends.endpoints,
-        toggles: toggles.finish()?,
+        timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
+        issuers,
+        toggles,
         contracts: shelf.finish()?,
         cohort_headers,
         lanes: Vec::new(),
@@ -92,7 +99,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
-    let inventory = Inventory::new(document.items().chain(contracts));
+    let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
     Some((plan, inventory))
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use toml::de::{DeTable, DeValue};
 
 use super::{
+    attached::Attached,
     report::{Problem, Problems, Severity},
     section::{Field, Origin, Section},
     source::SourceFile,
@@ -16,7 +17,7 @@ const SYNTAX_ERRORS_MAX: usize = 20;
 /// Top-level tables with fixed keys.
 const TABLES: [&str; 6] = ["weir", "admin", "telemetry", "limits", "timeouts", "forwarding"];
 /// Top-level tables of named tables.
-const NAMED: [&str; 3] = ["services", "toggles", "rollouts"];
+const NAMED: [&str; 4] = ["jwt", "services", "toggles", "rollouts"];
 /// Top-level arrays of tables, joined over all files.
 const LISTS: [&str; 2] = ["listeners", "routes"];
 
@@ -115,11 +116,11 @@ impl<'a> Parsed<'a> {
 
 impl<'a> Document<'a> {
     /// Joins the files; what two of them define is a problem of the later one.
-    pub(super) fn join(files: &'a [Parsed<'a>], problems: &'a Problems) -> Document<'a> {
+    pub(super) fn join(files: &'a [Parsed<'a>], attached: &'a Attached, problems: &'a Problems) -> Document<'a> {
         let mut document =
             Document { tables: BTreeMap::new(), named: BTreeMap::new(), lists: BTreeMap::new(), whole: true };
         for file in files {
-            let origin = Origin { text: &file.text, problems };
+            let origin = Origin { text: &file.text, problems, attached };
             let mut top = Section::top(origin, &file.table);
             for key in TABLES {
                 if let Some(field) = top.take(key) {

@@ -9,10 +9,12 @@ use std::{collections::BTreeSet, fmt, fmt::Write};
 use toml::{
     Spanned,
     de::{DeArray, DeTable, DeValue},
-    value::Datetime,
 };
 
+use crate::toggle::Timestamp;
+
 use super::{
+    attached::Attached,
     document::Text,
     report::{Problem, Problems, Severity},
 };
@@ -22,6 +24,7 @@ use super::{
 pub(super) struct Origin<'a> {
     pub(super) text: &'a Text<'a>,
     pub(super) problems: &'a Problems,
+    pub(super) attached: &'a Attached,
 }
 
 /// A value and its key.
@@ -225,15 +228,42 @@ impl<'a> Field<'a> {
         place
     }
 
+    /// The bytes of the file that the value names; its key has to be one of those in `attached`.
+    pub(super) fn file(&self) -> Option<&'a [u8]> {
+        let path = self.text()?;
+        match self.origin.attached.bytes(path) {
+            Ok(bytes) => Some(bytes),
+            Err(error) => {
+                let hint =
+                    "a relative path starts from the configuration's directory; weir's user has to be able to read it";
+                self.refuse(format!("the file {path:?} cannot be read: {error}"), hint);
+                None
+            }
+        }
+    }
+
     /// The value as a flag.
     pub(super) fn flag(&self) -> Option<bool> {
         self.value.as_bool().or_else(|| self.refuse_type("true or false", "write it without quotes"))
     }
 
-    /// The value as a date.
-    pub(super) fn date(&self) -> Option<Datetime> {
-        let date = self.value.as_datetime().filter(|date| date.date.is_some() && date.time.is_none());
-        date.copied().or_else(|| self.refuse_type("a date", "write it without quotes and time, as in 2027-01-15"))
+    /// The value as a date: the moment it begins, in UTC.
+    pub(super) fn date(&self) -> Option<Timestamp> {
+        let date = self.value.as_datetime().and_then(|written| match (written.date, written.time) {
+            (Some(date), None) => {
+                let date = jiff::civil::Date::new(
+                    date.year.try_into().ok()?,
+                    date.month.try_into().ok()?,
+                    date.day.try_into().ok()?,
+                );
+                jiff::tz::TimeZone::UTC.to_timestamp(date.ok()?.at(0, 0, 0, 0)).ok()
+            }
+            _ => None,
+        });
+        match date {
+            Some(date) => Some(Timestamp(date.as_second())),
+            None => self.refuse_type("a date", "write it without quotes and time, as in 2027-01-15"),
+        }
     }
 
     /// The value as a whole number of at least `min`.
@@ -293,6 +323,11 @@ impl<'a> Field<'a> {
     /// Reports a problem of the value.
     pub(super) fn refuse(&self, message: String, hint: &str) {
         self.whole().problem(Severity::Error, message, hint);
+    }
+
+    /// Reports something that its author should know.
+    pub(super) fn warn(&self, message: String, hint: &str) {
+        self.whole().problem(Severity::Warning, message, hint);
     }
 
     /// The place, as other problems refer to it.

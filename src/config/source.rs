@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-use super::report::{Problems, Report};
+use super::{
+    attached::Attached,
+    report::{Problems, Report},
+};
 
 /// The largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 16 << 20;
@@ -30,6 +33,7 @@ pub struct Sources {
     root: PathBuf,
     settings: Vec<SourceFile>,
     contracts: Vec<SourceFile>,
+    attached: Attached,
 }
 
 impl SourceFile {
@@ -83,7 +87,12 @@ impl Sources {
         &self.contracts
     }
 
-    /// All files.
+    /// The files that the settings name.
+    pub(super) fn attached(&self) -> &Attached {
+        &self.attached
+    }
+
+    /// All files but the attached ones.
     pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
         self.settings.iter().chain(&self.contracts)
     }
@@ -114,7 +123,9 @@ fn read_all(config: &Path, problems: &Problems) -> Option<Sources> {
     let contract_paths =
         if contracts.is_dir() { listed(&contracts, &["yaml", "yml", "json"], problems) } else { Vec::new() };
     let read = |paths: Vec<PathBuf>| paths.into_iter().filter_map(|path| read_file(path, problems)).collect();
-    Some(Sources { root, settings: read(paths), contracts: read(contract_paths) })
+    let settings: Vec<SourceFile> = read(paths);
+    let attached = Attached::read(&root, &settings);
+    Some(Sources { settings, contracts: read(contract_paths), attached, root })
 }
 
 fn listed(directory: &Path, extensions: &[&str], problems: &Problems) -> Vec<PathBuf> {

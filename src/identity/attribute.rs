@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, header};
 use percent_encoding::percent_decode_str;
 
 use super::Asking;
@@ -24,6 +24,12 @@ pub enum Attribute {
     Host,
     /// `ip`: the client's address.
     Ip,
+    /// `consumer`: what the verified client certificate names the client.
+    Consumer,
+    /// `context:NAME`: a member of an application's evaluation context; a request has none.
+    Context(String),
+    /// `jwt:CLAIM`: a claim of the token that the listener verified, by name or JSON Pointer.
+    Jwt(String),
 }
 
 /// Why a text names no attribute.
@@ -44,7 +50,7 @@ impl Attribute {
     /// Whether the value is the client's own word, which an untrusted peer may not force a decision by.
     #[must_use]
     pub fn is_claim(&self) -> bool {
-        matches!(self, Attribute::Header(_) | Attribute::Cookie(_) | Attribute::Query(_))
+        matches!(self, Attribute::Header(_) | Attribute::Cookie(_) | Attribute::Query(_) | Attribute::Context(_))
     }
 
     /// The attribute's value; `None` when it is absent, empty or not UTF-8.
@@ -54,12 +60,15 @@ impl Attribute {
             Attribute::Header(name) => {
                 Cow::Borrowed(std::str::from_utf8(asking.headers.get(name)?.as_bytes()).ok()?.trim())
             }
-            Attribute::Cookie(name) => Cow::Borrowed(cookie(asking, name)?),
+            Attribute::Cookie(name) => Cow::Borrowed(cookie(asking.headers, name)?),
             Attribute::Query(name) => query(asking.query?, name)?,
             Attribute::Method => Cow::Borrowed(asking.method.as_str()),
             Attribute::Path => Cow::Borrowed(asking.path),
             Attribute::Host => Cow::Borrowed(&*asking.host),
             Attribute::Ip => Cow::Owned(asking.caller.ip.to_string()),
+            Attribute::Jwt(name) => Cow::Borrowed(asking.claims?.get(name)?.as_str()?),
+            Attribute::Consumer => Cow::Borrowed(asking.consumer?),
+            Attribute::Context(_) => return None,
         };
         (!value.is_empty()).then_some(value)
     }
@@ -75,10 +84,11 @@ impl FromStr for Attribute {
                 "path" => Ok(Attribute::Path),
                 "host" => Ok(Attribute::Host),
                 "ip" => Ok(Attribute::Ip),
+                "consumer" => Ok(Attribute::Consumer),
                 _ => Err(AttributeError::Unknown(text.to_owned())),
             };
         };
-        if !matches!(kind, "header" | "cookie" | "query") {
+        if !matches!(kind, "header" | "cookie" | "query" | "context" | "jwt") {
             return Err(AttributeError::Unknown(text.to_owned()));
         }
         if name.is_empty() {
@@ -90,6 +100,8 @@ impl FromStr for Attribute {
                 Err(_not_a_token) => Err(AttributeError::HeaderName(name.to_owned())),
             },
             "cookie" => Ok(Attribute::Cookie(name.to_owned())),
+            "context" => Ok(Attribute::Context(name.to_owned())),
+            "jwt" => Ok(Attribute::Jwt(name.to_owned())),
             _ => Ok(Attribute::Query(name.to_owned())),
         }
     }
@@ -105,13 +117,17 @@ impl fmt::Display for Attribute {
             Attribute::Path => f.write_str("path"),
             Attribute::Host => f.write_str("host"),
             Attribute::Ip => f.write_str("ip"),
+            Attribute::Consumer => f.write_str("consumer"),
+            Attribute::Context(name) => write!(f, "context:{name}"),
+            Attribute::Jwt(name) => write!(f, "jwt:{name}"),
         }
     }
 }
 
 /// The first cookie of that name (RFC 6265 §4.2.1: `name=value` pairs divided by `; `).
-fn cookie<'a>(asking: &'a Asking<'_>, name: &str) -> Option<&'a str> {
-    let fields = asking.headers.get_all(header::COOKIE).into_iter();
+#[must_use]
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let fields = headers.get_all(header::COOKIE).into_iter();
     let texts = fields.filter_map(|field| std::str::from_utf8(field.as_bytes()).ok());
     let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)

@@ -20,6 +20,8 @@ fn asking<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Asking<'a> {
         query,
         headers,
         caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted: false },
+        claims: None,
+        consumer: Some("spiffe://example.org/cart"),
     }
 }
 
@@ -39,6 +41,7 @@ fn attributes_read_what_they_name() {
         ("path", Some("/checkout")),
         ("host", Some("shop.example.com")),
         ("ip", Some("127.0.0.1")),
+        ("consumer", Some("spiffe://example.org/cart")),
     ] {
         let parsed: Attribute = attribute.parse().unwrap();
         assert_eq!(parsed.read(&asking).as_deref(), expected, "{attribute}");
@@ -63,8 +66,9 @@ fn the_assignment_key_is_the_first_source_that_has_a_value() {
     let headers = headers(&[("x-user-id", ""), ("cookie", "sid=s1")]);
     let asking = asking(&headers, None);
     let sources: Vec<Attribute> = ["header:x-user-id", "cookie:sid", "ip"].map(|text| text.parse().unwrap()).into();
-    assert_eq!(assignment_key(&sources, &asking).as_deref(), Some("s1"), "an empty value is no key");
-    assert_eq!(assignment_key(&sources[..1], &asking), None);
+    let subject = Subject::Request(&asking);
+    assert_eq!(subject.assignment_key(&sources).as_deref(), Some("s1"), "an empty value is no key");
+    assert_eq!(subject.assignment_key(&sources[..1]), None);
 }
 
 #[test]

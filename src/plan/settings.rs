@@ -9,6 +9,9 @@ use std::{
 use http::{HeaderValue, Version};
 use ipnet::IpNet;
 
+use super::Tls;
+use crate::identity::{Attribute, Verifier};
+
 /// Settings that take effect when the process starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
@@ -29,6 +32,8 @@ pub struct Process {
 pub struct Limits {
     /// Open client connections, over all listeners.
     pub connections_max: usize,
+    /// TLS handshakes under way, over all listeners.
+    pub tls_handshakes_max: usize,
     /// Requests in flight, over all listeners.
     pub requests_max: usize,
     /// Bytes of one head, of a request or a response.
@@ -47,6 +52,10 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Bytes of one request body that is held back or copied for its contract.
     pub contract_body_bytes_max: usize,
+    /// Bytes of one token; a longer one proves nothing.
+    pub token_bytes_max: usize,
+    /// Verified tokens that each worker remembers.
+    pub tokens_remembered_max: usize,
     /// Connections to one endpoint that each worker keeps open without use.
     pub idle_upstream_connections_max: usize,
 }
@@ -54,6 +63,8 @@ pub struct Limits {
 /// Deadlines on peers. Each is one key of `[timeouts]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// From a connection to the end of its TLS handshake.
+    pub tls_handshake: Duration,
     /// From one request's end to the next one's whole head, on a client's connection.
     pub client_head: Duration,
     /// Until a connection to an endpoint stands.
@@ -120,6 +131,25 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Peers whose forwarded and cohort headers are believed.
     pub trusted_networks: Vec<IpNet>,
+    /// Whose tokens it verifies.
+    pub issuer: Option<IssuerId>,
+    /// How it is encrypted; in clear without.
+    pub tls: Option<Tls>,
+}
+
+/// An issuer's place in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IssuerId(pub usize);
+
+/// Whose tokens prove who a client is.
+#[derive(Debug)]
+pub struct Issuer {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The header or cookie that carries its tokens.
+    pub found_in: Attribute,
+    /// What verifies them.
+    pub verifier: Verifier,
 }
 
 impl Listener {

@@ -11,7 +11,7 @@ use super::{
     wire::{ClientWire, Note},
 };
 use crate::{
-    identity::{Asking, Caller, canonical_host},
+    identity::{Asking, Caller, Claims, canonical_host},
     plan::Listener,
 };
 
@@ -23,6 +23,10 @@ pub(super) struct Peer {
     pub(super) ip_text: HeaderValue,
     /// The listener's place in the plan that the process started with.
     pub(super) listener: usize,
+    /// Whether the connection is TLS.
+    pub(super) secure: bool,
+    /// What the client's verified certificate names it.
+    pub(super) consumer: Option<Rc<str>>,
     /// What is agreed with the stream; HTTP/2 has none.
     pub(super) wire: Option<Rc<ClientWire>>,
 }
@@ -30,7 +34,7 @@ pub(super) struct Peer {
 impl Peer {
     /// The scheme of what it asks for.
     pub(super) fn scheme(&self) -> &'static str {
-        "http"
+        if self.secure { "https" } else { "http" }
     }
 
     /// Whether the request in flight was refused before hyper saw it.
@@ -60,7 +64,13 @@ impl Peer {
 ///
 /// # Errors
 /// [`Rejection::BadHost`], and [`Rejection::MethodNotSupported`] for CONNECT.
-pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> Result<Asking<'a>, Rejection> {
+pub fn read<'a>(
+    head: &'a request::Parts,
+    peer: IpAddr,
+    consumer: Option<&'a str>,
+    listener: &Listener,
+    claims: Option<&'a Claims>,
+) -> Result<Asking<'a>, Rejection> {
     if head.method == Method::CONNECT {
         return Err(Rejection::MethodNotSupported);
     }
@@ -72,6 +82,8 @@ pub fn read<'a>(head: &'a request::Parts, peer: IpAddr, listener: &Listener) -> 
         query: head.uri.query(),
         headers: &head.headers,
         caller,
+        claims,
+        consumer,
     })
 }
 

@@ -13,11 +13,12 @@ use super::{
     headers,
     rejection::{Manner, Rejection},
     reply::Reply,
+    tokens,
     tunnel::Upgrade,
     upstream::{Client, Served, forward},
     worker::{Snapshot, Worker},
 };
-use crate::plan::Decision;
+use crate::{plan::Decision, toggle::Moment};
 
 /// A trusted peer that sends this gets the decision with the response.
 const X_WEIR_EXPLAIN: HeaderName = HeaderName::from_static("x-weir-explain");
@@ -26,7 +27,7 @@ const X_WEIR_DECISION: HeaderName = HeaderName::from_static("x-weir-decision");
 /// Answers one request from one snapshot: matches, decides, admits, forwards, records.
 pub(super) async fn handle(
     worker: Rc<Worker>,
-    peer: Peer,
+    peer: Rc<Peer>,
     request: Request<Incoming>,
 ) -> Result<Response<Reply>, Infallible> {
     let snapshot = worker.snapshot();
@@ -55,9 +56,12 @@ async fn answer(
     headers::vet(&mut head, plan)?;
     let upgrade = Upgrade::asked_for(&head, peer);
     headers::strip_hop_by_hop(&mut head.headers);
-    let asking = asking::read(&head, peer.ip, snapshot.listener(peer))?;
+    let claims = tokens::claims(snapshot, peer, &head.headers);
+    let listener = snapshot.listener(peer);
+    let asking = asking::read(&head, peer.ip, peer.consumer.as_deref(), listener, claims.as_deref())?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
-    let decision = plan.decide(matched, &asking, || fastrand::u32(..));
+    let moment = Moment { now: snapshot.now(), pins: &[] };
+    let decision = plan.decide(snapshot.standing(), matched, &asking, &moment, &mut || fastrand::u32(..));
     exchange.decided(&decision);
 
     let deadline = exchange.started() + plan.route(decision.route).timeout;

@@ -263,6 +263,8 @@ mod tests {
             ip_text: HeaderValue::from_static("10.0.0.1"),
             listener: 0,
             wire: None,
+            secure: false,
+            consumer: None,
         };
         let mut head = parts(fields);
         let caller = Caller { ip: peer.ip, trusted };

@@ -8,7 +8,7 @@ use std::{
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::{
@@ -17,12 +17,12 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{asking::Peer, listener, pool::Pool, rejection::Manner};
+use super::{asking::Peer, listener, pool::Pool, rejection::Manner, tokens::Tokens};
 use crate::{
     live::{Follower, Live, Serving},
-    plan::{ArmId, Decision, EndpointId, LaneId, Listener, ToggleId},
+    plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
     telemetry::{LaneCells, Level, ToggleCells, WorkerCells},
-    toggle::VariantId,
+    toggle::{Timestamp, VariantId},
 };
 
 /// How often pools are looked through for connections that were idle for too long.
@@ -37,6 +37,7 @@ pub(super) struct Worker {
     snapshot: RefCell<Rc<Snapshot>>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
+    handshakes: Cell<usize>,
 }
 
 /// One generation, with this worker's pools for its endpoints.
@@ -46,6 +47,7 @@ pub(super) struct Snapshot {
     worker: usize,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
+    tokens: Tokens,
 }
 
 /// The sockets of one listener, one for each worker, all at one address.
@@ -184,6 +186,7 @@ impl Worker {
             snapshot: RefCell::new(Rc::new(snapshot)),
             connections: Cell::new(0),
             in_flight: Cell::new(0),
+            handshakes: Cell::new(0),
         }
     }
 
@@ -204,6 +207,15 @@ impl Worker {
 
     pub(super) fn connections(&self) -> &Cell<usize> {
         &self.connections
+    }
+
+    pub(super) fn handshakes(&self) -> &Cell<usize> {
+        &self.handshakes
+    }
+
+    /// This worker's part of the limit on TLS handshakes under way.
+    pub(super) fn handshakes_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.tls_handshakes_max.div_ceil(self.workers)
     }
 
     /// This worker's part of the limit on requests in flight.
@@ -238,7 +250,7 @@ impl Snapshot {
         });
         let pools = pools.collect();
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
-        Snapshot { serving, worker, pools, turns }
+        Snapshot { serving, worker, pools, turns, tokens: Tokens::default() }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -246,6 +258,20 @@ impl Snapshot {
         // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
         // peer is ever taken for that of another listener.
         &self.serving.plan.listeners[peer.listener]
+    }
+
+    /// What operators changed, for decisions.
+    pub(super) fn standing(&self) -> &Standing {
+        &self.serving.standing
+    }
+
+    /// The time, for decisions; no clock is read when none depends on it.
+    pub(super) fn now(&self) -> Timestamp {
+        if !self.serving.plan.timed {
+            return Timestamp::default();
+        }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
     }
 
     pub(super) fn pool(&self, endpoint: EndpointId) -> &Rc<Pool> {
@@ -284,6 +310,16 @@ impl Snapshot {
         if let Some(check) = self.serving.meters.check(decision.lane) {
             check.cells(self.worker).checked(outcome);
         }
+    }
+
+    /// Tokens that were verified under this generation's keys.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Counts what came of a token, by its place in `TOKEN_OUTCOMES`.
+    pub(super) fn count_token(&self, outcome: usize) {
+        self.serving.meters.worker(self.worker).tokens[outcome].add_one();
     }
 
     pub(super) fn count_dropped_claims(&self, count: usize) {

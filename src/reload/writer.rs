@@ -133,13 +133,14 @@ impl Writer {
     async fn apply(&mut self, compiled: Compiled, sources: Sources) -> Outcome {
         let Compiled { mut plan, warnings, inventory } = compiled;
         let changes = self.inventory.changes_to(&inventory);
-        let restart_required = keep_what_is_bound(&mut plan, &self.started);
         let before = self.live.serving();
+        let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
         let meters = Arc::new(before.meters.next(&plan));
         let generation = before.generation + 1;
         self.gauges.applied(&plan, generation, restart_required);
         let state_dir = plan.process.state_dir.clone();
-        self.live.publish(Serving { plan, meters: Arc::clone(&meters), generation });
+        let overlay = Arc::clone(&before.overlay);
+        self.live.publish(Serving::new(Arc::new(plan), overlay, Arc::clone(&meters), generation));
         self.meters.send_replace(meters);
         self.retired.push(before);
         for problem in warnings.problems() {
@@ -176,13 +177,18 @@ impl Writer {
 }
 
 /// What is bound and spawned at the start stays as it is. Says whether the plan wanted it otherwise.
-fn keep_what_is_bound(plan: &mut Plan, (process, listeners): &(Process, Vec<Listener>)) -> bool {
+fn keep_what_is_bound(plan: &mut Plan, started: &(Process, Vec<Listener>), before: &[Listener]) -> bool {
+    let (process, listeners) = started;
     let bound = |listener: &Listener| (listener.name.clone(), listener.address);
     let mut wanted_otherwise = plan.listeners.iter().map(bound).ne(listeners.iter().map(bound));
-    let kept = listeners.iter().map(|started| {
-        let now = plan.listeners.iter().find(|listener| listener.name == started.name);
-        let trusted_networks = now.map_or_else(|| started.trusted_networks.clone(), |now| now.trusted_networks.clone());
-        Listener { trusted_networks, ..started.clone() }
+    let kept = before.iter().map(|before| {
+        let Some(now) = plan.listeners.iter().find(|listener| listener.name == before.name) else {
+            // What is said of an issuer no more is verified no more: places are those of the new plan.
+            return Listener { issuer: None, ..before.clone() };
+        };
+        // Unchanged, it stays the same: sessions of clients can go on being resumed.
+        let tls = if now.tls == before.tls { before.tls.clone() } else { now.tls.clone() };
+        Listener { trusted_networks: now.trusted_networks.clone(), tls, issuer: now.issuer, ..before.clone() }
     });
     plan.listeners = kept.collect();
     let kept = Process { drain_timeout: plan.process.drain_timeout, ..process.clone() };

@@ -44,6 +44,7 @@ pub struct ReloadGauges {
     restart_required: Gauge,
     outcomes: [Counter; 3],
     rollouts: BTreeMap<[String; 3], Gauge>,
+    certificates: BTreeMap<[String; 2], Gauge>,
 }
 
 impl std::fmt::Debug for Exporter {
@@ -121,6 +122,7 @@ impl ReloadGauges {
             restart_required: plain(names::RESTART_NEEDED),
             outcomes,
             rollouts: BTreeMap::new(),
+            certificates: BTreeMap::new(),
             recorder,
         }
     }
@@ -134,6 +136,7 @@ impl ReloadGauges {
         self.generation.set(generation as f64);
         self.restart_required.set(f64::from(u8::from(restart_required)));
         self.show_rollouts(plan);
+        self.show_certificates(plan);
     }
 
     /// The files are those that are in force already.
@@ -161,6 +164,23 @@ impl ReloadGauges {
                 gauge(recorder, names::ROLLOUT_WEIGHT, labels)
             });
             shown.set(moved.rollout.weight().ratio());
+        }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "times are far below 2^52 seconds")]
+    fn show_certificates(&mut self, plan: &Plan) {
+        // A certificate that is gone does not expire, and no alert compares with it.
+        self.certificates.values().for_each(|gauge| gauge.set(f64::NAN));
+        for listener in &plan.listeners {
+            for certificate in listener.tls.iter().flat_map(|tls| &tls.certificates) {
+                let labels = [listener.name.clone(), certificate.file.clone()];
+                let recorder = &self.recorder;
+                let shown = self.certificates.entry(labels).or_insert_with_key(|[listener, file]| {
+                    let labels = vec![("listener", &**listener), ("certificate", &**file)];
+                    gauge(recorder, names::CERTIFICATE_EXPIRY, labels)
+                });
+                shown.set(certificate.expires_unix as f64);
+            }
         }
     }
 }

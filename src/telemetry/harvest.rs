@@ -8,9 +8,9 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 use super::{
     cells::Durations,
     meters::{LaneMeter, Meters, ToggleMeter},
-    names::{self, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, Metric},
+    names::{self, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric},
 };
-use crate::toggle::REASON_CODES;
+use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
 
 /// The exporter's handles, made when a cell is first seen to be used.
 pub(super) struct Harvest {
@@ -92,6 +92,10 @@ impl Harvest {
             vec![],
             workers.clone().map(|cells| cells.claims_dropped.read()).sum(),
         );
+        for (place, outcome) in TOKEN_OUTCOMES.iter().enumerate() {
+            let count = workers.clone().map(|cells| cells.tokens[place].read()).sum();
+            self.count(names::TOKENS, (0, place), vec![("outcome", outcome)], count);
+        }
         for (place, name) in meters.listener_names.iter().enumerate() {
             let listeners = workers.clone().map(|cells| &cells.listeners[place]);
             let labels = || vec![("listener", &**name)];
@@ -103,8 +107,13 @@ impl Harvest {
             );
             let accepted = listeners.clone().map(|cells| cells.accepted.read()).sum();
             self.count(names::CONNECTIONS_ACCEPTED, (0, place), labels(), accepted);
-            let refused = listeners.map(|cells| cells.refused.read()).sum();
+            let refused = listeners.clone().map(|cells| cells.refused.read()).sum();
             self.count(names::CONNECTIONS_REFUSED, (0, place), labels(), refused);
+            for (kind, outcome) in HANDSHAKE_OUTCOMES.iter().enumerate() {
+                let labels = vec![("listener", &**name), ("outcome", outcome)];
+                let count = listeners.clone().map(|cells| cells.handshakes[kind].read()).sum();
+                self.count(names::HANDSHAKES, (place, kind), labels, count);
+            }
         }
     }
 

@@ -9,9 +9,10 @@ use http::StatusCode;
 
 use super::{
     cells::{Count, Durations, Level},
-    names::{CAUSES, CHECK_OUTCOMES, CODES, code_place},
+    names::{CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, code_place},
 };
 use crate::{
+    identity::TOKEN_OUTCOMES,
     plan::{ContractId, EndpointId, LaneId, Plan, ToggleId},
     toggle::{REASON_CODES, Reason, VariantId},
 };
@@ -80,6 +81,8 @@ pub struct WorkerCells {
     pub tunnels: Level,
     /// Cohort headers removed.
     pub claims_dropped: Count,
+    /// Tokens looked at, by outcome.
+    pub tokens: [Count; TOKEN_OUTCOMES.len()],
     /// By the listeners' order at the start of the process.
     pub listeners: Box<[ListenerCells]>,
 }
@@ -93,6 +96,7 @@ pub struct ListenerCells {
     pub accepted: Count,
     /// Connections closed at once.
     pub refused: Count,
+    pub(super) handshakes: [Count; HANDSHAKE_OUTCOMES.len()],
 }
 
 /// All meters of one generation, and those that earlier generations made.
@@ -223,6 +227,13 @@ impl LaneCells {
     /// Counts an answer of weir's own, by the place of its cause in [`CAUSES`].
     pub fn rejected(&self, cause: usize) {
         self.rejections[cause].add_one();
+    }
+}
+
+impl ListenerCells {
+    /// Counts a TLS handshake.
+    pub fn shaken(&self, outcome: HandshakeOutcome) {
+        self.handshakes[outcome as usize].add_one();
     }
 }
 

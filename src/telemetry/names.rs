@@ -33,9 +33,12 @@ metrics! {
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
     CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once since connections_max was reached.";
+    HANDSHAKES = "weir_tls_handshakes_total", "TLS handshakes with clients, by listener and outcome.";
+    CERTIFICATE_EXPIRY = "weir_tls_certificate_expiry_timestamp_seconds", "When a certificate in force expires, by listener and file.";
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
     UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
     CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
+    TOKENS = "weir_jwt_verifications_total", "Tokens of clients that were looked at, by outcome.";
     ROLLOUT_WEIGHT = "weir_rollout_weight_ratio", "Share of assignment keys that the rollout gives its variant, from 0 to 1.";
     GENERATION = "weir_config_generation", "Number of the configuration snapshot in force.";
     RELOADS = "weir_config_reloads_total", "Attempts to load the configuration, by outcome.";
@@ -105,6 +108,62 @@ pub fn cause_place(code: &str) -> usize {
     let place = CAUSES.iter().position(|cause| cause.code == code);
     debug_assert!(place.is_some(), "{code} is not in CAUSES");
     place.unwrap_or_default()
+}
+
+/// How a TLS handshake with a client ended: the `outcome` label, in the order of [`HANDSHAKE_OUTCOMES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HandshakeOutcome {
+    /// Made, with certificates.
+    Full,
+    /// Made, by the ticket of an earlier one.
+    Resumed,
+    /// It took longer than `timeouts.tls_handshake`.
+    Timeout,
+    /// `limits.tls_handshakes_max` were under way.
+    Refused,
+    /// The client went away.
+    Closed,
+    /// What the client sent is not TLS.
+    NotTls,
+    /// The client broke the protocol.
+    Misbehaved,
+    /// No version, cipher or protocol is shared.
+    Incompatible,
+    /// The client showed no certificate where one is required.
+    ClientCertificateMissing,
+    /// The client's certificate is expired, of an unknown issuer, or cannot be checked.
+    ClientCertificateInvalid,
+    /// The client's certificate is revoked.
+    ClientCertificateRevoked,
+    /// The client refused: mostly weir's certificate.
+    Alert,
+    /// Anything else.
+    Other,
+}
+
+/// The `outcome` label of TLS handshakes.
+pub const HANDSHAKE_OUTCOMES: [&str; 13] = [
+    "full",
+    "resumed",
+    "timeout",
+    "refused",
+    "closed",
+    "not_tls",
+    "misbehaved",
+    "incompatible",
+    "client_certificate_missing",
+    "client_certificate_invalid",
+    "client_certificate_revoked",
+    "alert",
+    "other",
+];
+
+impl HandshakeOutcome {
+    /// The label's value.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        HANDSHAKE_OUTCOMES[self as usize]
+    }
 }
 
 /// The `outcome` label of contract checks.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use regex::Regex;
 
-use crate::identity::{Asking, Attribute};
+use crate::identity::{Attribute, Seen, Subject};
 
 /// Holds when the attribute passes the test. An absent attribute passes none but `exists = false`.
 #[derive(Clone, Debug)]
@@ -38,23 +38,33 @@ pub enum Test {
 }
 
 impl Condition {
-    /// Whether the request passes.
+    /// Whether the subject passes.
     #[must_use]
-    pub fn holds(&self, asking: &Asking<'_>) -> bool {
+    pub fn holds(&self, subject: &Subject<'_>) -> bool {
         // The caller's address is held as a number: no text is made of it on the way of a request.
-        if let (Attribute::Ip, Test::InNetwork(networks)) = (&self.attr, &self.test) {
+        if let (Attribute::Ip, Test::InNetwork(networks), Subject::Request(asking)) = (&self.attr, &self.test, subject)
+        {
             return within(networks, asking.caller.ip);
         }
-        match (self.attr.read(asking), &self.test) {
+        match (subject.read(&self.attr), &self.test) {
             (value, Test::Exists(wanted)) => value.is_some() == *wanted,
-            (None, _) => false,
-            (Some(value), Test::Equals(text)) => value == *text,
-            (Some(value), Test::In(texts)) => texts.iter().any(|text| value == *text),
-            (Some(value), Test::StartsWith(text)) => value.starts_with(text),
-            (Some(value), Test::EndsWith(text)) => value.ends_with(text),
-            (Some(value), Test::Contains(text)) => value.contains(text),
-            (Some(value), Test::Matches(regex)) => regex.is_match(&value),
-            (Some(value), Test::InNetwork(networks)) => value.parse().is_ok_and(|ip| within(networks, ip)),
+            (Some(Seen::Text(value)), test) => test.holds(&value),
+            _ => false,
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, value: &str) -> bool {
+        match self {
+            Test::Exists(wanted) => *wanted,
+            Test::Equals(text) => value == *text,
+            Test::In(texts) => texts.iter().any(|text| value == *text),
+            Test::StartsWith(text) => value.starts_with(text),
+            Test::EndsWith(text) => value.ends_with(text),
+            Test::Contains(text) => value.contains(text),
+            Test::Matches(regex) => regex.is_match(value),
+            Test::InNetwork(networks) => value.parse().is_ok_and(|ip| within(networks, ip)),
         }
     }
 }

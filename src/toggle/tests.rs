@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use regex::Regex;
 
 use super::*;
-use crate::identity::Caller;
+use crate::identity::{Asking, Caller};
 
 fn toggle(rules: Vec<Rule>) -> Toggle {
     let variant = |name: &str, on: bool| Variant { name: name.into(), value: on.into() };
@@ -11,8 +11,17 @@ fn toggle(rules: Vec<Rule>) -> Toggle {
         name: "checkout-v2".into(),
         category: Category::Release,
         owner: "team".into(),
+        description: None,
+        created: None,
         expires: None,
+        on_expiry: OnExpiry::Warn,
         enabled: true,
+        schedule: Schedule::default(),
+        requires: Vec::new(),
+        bucketing: Bucketing::FlagdV2,
+        salt: "checkout-v2".into(),
+        split: None,
+        propagate: false,
         variants: vec![variant("on", true), variant("off", false)],
         default: VariantId(1),
         off: None,
@@ -23,7 +32,13 @@ fn toggle(rules: Vec<Rule>) -> Toggle {
 
 fn rule(attr: &str, test: Test, from_anyone: bool) -> Rule {
     let when = Condition { attr: attr.parse().unwrap(), test };
-    Rule { name: "cohort".into(), when, serve: VariantId(0), from_anyone }
+    Rule {
+        name: "cohort".into(),
+        when,
+        serve: Serve::Variant(VariantId(0)),
+        schedule: Schedule::default(),
+        from_anyone,
+    }
 }
 
 fn share(weight: &str) -> Option<Share> {
@@ -55,8 +70,10 @@ impl Request {
             query: Some(self.query),
             headers: &self.headers,
             caller: Caller { ip: self.ip.parse().unwrap(), trusted: self.trusted },
+            claims: None,
+            consumer: None,
         };
-        decide(toggle, share, &asking, || 0)
+        decide(toggle, share, &Subject::Request(&asking), Timestamp(0), &mut || 0)
     }
 }
 
@@ -127,19 +144,9 @@ fn what_the_proxy_saw_itself_needs_no_trust() {
 }
 
 #[test]
-fn a_kill_beats_rules_and_share() {
-    let mut toggle = toggle(vec![rule("method", Test::Equals("GET".into()), false)]);
-    toggle.enabled = false;
-    let choice = Request::with(&[]).decide(&toggle, share("100%"));
-    assert_eq!((choice.variant, choice.reason), (None, Reason::Disabled));
-    toggle.off = Some(VariantId(1));
-    assert_eq!(Request::with(&[]).decide(&toggle, share("100%")).variant, Some(VariantId(1)));
-}
-
-#[test]
 fn a_rule_beats_the_share() {
     let mut rules = vec![rule("method", Test::Equals("GET".into()), false)];
-    rules[0].serve = VariantId(1);
+    rules[0].serve = Serve::Variant(VariantId(1));
     let choice = Request::with(&[("x-user-id", "1")]).decide(&toggle(rules), share("100%"));
     assert_eq!((choice.variant, choice.reason), (Some(VariantId(1)), Reason::Rule(0)));
 }
@@ -147,7 +154,8 @@ fn a_rule_beats_the_share() {
 #[test]
 fn the_first_matching_rule_decides() {
     let get = |serve| Rule { serve, ..rule("method", Test::Equals("GET".into()), false) };
-    let choice = Request::with(&[]).decide(&toggle(vec![get(VariantId(1)), get(VariantId(0))]), None);
+    let choice = Request::with(&[])
+        .decide(&toggle(vec![get(Serve::Variant(VariantId(1))), get(Serve::Variant(VariantId(0)))]), None);
     assert_eq!((choice.variant, choice.reason), (Some(VariantId(1)), Reason::Rule(0)));
 }
 
@@ -171,7 +179,7 @@ fn an_empty_share_gives_nobody_and_a_whole_one_everybody() {
 #[test]
 fn two_toggles_bucket_independently() {
     let first = toggle(vec![]);
-    let second = Toggle { name: "search-v3".into(), ..first.clone() };
+    let second = Toggle { name: "search-v3".into(), salt: "search-v3".into(), ..first.clone() };
     let on = |toggle: &Toggle, user: u32| {
         let request = Request::with(&[("x-user-id", &user.to_string())]);
         request.decide(toggle, share("50%")).variant == Some(VariantId(0))
@@ -199,7 +207,9 @@ proptest! {
             query: Some(&query),
             headers: &request.headers,
             caller: Caller { ip: "::1".parse().unwrap(), trusted: true },
+            claims: None,
+            consumer: None,
         };
-        decide(&toggle, share("50%"), &asking, || 7);
+        decide(&toggle, share("50%"), &Subject::Request(&asking), Timestamp(0), &mut || 7);
     }
 }

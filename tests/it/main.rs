@@ -20,6 +20,8 @@ mod readme;
 mod reference;
 mod reloading;
 mod support;
+mod tls;
+mod tokens;
 mod upgrades;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
+use super::issuers::Issuers;
 use crate::{
     config::{
         document::Document,
@@ -66,6 +67,7 @@ fn address(document: &Document<'_>, key: &str, whole: &mut bool) -> Option<Socke
 pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     let mut limits = Limits {
         connections_max: 10_000,
+        tls_handshakes_max: 1_000,
         requests_max: 10_000,
         head_bytes_max: 64 << 10,
         header_count_max: 100,
@@ -75,12 +77,15 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         via_hops_max: 8,
         body_bytes_max: 16 << 30,
         contract_body_bytes_max: 1 << 20,
+        token_bytes_max: 8 << 10,
+        tokens_remembered_max: 1000,
         idle_upstream_connections_max: 128,
     };
     let Some(field) = document.table("limits") else { return Some(limits) };
     let mut section = field.section()?;
     let wholes = [
         count(&mut section, "connections_max", &mut limits.connections_max),
+        count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
         count(&mut section, "requests_max", &mut limits.requests_max),
         bytes_within(&mut section, "head_bytes_max", (8 << 10, 1 << 20), "8KiB to 1MiB", &mut limits.head_bytes_max),
         header_count(&mut section, &mut limits.header_count_max),
@@ -90,6 +95,8 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         count(&mut section, "via_hops_max", &mut limits.via_hops_max),
         section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
         bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
+        bytes(&mut section, "token_bytes_max", &mut limits.token_bytes_max),
+        count(&mut section, "tokens_remembered_max", &mut limits.tokens_remembered_max),
         count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
     ];
     section.finish();
@@ -98,6 +105,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
 
 pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let mut timeouts = Timeouts {
+        tls_handshake: Duration::from_secs(10),
         client_head: Duration::from_secs(60),
         connect: Duration::from_secs(2),
         body_idle: Duration::from_secs(60),
@@ -108,6 +116,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let Some(field) = document.table("timeouts") else { return Some(timeouts) };
     let mut section = field.section()?;
     let wholes = [
+        duration(&mut section, "tls_handshake", &mut timeouts.tls_handshake),
         duration(&mut section, "client_head", &mut timeouts.client_head),
         duration(&mut section, "connect", &mut timeouts.connect),
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
@@ -147,11 +156,16 @@ fn client_fields(field: &Field<'_>, forwarding: &mut Forwarding) -> bool {
     read.is_some()
 }
 
-pub(super) fn listeners(document: &Document<'_>, sources: &Sources, problems: &Problems) -> Option<Vec<Listener>> {
+pub(super) fn listeners(
+    document: &Document<'_>,
+    issuers: &Issuers<'_>,
+    sources: &Sources,
+    problems: &Problems,
+) -> Option<Vec<Listener>> {
     let mut listeners: Vec<Listener> = Vec::new();
     let mut whole = true;
     for field in document.list("listeners") {
-        match field.section().and_then(|section| listener(section, &listeners)) {
+        match field.section().and_then(|section| listener(section, issuers, &listeners)) {
             Some(listener) => listeners.push(listener),
             None => whole = false,
         }
@@ -164,10 +178,12 @@ pub(super) fn listeners(document: &Document<'_>, sources: &Sources, problems: &P
     whole.then_some(listeners)
 }
 
-fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> {
+fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener]) -> Option<Listener> {
     let name = section.require("name", "name the listener, for metrics and logs: name = \"edge\"");
     let address = section.require("address", "write where to listen, as in address = \"0.0.0.0:8080\"");
     let trusted = section.take("trusted_networks");
+    let issuer = section.take("jwt").map_or(Some(None), |field| issuers.reference(&field).map(Some));
+    let tls = section.take("tls");
     section.finish();
     let name = name.and_then(|field| {
         let name = field.parse(units::name_of)?;
@@ -193,7 +209,8 @@ fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> 
         }
         (!taken).then_some(address)
     });
-    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks? })
+    let tls = tls.map_or(Some(None), |field| super::tls::tls(&field).map(Some));
+    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, tls: tls?, issuer: issuer? })
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.

@@ -7,7 +7,7 @@ use super::{
     toggles::{Toggles, bucket_by},
 };
 use crate::{
-    bucket::Weight,
+    bucket::{Bucketing, Weight},
     config::{
         document::Document,
         section::{Field, Section},
@@ -16,7 +16,7 @@ use crate::{
     identity::Attribute,
     plan::{ArmId, PlannedRollout, PlannedToggle, ServiceId, ToggleId},
     rollout::{Course, Rollout, Stage},
-    toggle::{Category, Toggle, Variant, VariantId},
+    toggle::{Category, OnExpiry, Schedule, Toggle, Variant, VariantId},
 };
 
 /// A rollout and what it moves.
@@ -103,8 +103,17 @@ pub(super) fn attach<'a>(mut toggles: Toggles<'a>, rollouts: Vec<Option<Targeted
                     name: format!("rollout.{}", rollout.name),
                     category: Category::Release,
                     owner: String::new(),
+                    description: None,
+                    created: None,
                     expires: None,
+                    on_expiry: OnExpiry::Warn,
                     enabled: true,
+                    schedule: Schedule::default(),
+                    requires: Vec::new(),
+                    bucketing: Bucketing::default(),
+                    salt: format!("rollout.{}", rollout.name),
+                    split: None,
+                    propagate: false,
                     variants: vec![variant(&arm, true), variant(&otherwise, false)],
                     default: VariantId(1),
                     off: Some(VariantId(1)),

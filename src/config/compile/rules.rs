@@ -11,7 +11,7 @@ use crate::{
     identity::Attribute,
     plan::{PlannedToggle, Route},
     route::Pattern,
-    toggle::{Condition, Rule, Test, Variant, VariantId},
+    toggle::{Condition, Rule, Schedule, Serve, Test, Variant, VariantId},
 };
 
 pub(super) fn rule(mut section: Section<'_>, index: usize, variants: Option<&[Variant]>) -> Option<Rule> {
@@ -32,11 +32,17 @@ pub(super) fn rule(mut section: Section<'_>, index: usize, variants: Option<&[Va
     let names: Option<Vec<&str>> = variants.map(|variants| variants.iter().map(|variant| &*variant.name).collect());
     let serve = serve.and_then(|field| field.reference("variant", &names?)).map(VariantId);
     let when = when.and_then(|field| condition(field.section()?));
-    Some(Rule { name: name?, when: when?, serve: serve?, from_anyone: from_anyone? })
+    Some(Rule {
+        name: name?,
+        when: when?,
+        serve: Serve::Variant(serve?),
+        schedule: Schedule::default(),
+        from_anyone: from_anyone?,
+    })
 }
 
 fn condition(mut section: Section<'_>) -> Option<Condition> {
-    let hint = "name what is looked at: header:NAME, cookie:NAME, query:NAME, method, path, host or ip";
+    let hint = "name what is looked at: header:NAME, cookie:NAME, query:NAME, jwt:CLAIM, context:NAME, method, path, host or ip";
     let attr = section
         .require("attr", hint)
         .and_then(|field| field.parse(|text| text.parse::<Attribute>().map_err(|error| format!("{error}; {hint}"))));

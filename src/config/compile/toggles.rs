@@ -2,6 +2,7 @@
 
 use super::rules;
 use crate::{
+    bucket::Bucketing,
     config::{
         document::Document,
         section::{Field, Section},
@@ -9,7 +10,7 @@ use crate::{
     },
     identity::Attribute,
     plan::{PlannedToggle, ToggleId},
-    toggle::{Category, Toggle, Variant, VariantId},
+    toggle::{Category, OnExpiry, Schedule, Toggle, Variant, VariantId},
 };
 
 /// Toggles so far; `None` stands where one was refused, so that references to it still resolve.
@@ -84,7 +85,7 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
     let owner = section.require("owner", "name who answers for it: owner = \"team-payments\"");
     let owner = owner.and_then(|field| field.text());
     let expires = match (section.take("expires"), category) {
-        (Some(field), _) => field.date().map(|date| Some(date.to_string())),
+        (Some(field), _) => field.date().map(Some),
         (None, Some(Category::Release | Category::Experiment)) => {
             let hint = "say when it has to be gone: expires = 2027-01-15";
             section.refuse("expires is missing: a toggle of this category is temporary".to_owned(), hint);
@@ -115,10 +116,19 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         name: name.to_owned(),
         category: category?,
         owner: owner?.to_owned(),
+        description: None,
+        created: None,
         expires: expires?,
+        on_expiry: OnExpiry::Warn,
         enabled: enabled?,
         default: default?,
         off: off?,
+        schedule: Schedule::default(),
+        requires: Vec::new(),
+        bucketing: Bucketing::default(),
+        salt: name.to_owned(),
+        split: None,
+        propagate: false,
         bucket_by: bucket_by?,
         rules: rules?,
         variants: variants?,
@@ -149,11 +159,12 @@ fn variants(section: Section<'_>) -> Option<Vec<Variant>> {
 pub(super) fn bucket_by(field: Field<'_>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
         let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
-        let identifies = attribute.is_claim() || attribute == Attribute::Ip;
+        let identifies =
+            attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Consumer | Attribute::Jwt(_));
         if !identifies {
             field.refuse(
                 format!("{attribute} tells nobody apart"),
-                "an assignment key is header:NAME, cookie:NAME, query:NAME or ip",
+                "an assignment key is header:NAME, cookie:NAME, query:NAME, context:NAME, jwt:CLAIM or ip",
             );
         }
         identifies.then_some(attribute)

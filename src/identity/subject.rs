@@ -1,0 +1,106 @@
+//! Subjects: whom a toggle is decided for, a request that passes or a context that an application sends.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use super::{Asking, Attribute, Claims};
+
+/// What a toggle is decided for.
+#[derive(Clone, Copy, Debug)]
+pub enum Subject<'a> {
+    /// A request on its way through the proxy.
+    Request(&'a Asking<'a>),
+    /// The evaluation context of an application's own question.
+    Context(&'a Context<'a>),
+}
+
+/// An evaluation context, as OpenFeature defines it.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    /// `targetingKey`: who the question is about.
+    pub targeting_key: Option<&'a str>,
+    /// All members, `targetingKey` included.
+    pub members: &'a Map<String, Value>,
+    /// What the token says that came with the question, once it was verified.
+    pub claims: Option<&'a Claims>,
+}
+
+/// An attribute's value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Seen<'a> {
+    /// A text; what a request brings is always one.
+    Text(Cow<'a, str>),
+    /// A number.
+    Number(f64),
+    /// True or false.
+    Flag(bool),
+    /// Several values, such as the groups of a token.
+    List(&'a [Value]),
+}
+
+impl<'a> Subject<'a> {
+    /// Whether what the subject says of itself is believed: a request's of a trusted peer, and every
+    /// context, since it comes from the application itself.
+    #[must_use]
+    pub fn is_trusted(&self) -> bool {
+        match self {
+            Subject::Request(asking) => asking.caller.trusted,
+            Subject::Context(_) => true,
+        }
+    }
+
+    /// The attribute's value; `None` when it is absent or empty.
+    #[must_use]
+    pub fn read(&self, attribute: &Attribute) -> Option<Seen<'a>> {
+        match self {
+            Subject::Request(asking) => match attribute {
+                Attribute::Jwt(name) => Seen::of(asking.claims?.get(name)?),
+                text => text.read(asking).map(Seen::Text),
+            },
+            Subject::Context(context) => Seen::of(context.member(attribute)?),
+        }
+    }
+
+    /// The first of `sources` that has a value, and after them a context's targeting key: what is hashed.
+    #[must_use]
+    pub fn assignment_key(&self, sources: &[Attribute]) -> Option<Cow<'a, str>> {
+        let named = sources.iter().find_map(|source| match self.read(source)? {
+            Seen::Text(text) => Some(text),
+            Seen::Number(number) => Some(Cow::Owned(number.to_string())),
+            Seen::Flag(_) | Seen::List(_) => None,
+        });
+        named.or_else(|| match self {
+            Subject::Request(_) => None,
+            Subject::Context(context) => context.targeting_key.filter(|key| !key.is_empty()).map(Cow::Borrowed),
+        })
+    }
+}
+
+impl<'a> Context<'a> {
+    /// What the context says of an attribute: its own member of that name, or one that is named as
+    /// configuration names the attribute, such as `header:x-cohort`. What has to be verified is no such member.
+    fn member(&self, attribute: &Attribute) -> Option<&'a Value> {
+        match attribute {
+            Attribute::Context(name) => self.members.get(name),
+            Attribute::Jwt(name) => self.claims?.get(name),
+            Attribute::Consumer => None,
+            other => self.members.get(&other.to_string()),
+        }
+    }
+}
+
+impl<'a> Seen<'a> {
+    /// A JSON value as a test sees it; objects and null are no values.
+    #[must_use]
+    pub fn of(value: &'a Value) -> Option<Seen<'a>> {
+        match value {
+            Value::String(text) if text.is_empty() => None,
+            Value::String(text) => Some(Seen::Text(Cow::Borrowed(text))),
+            Value::Number(number) => number.as_f64().map(Seen::Number),
+            Value::Bool(flag) => Some(Seen::Flag(*flag)),
+            Value::Array(values) => Some(Seen::List(values)),
+            Value::Object(_) | Value::Null => None,
+        }
+    }
+}

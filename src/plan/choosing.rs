@@ -1,0 +1,48 @@
+//! The whole precedence of a decision.
+
+use super::{Plan, PlannedToggle, Standing};
+use crate::{
+    identity::Subject,
+    toggle::{self, Choice, Moment, OnExpiry, Reason, ToggleId},
+};
+
+impl Plan {
+    /// Decides a toggle: switched off or killed, expired, pinned or overridden, unmet prerequisite, and
+    /// then the toggle's own rules, shares and default. A kill beats a pin.
+    ///
+    /// `draw` gives a uniformly random number; it is asked only when there is no assignment key.
+    /// Prerequisites cannot form a cycle: the configuration is refused then.
+    pub fn choose(
+        &self,
+        standing: &Standing,
+        id: ToggleId,
+        subject: &Subject<'_>,
+        moment: &Moment<'_>,
+        draw: &mut dyn FnMut() -> u32,
+    ) -> Choice {
+        let planned: &PlannedToggle = self.toggle(id);
+        let toggle = &planned.toggle;
+        if !toggle.enabled {
+            return Choice::plain(toggle.off, Reason::Disabled);
+        }
+        if standing.is_killed(id) {
+            return Choice::plain(toggle.off, Reason::Killed);
+        }
+        if toggle.on_expiry == OnExpiry::Default && toggle.is_expired(moment.now) {
+            return Choice::plain(Some(toggle.default), Reason::Expired);
+        }
+        if let Some(pin) = moment.pin(id) {
+            return Choice::plain(Some(pin.variant), pin.reason);
+        }
+        let met = |needed: &toggle::Prerequisite, draw: &mut dyn FnMut() -> u32| {
+            self.choose(standing, needed.toggle, subject, moment, draw).variant == Some(needed.variant)
+        };
+        if !toggle.requires.iter().all(|needed| met(needed, draw)) {
+            return Choice::plain(toggle.off, Reason::Unsatisfied);
+        }
+        toggle::decide(toggle, planned.share(), subject, moment.now, draw)
+    }
+}
+
+#[cfg(test)]
+mod tests;
