@@ -23,7 +23,7 @@ use crate::{
     admin,
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
-    proxy::{Bound, Crew, WorkerError},
+    proxy::{Bound, Crew, InFlight, WorkerError},
     reload::{self, Command, Outcome, Writer},
     telemetry::{Exporter, Meters, Scrape},
 };
@@ -37,6 +37,7 @@ pub struct App {
     addresses: Addresses,
     live: Live,
     published: watch::Receiver<Arc<Meters>>,
+    in_flight: InFlight,
     commands: mpsc::Sender<Command>,
     drain: watch::Sender<Option<Duration>>,
     crew: Crew,
@@ -138,9 +139,10 @@ impl App {
             draining: draining.clone(),
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let crew = Crew::start(&live, bound, workers, &draining)?;
+        let (in_flight, questions) = InFlight::new(workers);
+        let crew = Crew::start(&live, bound, questions, &draining)?;
         addresses.log(workers);
-        Ok(App { addresses, live, published: meters_receiver, commands, drain, crew, control })
+        Ok(App { addresses, live, published: meters_receiver, in_flight, commands, drain, crew, control })
     }
 
     /// Where it listens.
@@ -153,6 +155,12 @@ impl App {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.live.serving().generation
+    }
+
+    /// Finds what was decided for requests that are being answered now, by their traces.
+    #[must_use]
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     /// Waits until a snapshot of at least this number is in force.

@@ -121,6 +121,16 @@ impl Slot {
         Slot(u32::try_from(wide).unwrap_or(SLOTS - 1))
     }
 
+    /// The slot of a request's one random number under a toggle's key: the same number gives independent
+    /// slots under different keys, and the same slot whenever the toggle is asked again.
+    #[must_use]
+    pub fn of_draw(toggle_key: &str, draw: u32) -> Slot {
+        let mut hash = Murmur3::default();
+        hash.write(toggle_key.as_bytes());
+        hash.write(&draw.to_le_bytes());
+        Slot::from_hash(hash.finish())
+    }
+
     /// The slot of that number; above the last one, the last one.
     #[must_use]
     pub fn from_number(number: u32) -> Slot {

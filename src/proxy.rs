@@ -11,6 +11,7 @@
 mod admit;
 mod asking;
 mod body;
+mod client;
 mod connection;
 mod exchange;
 mod framing;
@@ -19,6 +20,7 @@ mod framing;
 pub mod fuzzing;
 mod handle;
 mod headers;
+mod in_flight;
 mod interim;
 mod listener;
 mod pool;
@@ -37,6 +39,7 @@ mod worker;
 
 pub use asking::read as read_asking;
 pub use framing::Flaw;
+pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use pool::ConnectError;
 pub use rejection::Rejection;
 pub use tokens::read as read_claims;

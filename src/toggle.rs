@@ -100,6 +100,8 @@ pub struct Toggle {
     pub split: Option<Split>,
     /// Whether its decision travels with the request.
     pub propagate: bool,
+    /// Whether a trusted peer may ask for a variant (`override = true`); never of a permission toggle.
+    pub overridable: bool,
 }
 
 /// What another toggle has to give.

@@ -1,10 +1,12 @@
 //! Compile: sources → a plan. Each part reads its own tables and reports its own problems; only when
 //! none of them did is there a plan.
 
+mod assignment;
 mod contracts;
 mod issuers;
 mod own;
 mod process;
+mod propagation;
 mod rollouts;
 mod routes;
 mod rules;
@@ -19,7 +21,7 @@ use super::{
     source::Sources,
 };
 use crate::{
-    plan::{Lane, LaneId, Plan, Route},
+    plan::{Lane, LaneId, Plan, Route, ToggleId},
     route::{RouteId, RouteTable},
 };
 
@@ -64,18 +66,25 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let listeners = process::listeners(&document, &issuers, sources, problems);
     let own = own::Addresses::new(process.as_ref(), listeners.as_deref());
     let mut shelf = contracts::Shelf::new(sources, problems);
-    let backends = services::backends(&document, &mut shelf, &own);
+    let propagated = propagation::propagation(&document);
+    let sticky = assignment::cookie(&document);
+    let hosts = propagated.as_ref().map(|propagated| &propagated.hosts);
+    let mut backends = services::backends(&document, &mut shelf, &own, hosts);
+    propagation::settle(&mut backends.arms);
     let toggles = toggles::toggles(&document);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
-    let routes = routes::routes(&document, &backends, sources, problems);
+    let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     let toggles = toggles.finish()?;
     let issuers = issuers.finish()?;
+    let (propagation, in_flight) = (propagated?.propagation, false);
+    let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
+    let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
     let mut plan = Plan {
         process: process?,
         limits: limits?,
@@ -89,7 +98,16 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         endpoints: backends.endpoints,
         timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
         issuers,
+        toggle_ids: toggles
+            .iter()
+            .enumerate()
+            .map(|(place, planned)| (planned.toggle.name.clone(), ToggleId(place)))
+            .collect(),
         toggles,
+        propagation,
+        carried,
+        in_flight,
+        sticky,
         contracts: shelf.finish()?,
         cohort_headers,
         lanes: Vec::new(),

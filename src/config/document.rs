@@ -15,7 +15,8 @@ use super::{
 const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// Top-level tables with fixed keys.
-const TABLES: [&str; 6] = ["weir", "admin", "telemetry", "limits", "timeouts", "forwarding"];
+const TABLES: [&str; 8] =
+    ["weir", "admin", "telemetry", "limits", "timeouts", "forwarding", "propagation", "assignment"];
 /// Top-level tables of named tables.
 const NAMED: [&str; 4] = ["jwt", "services", "toggles", "rollouts"];
 /// Top-level arrays of tables, joined over all files.

@@ -325,7 +325,7 @@ impl<'a> Field<'a> {
         self.whole().problem(Severity::Error, message, hint);
     }
 
-    /// Reports something that its author should know.
+    /// Warns of something that the value's author should know.
     pub(super) fn warn(&self, message: String, hint: &str) {
         self.whole().problem(Severity::Warning, message, hint);
     }

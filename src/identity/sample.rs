@@ -49,6 +49,8 @@ impl Visit {
             query: Some(&self.query),
             headers: &self.headers,
             caller: Caller { ip: self.ip, trusted: self.trusted },
+            consumer: None,
+            claims: None,
         }
     }
 

@@ -58,16 +58,27 @@ impl Sample {
                 header_count_max: 10,
                 body_bytes_max: 1,
                 contract_body_bytes_max: 1,
+                tls_handshakes_max: 1,
+                token_bytes_max: 1,
+                tokens_remembered_max: 1,
                 idle_upstream_connections_max: 1,
             },
-            timeouts: Timeouts { client_head: second, connect: second, body_idle: second, upstream_idle: second },
+            timeouts: Timeouts {
+                client_head: second,
+                tls_handshake: second,
+                connect: second,
+                body_idle: second,
+                upstream_idle: second,
+            },
             listeners: Vec::new(),
+            issuers: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {
                 name: "shop".into(),
                 service: ServiceId(0),
                 timeout: second,
                 checking: Checking::Off,
+                require: None,
                 first_lane: LaneId(0),
             }],
             services: vec![Service {
@@ -81,11 +92,22 @@ impl Sample {
                 service: ServiceId(0),
                 endpoints: Vec::new(),
                 contract: None,
+                propagates: false,
                 on_unavailable: None,
             }],
             endpoints: Vec::new(),
             timed: self.0.iter().any(|planned| planned.toggle.is_timed()),
+            toggle_ids: self
+                .0
+                .iter()
+                .enumerate()
+                .map(|(place, planned)| (planned.toggle.name.clone(), ToggleId(place)))
+                .collect(),
             toggles: self.0,
+            propagation: None,
+            carried: Vec::new(),
+            in_flight: false,
+            sticky: None,
             contracts: Vec::new(),
             cohort_headers: Vec::new(),
             lanes: vec![Lane { route: RouteId(0), arm: ArmId(0) }],

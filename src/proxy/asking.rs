@@ -48,11 +48,6 @@ impl Peer {
         }
     }
 
-    /// Where interim responses to a request of this version go: not to HTTP/1.0 (RFC 9110 §15.2).
-    pub(super) fn interims(&self, version: http::Version) -> Option<Rc<ClientWire>> {
-        self.wire.clone().filter(|_| version == http::Version::HTTP_11)
-    }
-
     /// What is special about the request in flight.
     pub(super) fn note(&self) -> Option<Note> {
         self.wire.as_ref().and_then(|wire| wire.note())

@@ -9,13 +9,13 @@ use tokio::time::Instant;
 use super::{
     admit::admit,
     asking::{self, Peer},
+    client::Client,
     exchange::Exchange,
     headers,
     rejection::{Manner, Rejection},
     reply::Reply,
     tokens,
-    tunnel::Upgrade,
-    upstream::{Client, Served, forward},
+    upstream::{Served, forward},
     worker::{Snapshot, Worker},
 };
 use crate::{plan::Decision, toggle::Moment};
@@ -51,11 +51,8 @@ async fn answer(
     exchange: &mut Exchange,
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
-    peer.refusal()?;
     let (mut head, body) = request.into_parts();
-    headers::vet(&mut head, plan)?;
-    let upgrade = Upgrade::asked_for(&head, peer);
-    headers::strip_hop_by_hop(&mut head.headers);
+    let client = Client::read(&mut head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let listener = snapshot.listener(peer);
     let asking = asking::read(&head, peer.ip, peer.consumer.as_deref(), listener, claims.as_deref())?;
@@ -68,15 +65,12 @@ async fn answer(
     let admitted = admit(snapshot, &decision, &asking, body, deadline).await?;
     let caller = asking.caller;
     let explain = caller.trusted && head.headers.remove(X_WEIR_EXPLAIN).is_some();
-    let upgrade = Upgrade::allow(upgrade, snapshot, &decision);
-    let client = Client { interims: peer.interims(head.version), upgrade };
     let dropped = headers::rewrite_request(&mut head, caller, peer, plan);
     snapshot.count_dropped_claims(dropped);
 
     let sent = Instant::now();
     let mut served = forward(snapshot, &decision, head, admitted, &client, deadline).await?;
     exchange.answered(served.response.status(), served.lane, sent);
-    headers::rewrite_response(&mut served.response, plan);
     client.follow(snapshot, peer, &mut served)?;
     let Served { mut response, lease, .. } = served;
     if explain {

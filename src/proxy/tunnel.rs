@@ -23,7 +23,7 @@ use super::{
     wire::{Half, Note},
     worker::Snapshot,
 };
-use crate::plan::Decision;
+use crate::plan::{Decision, Plan};
 
 /// One piece on its way.
 const PIECE_BYTES: usize = 16 << 10;
@@ -55,12 +55,10 @@ impl Upgrade {
         head.headers.get(header::UPGRADE).map(|protocol| Upgrade { protocol: protocol.clone() })
     }
 
-    /// Only what the route allows is asked of the upstream. Comes after the fields of one hop were removed.
-    pub(super) fn allow(upgrade: Option<Upgrade>, snapshot: &Snapshot, decision: &Decision) -> Option<Upgrade> {
-        let allowed = &snapshot.serving.plan.route(decision.route).upgrades;
-        upgrade.filter(|upgrade| {
-            allowed.iter().any(|token| token.as_bytes().eq_ignore_ascii_case(upgrade.protocol.as_bytes()))
-        })
+    /// Whether the route lets its clients have it.
+    pub(super) fn is_allowed(&self, plan: &Plan, decision: &Decision) -> bool {
+        let allowed = &plan.route(decision.route).upgrades;
+        allowed.iter().any(|token| token.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes()))
     }
 
     /// Asks the upstream for it.

@@ -2,19 +2,17 @@
 
 use std::{rc::Rc, time::Duration};
 
-use http::{HeaderValue, Request, Response, StatusCode, Version, header, request};
+use http::{HeaderValue, Request, Response, Version, header, request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
     admit::{Admitted, keeps_contract_of},
-    asking::Peer,
     body::{Outbound, Progress},
+    client::Client,
     interim::passing,
     pool::{ConnectError, Lease},
     rejection::Rejection,
-    tunnel::Upgrade,
-    wire::ClientWire,
     worker::Snapshot,
 };
 use crate::plan::{ArmId, Decision, LaneId};
@@ -26,45 +24,7 @@ pub(super) struct Served {
     /// The lane of the arm that served: the decided one, or its stand-in's.
     pub(super) lane: LaneId,
     /// The client still waits to be told that its body is wanted, which it was not.
-    unwanted: bool,
-}
-
-/// What of a request concerns its client's connection.
-pub(super) struct Client {
-    /// Where interim responses go.
-    pub(super) interims: Option<Rc<ClientWire>>,
-    /// The protocol that the client asks for, and may have.
-    pub(super) upgrade: Option<Upgrade>,
-}
-
-impl Client {
-    /// Agrees with a connection's stream on the request that is about to be sent on it.
-    fn begin(&self, request: &mut Request<Outbound>, lease: &Lease, expect_continue: Duration) {
-        let protocol = self.upgrade.as_ref().map(|upgrade| upgrade.ask(request.headers_mut()));
-        if protocol.is_none() && request.headers().contains_key(header::TE) {
-            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
-        }
-        let expects = request.body().wants_consent();
-        if expects {
-            request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
-            request.body_mut().await_consent(lease.wire(), expect_continue);
-        }
-        lease.wire().begin(request.method(), protocol, expects);
-    }
-
-    /// Lets the client's connection follow what the response says of it.
-    pub(super) fn follow(&self, snapshot: &Rc<Snapshot>, peer: &Peer, served: &mut Served) -> Result<(), Rejection> {
-        if served.unwanted && peer.wire.is_some() {
-            // Whether the body still comes, only the client knows: what follows could be it or a request.
-            served.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
-        match &self.upgrade {
-            Some(upgrade) if served.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade.agreed(snapshot, peer, served)
-            }
-            _ => Ok(()),
-        }
-    }
+    pub(super) unwanted: bool,
 }
 
 /// Sends an admitted request to the decided arm, or to the one that stands in for it.
@@ -113,7 +73,7 @@ async fn exchange(
             request.headers_mut().insert(header::HOST, authority);
         }
         let stale = lease.reused;
-        client.begin(&mut request, &lease, snapshot.serving.plan.timeouts.expect_continue);
+        client.begin(&mut request, &lease, &snapshot.serving.plan, decision);
         let wire = Rc::clone(lease.wire());
         let Some(sender) = lease.sender() else { continue };
         match passing(sender.try_send_request(request), wire, client.interims.clone()).await {

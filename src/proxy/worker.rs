@@ -17,7 +17,14 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{asking::Peer, listener, pool::Pool, rejection::Manner, tokens::Tokens};
+use super::{
+    asking::Peer,
+    in_flight::{Directory, Questions},
+    listener,
+    pool::Pool,
+    rejection::Manner,
+    tokens::Tokens,
+};
 use crate::{
     live::{Follower, Live, Serving},
     plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
@@ -35,6 +42,7 @@ pub(super) struct Worker {
     workers: usize,
     follower: RefCell<Follower>,
     snapshot: RefCell<Rc<Snapshot>>,
+    directory: Rc<Directory>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
@@ -45,6 +53,7 @@ pub(super) struct Worker {
 pub(super) struct Snapshot {
     pub(super) serving: Arc<Serving>,
     worker: usize,
+    directory: Rc<Directory>,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
     tokens: Tokens,
@@ -94,16 +103,18 @@ impl Bound {
 }
 
 impl Crew {
-    /// Starts the workers. They serve until `drain` says so, then finish what is in flight.
+    /// Starts a worker for each of the `questions`' ends. They serve until `drain` says so, then finish what
+    /// is in flight.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         live: &Live,
         bound: Vec<Bound>,
-        workers: usize,
+        questions: Vec<Questions>,
         drain: &watch::Receiver<Option<Duration>>,
     ) -> Result<Crew, WorkerError> {
+        let workers = questions.len();
         let mut sockets: Vec<Vec<TcpListener>> = std::iter::repeat_with(Vec::new).take(workers).collect();
         for listener in bound {
             for (worker, socket) in listener.sockets.into_iter().enumerate() {
@@ -111,11 +122,11 @@ impl Crew {
             }
         }
         let mut crew = Crew { threads: Vec::new(), finished: Vec::new() };
-        for (index, sockets) in sockets.into_iter().enumerate() {
+        for (index, (sockets, questions)) in sockets.into_iter().zip(questions).enumerate() {
             let (live, drain) = (live.clone(), drain.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run(index, workers, &live, sockets, &drain) {
+                if let Err(error) = run(index, workers, &live, sockets, questions, &drain) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -147,6 +158,7 @@ fn run(
     workers: usize,
     live: &Live,
     sockets: Vec<TcpListener>,
+    questions: Questions,
     drain: &watch::Receiver<Option<Duration>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
@@ -157,9 +169,11 @@ fn run(
             let socket = tokio::net::TcpListener::from_std(socket)?;
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
         }
+        let answering = tokio::task::spawn_local(questions.answer(Rc::clone(&worker.directory)));
         let sweeping = tokio::task::spawn_local(sweep(worker));
         while accepting.join_next().await.is_some() {}
         sweeping.abort();
+        answering.abort();
         io::Result::Ok(())
     })?;
     // A name that is still being looked up holds nobody back.
@@ -178,12 +192,14 @@ async fn sweep(worker: Rc<Worker>) {
 impl Worker {
     fn new(index: usize, workers: usize, live: &Live) -> Worker {
         let mut follower = live.follow();
-        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &[]);
+        let directory = Rc::new(Directory::default());
+        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &directory, &[]);
         Worker {
             index,
             workers,
             follower: RefCell::new(follower),
             snapshot: RefCell::new(Rc::new(snapshot)),
+            directory,
             connections: Cell::new(0),
             in_flight: Cell::new(0),
             handshakes: Cell::new(0),
@@ -196,7 +212,7 @@ impl Worker {
         let serving = follower.current();
         let mut snapshot = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(serving, &snapshot.serving) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &snapshot.pools));
+            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, &snapshot.pools));
         }
         Rc::clone(&snapshot)
     }
@@ -236,7 +252,7 @@ impl Worker {
 
 impl Snapshot {
     /// Takes over the pools of endpoints that stay; those of others close with their last request.
-    fn new(serving: Arc<Serving>, worker: usize, earlier: &[Rc<Pool>]) -> Snapshot {
+    fn new(serving: Arc<Serving>, worker: usize, directory: &Rc<Directory>, earlier: &[Rc<Pool>]) -> Snapshot {
         let by_authority: HashMap<&str, &Rc<Pool>> = earlier.iter().map(|pool| (&**pool.authority(), pool)).collect();
         let plan = &serving.plan;
         let pools = plan.endpoints.iter().enumerate().map(|(place, endpoint)| {
@@ -250,7 +266,7 @@ impl Snapshot {
         });
         let pools = pools.collect();
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
-        Snapshot { serving, worker, pools, turns, tokens: Tokens::default() }
+        Snapshot { serving, worker, directory: Rc::clone(directory), pools, turns, tokens: Tokens::default() }
     }
 
     /// The listener that the peer came by, as it is configured now.

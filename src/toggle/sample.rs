@@ -30,5 +30,6 @@ pub(crate) fn toggle(name: &str) -> Toggle {
         rules: Vec::new(),
         split: None,
         propagate: false,
+        overridable: false,
     }
 }

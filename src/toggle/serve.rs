@@ -72,6 +72,6 @@ pub(super) fn slot(
 ) -> (Slot, Reason) {
     match subject.assignment_key(bucket_by) {
         Some(key) => (bucketing.slot(salt, &key), Reason::Split),
-        None => (Slot::from_hash(draw()), Reason::Random),
+        None => (Slot::of_draw(salt, draw()), Reason::Random),
     }
 }

@@ -22,6 +22,7 @@ fn toggle(rules: Vec<Rule>) -> Toggle {
         salt: "checkout-v2".into(),
         split: None,
         propagate: false,
+        overridable: false,
         variants: vec![variant("on", true), variant("off", false)],
         default: VariantId(1),
         off: None,

@@ -114,6 +114,7 @@ pub(super) fn attach<'a>(mut toggles: Toggles<'a>, rollouts: Vec<Option<Targeted
                     salt: format!("rollout.{}", rollout.name),
                     split: None,
                     propagate: false,
+                    overridable: false,
                     variants: vec![variant(&arm, true), variant(&otherwise, false)],
                     default: VariantId(1),
                     off: Some(VariantId(1)),

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{contracts::Shelf, own::Addresses, rollouts::Moved};
+use super::{contracts::Shelf, own::Addresses, propagation::TrustedHosts, rollouts::Moved};
 use crate::{
     config::{
         document::Document,
@@ -48,7 +48,12 @@ impl Backends<'_> {
 }
 
 /// Reads services and arms; who gets which arm is for [`splits`] to read, once toggles are known.
-pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>, own: &Addresses) -> Backends<'a> {
+pub(super) fn backends<'a>(
+    document: &Document<'a>,
+    shelf: &mut Shelf<'_>,
+    own: &Addresses,
+    hosts: Option<&TrustedHosts>,
+) -> Backends<'a> {
     let mut backends = Backends {
         services: Vec::new(),
         arms: Vec::new(),
@@ -66,7 +71,7 @@ pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>, own: 
             let arms = named_arms(name, section)?;
             backends.arm_names[id.0].1 = arms.iter().map(|(name, _)| *name).collect();
             for (name, field) in arms {
-                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf, own));
+                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf, own, hosts));
                 backends.arms.push(arm);
             }
             let arm_count = backends.arms.len() - first_arm.0;
@@ -102,6 +107,7 @@ fn arm(
     backends: &mut Backends<'_>,
     shelf: &mut Shelf<'_>,
     own: &Addresses,
+    hosts: Option<&TrustedHosts>,
 ) -> Option<Arm> {
     let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} is not a valid name"), hint));
     let hint = "write where it runs: endpoints = [\"127.0.0.1:9001\"]";
@@ -129,15 +135,21 @@ fn arm(
         }),
         None => Some(names.iter().position(|other| *other == "stable" && name != "stable")),
     };
+    let propagate = section.take("propagate").map_or(Some(None), |field| field.flag().map(Some));
     let on_unavailable = fallback.map(|place| place.map(|place| ArmId(first_arm.0 + place)));
     section.finish();
     named.ok()?;
+    let endpoints: Vec<EndpointId> = endpoints?;
+    let trusted =
+        |endpoint: &EndpointId| hosts.is_some_and(|hosts| hosts.trusts(&backends.endpoints[endpoint.0].authority));
+    let propagates = propagate?.unwrap_or_else(|| endpoints.iter().all(trusted));
     Some(Arm {
         name: name.to_owned(),
         service,
-        endpoints: endpoints?,
+        endpoints,
         contract: contract?,
         on_unavailable: on_unavailable?,
+        propagates,
     })
 }
 

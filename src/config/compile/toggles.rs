@@ -103,6 +103,8 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
     // Against no variants at all, every name would be unknown: that was reported already.
     let default = default.filter(|_| variants.is_some()).and_then(variant);
     let off = section.take("off").filter(|_| variants.is_some()).map_or(Some(None), |field| variant(field).map(Some));
+    let propagate = section.take("propagate").map_or(Some(false), |field| field.flag());
+    let overridable = section.take("override").map_or(Some(false), |field| overridable(&field, category));
     let bucket_by = section.take("bucket_by").map_or(Some(Vec::new()), bucket_by);
     let rules = section.take("rules").map_or(Some(Vec::new()), |field| {
         let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
@@ -128,7 +130,8 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
         bucketing: Bucketing::default(),
         salt: name.to_owned(),
         split: None,
-        propagate: false,
+        propagate: propagate?,
+        overridable: overridable?,
         bucket_by: bucket_by?,
         rules: rules?,
         variants: variants?,
@@ -136,6 +139,17 @@ fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
 }
 
 const CATEGORIES: [Category; 4] = [Category::Experiment, Category::Release, Category::Ops, Category::Permission];
+
+/// Whether trusted peers may choose. Who may do what is never theirs to say.
+fn overridable(field: &Field<'_>, category: Option<Category>) -> Option<bool> {
+    let overridable = field.flag()?;
+    if overridable && category == Some(Category::Permission) {
+        let hint = "remove override: a permission follows from who somebody is";
+        field.refuse("a permission toggle cannot be overridden".to_owned(), hint);
+        return None;
+    }
+    Some(overridable)
+}
 
 fn variants(section: Section<'_>) -> Option<Vec<Variant>> {
     let whole = |name: &str, field: &Field<'_>| match units::name(name) {
