@@ -26,6 +26,7 @@ use crate::{
     proxy::{Bound, Crew, InFlight, WorkerError},
     reload::{self, Command, Outcome, Writer},
     telemetry::{Exporter, Meters, Scrape},
+    toggle::Timestamp,
 };
 
 /// Commands that may wait for the reload task.
@@ -98,10 +99,11 @@ impl App {
     /// When the configuration cannot be used, an address cannot be bound or a thread cannot be started.
     pub fn start(config: &Path) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
-        let Compiled { plan, warnings, inventory } = compile(&sources).map_err(StartError::Config)?;
-        for problem in warnings.problems() {
+        let compiled = compile(&sources).map_err(StartError::Config)?;
+        for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())) {
             tracing::warn!("{}", problem.line());
         }
+        let Compiled { plan, inventory, .. } = compiled;
         let workers = match plan.process.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             workers => workers,

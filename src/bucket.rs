@@ -248,6 +248,16 @@ mod tests {
         assert!((900..=1100).contains(&owned), "{owned}");
     }
 
+    #[test]
+    fn one_draw_gives_independent_slots_under_different_keys() {
+        let half: Weight = "50%".parse().unwrap();
+        let owned = |key: &str, draw: u32| half.owns(Slot::of_draw(key, draw));
+        let draws = || (0..10_000_u32).map(|draw| draw.wrapping_mul(0x9e37_79b9));
+        let one = draws().filter(|draw| owned("one", *draw)).count();
+        let both = draws().filter(|draw| owned("one", *draw) && owned("two", *draw)).count();
+        assert!((4800..=5200).contains(&one) && (2300..=2700).contains(&both), "{one}, {both}");
+    }
+
     proptest! {
         #[test]
         fn raising_a_weight_never_moves_a_user_back(key in ".+", low in 0..=SLOTS, more in 0..=SLOTS) {

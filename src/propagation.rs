@@ -23,7 +23,7 @@ mod member;
 mod trace;
 
 pub use app::{X_WEIR_OVERRIDE, app_header, is_reserved, wishes};
-pub use baggage::{BAGGAGE, Reading, Refusal, Terms, read, strip, write};
+pub use baggage::{BAGGAGE, Reading, Refusal, Terms, is_present, read, strip, write};
 pub use keyring::{Keyring, SECRET_BYTES_MIN, Secret, SecretError};
 pub use member::{Draft, Entry, MEMBER_BYTES_MAX, Member};
 pub use trace::{TRACEPARENT, TRACESTATE, TraceId, traceparent};

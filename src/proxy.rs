@@ -6,13 +6,17 @@
 //! - No message means two things to weir and its neighbour: `framing` judges it before hyper sees it.
 //! - Every wait on a peer has a deadline; every head, body and connection count has a limit.
 //! - A body that was not admitted cannot be forwarded: only `admit` makes an `Admitted`.
+//! - Each toggle is decided once for a request: its route, what travels on and what is answered about it
+//!   agree.
 //! - The toggle decides the arm; whether an endpoint can be reached only decides who stands in.
 
 mod admit;
+mod arrived;
 mod asking;
 mod body;
 mod client;
 mod connection;
+mod decided;
 mod exchange;
 mod framing;
 #[cfg(any(test, fuzzing))]
@@ -28,6 +32,7 @@ mod rejection;
 mod reply;
 mod shed;
 mod socket;
+mod sticky;
 mod strict;
 mod tls;
 mod tokens;
@@ -38,9 +43,11 @@ mod wire;
 mod worker;
 
 pub use asking::read as read_asking;
+pub use decided::{Decided, decide};
 pub use framing::Flaw;
 pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use pool::ConnectError;
 pub use rejection::Rejection;
+pub use sticky::Sticky;
 pub use tokens::read as read_claims;
 pub use worker::{Bound, Crew, WorkerError};

@@ -24,10 +24,10 @@ use crate::{
     identity::{Attribute, Subject},
 };
 
-pub use condition::{Condition, Test};
+pub use condition::{Condition, Literal, Literals, Phrase, Phrases, Segment, Test, VersionRange, VersionRangeError};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
-pub use serve::{Band, Serve, Split};
+pub use serve::{Band, Serve, Split, Zone};
 
 /// A toggle's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -229,8 +229,8 @@ impl Toggle {
 
 impl Rule {
     fn admits(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
-        let believed = self.from_anyone || subject.is_trusted() || !self.when.attr.is_claim();
-        believed && self.schedule.holds(now) && self.when.holds(subject)
+        let believed = self.from_anyone || subject.is_trusted();
+        self.schedule.holds(now) && self.when.holds(subject, believed)
     }
 }
 

@@ -18,7 +18,7 @@ const SYNTAX_ERRORS_MAX: usize = 20;
 const TABLES: [&str; 8] =
     ["weir", "admin", "telemetry", "limits", "timeouts", "forwarding", "propagation", "assignment"];
 /// Top-level tables of named tables.
-const NAMED: [&str; 4] = ["jwt", "services", "toggles", "rollouts"];
+const NAMED: [&str; 5] = ["jwt", "services", "segments", "toggles", "rollouts"];
 /// Top-level arrays of tables, joined over all files.
 const LISTS: [&str; 2] = ["listeners", "routes"];
 

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Arm, ArmId, Checking, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route, Service,
+    Arm, ArmId, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route, Service,
     ServiceId, Split, Timeouts, ToggleId,
 };
 use crate::{
@@ -51,27 +51,18 @@ impl Sample {
                 admin: None,
                 telemetry: None,
             },
-            limits: Limits {
-                connections_max: 1,
-                requests_max: 1,
-                head_bytes_max: 8192,
-                header_count_max: 10,
-                body_bytes_max: 1,
-                contract_body_bytes_max: 1,
-                tls_handshakes_max: 1,
-                token_bytes_max: 1,
-                tokens_remembered_max: 1,
-                idle_upstream_connections_max: 1,
-            },
+            limits: limits(),
             timeouts: Timeouts {
                 client_head: second,
-                tls_handshake: second,
                 connect: second,
                 body_idle: second,
+                expect_continue: second,
+                tunnel_idle: second,
                 upstream_idle: second,
+                tls_handshake: second,
             },
+            forwarding: Forwarding { name: "weir".into(), via: None, x_forwarded: true, forwarded: false },
             listeners: Vec::new(),
-            issuers: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {
                 name: "shop".into(),
@@ -79,6 +70,7 @@ impl Sample {
                 timeout: second,
                 checking: Checking::Off,
                 require: None,
+                upgrades: Vec::new(),
                 first_lane: LaneId(0),
             }],
             services: vec![Service {
@@ -92,18 +84,14 @@ impl Sample {
                 service: ServiceId(0),
                 endpoints: Vec::new(),
                 contract: None,
-                propagates: false,
                 on_unavailable: None,
+                propagates: false,
             }],
             endpoints: Vec::new(),
             timed: self.0.iter().any(|planned| planned.toggle.is_timed()),
-            toggle_ids: self
-                .0
-                .iter()
-                .enumerate()
-                .map(|(place, planned)| (planned.toggle.name.clone(), ToggleId(place)))
-                .collect(),
+            toggle_ids: self.0.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
             toggles: self.0,
+            issuers: Vec::new(),
             propagation: None,
             carried: Vec::new(),
             in_flight: false,
@@ -112,6 +100,25 @@ impl Sample {
             cohort_headers: Vec::new(),
             lanes: vec![Lane { route: RouteId(0), arm: ArmId(0) }],
         }
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections_max: 1,
+        requests_max: 1,
+        head_bytes_max: 8192,
+        target_bytes_max: 8192,
+        trailer_bytes_max: 8192,
+        interim_responses_max: 1,
+        via_hops_max: 1,
+        header_count_max: 10,
+        body_bytes_max: 1,
+        contract_body_bytes_max: 1,
+        idle_upstream_connections_max: 1,
+        tls_handshakes_max: 1,
+        token_bytes_max: 1,
+        tokens_remembered_max: 1,
     }
 }
 

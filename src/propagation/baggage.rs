@@ -97,9 +97,15 @@ fn verified(member: &[u8], terms: &Terms<'_>) -> Result<Member, Refusal> {
     if (-AHEAD_MAX..=terms.max_age).contains(&age) { Ok(member) } else { Err(Refusal::Stale) }
 }
 
+/// Whether a request brings a member of weir's, of whatever kind.
+#[must_use]
+pub fn is_present(headers: &HeaderMap) -> bool {
+    members(headers).any(is_own)
+}
+
 /// Removes weir's member of whatever kind; says whether there was one. Others stay as they are.
 pub fn strip(headers: &mut HeaderMap) -> bool {
-    let found = members(headers).any(is_own);
+    let found = is_present(headers);
     if found {
         rewrite(headers, None);
     }

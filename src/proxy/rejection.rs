@@ -73,6 +73,12 @@ pub enum Rejection {
         /// It was OPTIONS.
         options: bool,
     },
+    /// The toggle that the route requires does not grant it.
+    #[error("the request is not granted what the route requires")]
+    NotGranted {
+        /// How that is answered.
+        status: StatusCode,
+    },
     /// Nothing matches.
     #[error("no route matches the request")]
     NoRoute,
@@ -114,6 +120,7 @@ mod grpc {
     pub(super) const CANCELLED: u8 = 1;
     pub(super) const INVALID_ARGUMENT: u8 = 3;
     pub(super) const DEADLINE_EXCEEDED: u8 = 4;
+    pub(super) const PERMISSION_DENIED: u8 = 7;
     pub(super) const RESOURCE_EXHAUSTED: u8 = 8;
     pub(super) const UNIMPLEMENTED: u8 = 12;
     pub(super) const INTERNAL: u8 = 13;
@@ -161,6 +168,7 @@ impl Rejection {
             Rejection::LastHop { options: false } => {
                 ("max_forwards", StatusCode::METHOD_NOT_ALLOWED, grpc::UNIMPLEMENTED)
             }
+            Rejection::NotGranted { status } => ("not_granted", *status, grpc::PERMISSION_DENIED),
             Rejection::NoRoute => ("no_route", StatusCode::NOT_FOUND, grpc::UNIMPLEMENTED),
             Rejection::BodyTooLarge { .. } => {
                 ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
@@ -253,6 +261,10 @@ impl Rejection {
     }
 
     fn document(&self) -> Bytes {
+        // Who is not to know that there is something is told what others are told where nothing is.
+        if matches!(self, Rejection::NotGranted { status } if *status == StatusCode::NOT_FOUND) {
+            return Rejection::NoRoute.document();
+        }
         let status = self.status();
         let mut problem = Problem {
             r#type: "about:blank",

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use http::{HeaderName, HeaderValue};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{oneshot, watch},
@@ -19,7 +20,8 @@ use tokio::{
 
 use super::{
     asking::Peer,
-    in_flight::{Directory, Questions},
+    decided::Decided,
+    in_flight::{Directory, Listed, Questions},
     listener,
     pool::Pool,
     rejection::Manner,
@@ -27,7 +29,8 @@ use super::{
 };
 use crate::{
     live::{Follower, Live, Serving},
-    plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
+    plan::{ArmId, Decision, EndpointId, LaneId, Listener, Plan, Standing, ToggleId},
+    propagation,
     telemetry::{LaneCells, Level, ToggleCells, WorkerCells},
     toggle::{Timestamp, VariantId},
 };
@@ -56,6 +59,9 @@ pub(super) struct Snapshot {
     directory: Rc<Directory>,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
+    /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
+    /// shared one would be counted up and down by all of them.
+    app_headers: Vec<(HeaderName, Vec<HeaderValue>)>,
     tokens: Tokens,
 }
 
@@ -266,7 +272,9 @@ impl Snapshot {
         });
         let pools = pools.collect();
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
-        Snapshot { serving, worker, directory: Rc::clone(directory), pools, turns, tokens: Tokens::default() }
+        let app_headers = app_headers(&serving.plan);
+        let directory = Rc::clone(directory);
+        Snapshot { serving, worker, directory, pools, turns, app_headers, tokens: Tokens::default() }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -283,11 +291,16 @@ impl Snapshot {
 
     /// The time, for decisions; no clock is read when none depends on it.
     pub(super) fn now(&self) -> Timestamp {
-        if !self.serving.plan.timed {
+        if !self.serving.plan.timed && self.serving.plan.keyring().is_none() {
             return Timestamp::default();
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// The fields that tell applications each carried toggle's variants, where they are told at all.
+    pub(super) fn app_headers(&self) -> &[(HeaderName, Vec<HeaderValue>)] {
+        &self.app_headers
     }
 
     pub(super) fn pool(&self, endpoint: EndpointId) -> &Rc<Pool> {
@@ -328,6 +341,35 @@ impl Snapshot {
         }
     }
 
+    /// Lists a request for whoever asks by its trace, where somebody may.
+    pub(super) fn list(snapshot: &Rc<Snapshot>, decided: &Decided) -> Option<Listed> {
+        let trace = decided.arrived().trace.as_ref().filter(|_| snapshot.serving.plan.in_flight)?;
+        snapshot.directory.list(trace.id, snapshot, decided.choices().collect())
+    }
+
+    /// Counts what a request brought of earlier decisions.
+    pub(super) fn count_arrived(&self, decided: &Decided) {
+        let (arrived, cells) = (decided.arrived(), &self.serving.meters.worker(self.worker).wire);
+        if let Some(outcome) = arrived.outcome {
+            cells.member(outcome);
+            cells.unknown_toggles.add(arrived.unknown_toggles);
+            cells.unknown_variants.add(arrived.strange.len() as u64);
+        }
+        arrived.overrides.iter().for_each(|outcome| cells.overridden(*outcome));
+        let divergence = |toggle: &ToggleId| self.serving.meters.divergence(*toggle).cells(self.worker).add_one();
+        decided.diverged().iter().for_each(divergence);
+    }
+
+    pub(super) fn count_left_out(&self, count: usize) {
+        if count > 0 {
+            self.serving.meters.worker(self.worker).wire.left_out.add(count as u64);
+        }
+    }
+
+    pub(super) fn count_minted_key(&self) {
+        self.serving.meters.worker(self.worker).wire.keys_minted.add_one();
+    }
+
     /// Tokens that were verified under this generation's keys.
     pub(super) fn tokens(&self) -> &Tokens {
         &self.tokens
@@ -343,4 +385,19 @@ impl Snapshot {
             self.serving.meters.worker(self.worker).claims_dropped.add(count as u64);
         }
     }
+}
+
+/// By the order of `plan.carried`; nothing where applications are not told.
+fn app_headers(plan: &Plan) -> Vec<(HeaderName, Vec<HeaderValue>)> {
+    if !plan.propagation.as_ref().is_some_and(|propagation| propagation.headers) {
+        return Vec::new();
+    }
+    let told = |id: &ToggleId| {
+        let toggle = &plan.toggle(*id).toggle;
+        let values = toggle.variants.iter().map(|variant| HeaderValue::from_str(&variant.name));
+        let name = HeaderName::try_from(propagation::app_header(&toggle.name));
+        // Names of toggles and variants are tokens: neither can fail.
+        name.ok().zip(values.collect::<Result<_, _>>().ok())
+    };
+    plan.carried.iter().filter_map(told).collect()
 }

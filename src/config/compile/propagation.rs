@@ -21,6 +21,9 @@ use crate::{
 /// The least room for a member: less than this holds no decision with names of usual length.
 const BYTES_MAX_LEAST: u64 = 128;
 
+/// Header fields that applications are sent; most refuse a head of more than a hundred.
+const APP_HEADERS_MAX: usize = 64;
+
 /// Hosts that decisions may travel to.
 #[derive(Debug)]
 pub(super) struct TrustedHosts {
@@ -191,6 +194,11 @@ pub(super) fn carried(
         (0..toggles.len()).filter(|place| toggles[*place].toggle.propagate).map(ToggleId).collect();
     let (Some(field), Some(propagation)) = (document.table("propagation"), propagation) else { return carried };
     if propagation.headers {
+        if carried.len() > APP_HEADERS_MAX {
+            let message =
+                format!("{} toggles propagate, and an application is told at most {APP_HEADERS_MAX}", carried.len());
+            field.refuse(message, "let fewer propagate, or leave headers out: the application can ask for flags");
+        }
         let mut names = BTreeSet::new();
         for id in &carried {
             let name = crate::propagation::app_header(&toggles[id.0].toggle.name);

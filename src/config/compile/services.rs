@@ -6,6 +6,7 @@ use super::{contracts::Shelf, own::Addresses, propagation::TrustedHosts, rollout
 use crate::{
     config::{
         document::Document,
+        names::Names,
         section::{Field, Section, did_you_mean},
         units,
     },
@@ -19,7 +20,7 @@ pub(super) struct Backends<'a> {
     pub(super) arms: Vec<Option<Arm>>,
     pub(super) endpoints: Vec<Endpoint>,
     endpoint_ids: HashMap<Endpoint, EndpointId>,
-    names: Vec<&'a str>,
+    names: Names<'a>,
     /// For each service the place of its first arm, and the names of its arms.
     arm_names: Vec<(ArmId, Vec<&'a str>)>,
 }
@@ -27,7 +28,7 @@ pub(super) struct Backends<'a> {
 impl Backends<'_> {
     /// The service that a field names.
     pub(super) fn reference(&self, field: &Field<'_>) -> Option<ServiceId> {
-        field.reference("service", &self.names).map(ServiceId)
+        self.names.reference(field).map(ServiceId)
     }
 
     pub(super) fn arm_names(&self, service: ServiceId) -> Vec<&str> {
@@ -59,7 +60,7 @@ pub(super) fn backends<'a>(
         arms: Vec::new(),
         endpoints: Vec::new(),
         endpoint_ids: HashMap::new(),
-        names: Vec::new(),
+        names: Names::new("service"),
         arm_names: Vec::new(),
     };
     for (name, field) in document.named("services") {
