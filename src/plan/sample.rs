@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Arm, ArmId, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route, Service,
-    ServiceId, Split, Timeouts, ToggleId,
+    Arm, ArmId, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route,
+    Service, ServiceId, Split, Timeouts, ToggleId,
 };
 use crate::{
     bucket::Weight,

@@ -5,15 +5,8 @@ use std::rc::Rc;
 use http::{HeaderValue, Request, StatusCode, Version, header, request};
 
 use super::{
-    asking::Peer,
-    body::Outbound,
-    headers,
-    pool::Lease,
-    rejection::Rejection,
-    tunnel::Upgrade,
-    upstream::Served,
-    wire::ClientWire,
-    worker::Snapshot,
+    asking::Peer, body::Outbound, headers, pool::Lease, rejection::Rejection, tunnel::Upgrade, upstream::Served,
+    wire::ClientWire, worker::Snapshot,
 };
 use crate::plan::{Decision, Plan};
 

@@ -13,10 +13,10 @@
 //!   known length are not looked at.
 //! - After a [`Flaw`] a scanner passes nothing.
 
-mod flaw;
 mod bytes;
 mod chunk;
 mod field;
+mod flaw;
 mod head;
 mod scanner;
 mod target;

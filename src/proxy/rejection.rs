@@ -161,9 +161,7 @@ impl Rejection {
             Rejection::BadHost => ("bad_host", StatusCode::BAD_REQUEST, grpc::INTERNAL),
             Rejection::Expectation => ("expectation", StatusCode::EXPECTATION_FAILED, grpc::UNIMPLEMENTED),
             Rejection::Loop => ("loop", StatusCode::LOOP_DETECTED, grpc::INTERNAL),
-            Rejection::MethodNotSupported => {
-                ("method_not_supported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED)
-            }
+            Rejection::MethodNotSupported => ("method_not_supported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),
             Rejection::LastHop { options: true } => ("max_forwards", StatusCode::NO_CONTENT, grpc::UNIMPLEMENTED),
             Rejection::LastHop { options: false } => {
                 ("max_forwards", StatusCode::METHOD_NOT_ALLOWED, grpc::UNIMPLEMENTED)
@@ -191,9 +189,7 @@ impl Rejection {
             Rejection::UpstreamTimeout { .. } => {
                 ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, grpc::DEADLINE_EXCEEDED)
             }
-            Rejection::ContentCoding => {
-                ("content_coding", StatusCode::UNSUPPORTED_MEDIA_TYPE, grpc::UNIMPLEMENTED)
-            }
+            Rejection::ContentCoding => ("content_coding", StatusCode::UNSUPPORTED_MEDIA_TYPE, grpc::UNIMPLEMENTED),
         }
     }
 

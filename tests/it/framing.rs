@@ -22,13 +22,25 @@ const REFUSED: [(&str, &str, &str); 20] = [
     ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", "version_not_supported"),
     ("get / HTTP/1.1\r\nhost: a\r\n\r\n", "501", "method_not_supported"),
     ("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\nhello", "501", "method_not_supported"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "400", "ambiguous_length"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n", "400", "ambiguous_length"),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "400",
+        "ambiguous_length",
+    ),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n",
+        "400",
+        "ambiguous_length",
+    ),
     ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello", "400", "ambiguous_length"),
     ("POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "400", "ambiguous_length"),
     ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", "501", "transfer_coding"),
     ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;\nhello\r\n0\r\n\r\n", "400", "malformed_body"),
-    ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello!!\r\n0\r\n\r\n", "400", "malformed_body"),
+    (
+        "POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello!!\r\n0\r\n\r\n",
+        "400",
+        "malformed_body",
+    ),
 ];
 
 #[tokio::test]
@@ -85,7 +97,8 @@ GET /3 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
             client.write(piece);
         }
         let answer = client.rest();
-        let bodies: Vec<&str> = answer.split("\r\n\r\n").skip(1).map(|text| text.split("HTTP").next().unwrap()).collect();
+        let bodies: Vec<&str> =
+            answer.split("\r\n\r\n").skip(1).map(|text| text.split("HTTP").next().unwrap()).collect();
         assert_eq!(bodies, ["/1", "/2hi!", "/3"], "in pieces of {piece}: {answer}");
     }
 }
@@ -93,7 +106,10 @@ GET /3 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 #[tokio::test]
 async fn a_response_that_could_mean_two_things_is_a_502_and_its_connection_is_not_used_again() {
     for (bytes, code) in [
-        (&b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"[..], "upstream_malformed"),
+        (
+            &b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"[..],
+            "upstream_malformed",
+        ),
         (b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ncontent-length: 5\r\n\r\n0\r\n\r\n", "upstream_malformed"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ncontent-length: 1\r\n\r\na", "upstream_malformed"),
         (b"HTTP/1.1 200 OK\r\ncontent-length: 01\r\n\r\na", "upstream_malformed"),

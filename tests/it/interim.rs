@@ -126,7 +126,8 @@ fn other_expectations_fail_and_old_clients_expect_nothing() {
         true
     });
     let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
-    let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\nconnection: close\r\n\r\n");
+    let answer =
+        raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 417 ") && answer.contains("\"code\":\"expectation\""), "{answer}");
     let old = b"POST / HTTP/1.0\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\nhello";
     let answer = raw_exchange(proxy.address(), old);

@@ -53,9 +53,14 @@ async fn forwarded_and_x_forwarded_are_sent_as_configured() {
             plain_config(upstream.address, "", &format!("[forwarding]\nclient = {client:?}\n"))
         ));
         proxy.client().await.get("/", &claims).await;
-        let named = |name: &str, values: &[&str]| values.iter().map(|value| format!("{name}: {value}")).collect::<Vec<_>>();
+        let named =
+            |name: &str, values: &[&str]| values.iter().map(|value| format!("{name}: {value}")).collect::<Vec<_>>();
         assert_eq!(lines(&upstream, "forwarded:"), named("forwarded", &forwarded), "{client} {trusted}");
-        assert_eq!(lines(&upstream, "x-forwarded-for:"), named("x-forwarded-for", &x_forwarded_for), "{client} {trusted}");
+        assert_eq!(
+            lines(&upstream, "x-forwarded-for:"),
+            named("x-forwarded-for", &x_forwarded_for),
+            "{client} {trusted}"
+        );
     }
 }
 
@@ -105,7 +110,9 @@ fn trailers_pass_both_ways() {
         assert!(head.contains("\r\nte: trailers\r\n") && head.contains("\r\nconnection: te\r\n"), "{head}");
         let body = raw.read_until("\r\n\r\n");
         assert_eq!(body, "5\r\nhello\r\n0\r\nx-up: 1\r\n\r\n");
-        raw.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-down\r\n\r\n2\r\nok\r\n0\r\nx-down: 2\r\n\r\n");
+        raw.write(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x-down\r\n\r\n2\r\nok\r\n0\r\nx-down: 2\r\n\r\n",
+        );
         true
     });
     let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
@@ -196,6 +203,7 @@ async fn a_refusal_of_grpc_is_a_status_of_grpc() {
         assert_eq!(answer.header("grpc-message"), Some("no route matches the request"));
         assert_eq!(answer.header("content-type"), Some("application/grpc"));
     }
-    let series = "weir_rejections_total{route=\"\",service=\"\",arm=\"\",cause=\"no_route\",error=\"http_request_denied\"}";
+    let series =
+        "weir_rejections_total{route=\"\",service=\"\",arm=\"\",cause=\"no_route\",error=\"http_request_denied\"}";
     assert_eq!(proxy.metric(series).await, 3.0);
 }

@@ -8,7 +8,8 @@ use crate::{
 };
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\r\n";
-const AGREE: &str = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\n";
+const AGREE: &str =
+    "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: x\r\n\r\n";
 
 /// Agrees, greets with the agreement, and echoes lines.
 fn echo() -> RawUpstream {
@@ -111,8 +112,9 @@ fn only_what_the_route_allows_is_asked_of_the_upstream() {
 
 #[test]
 fn an_agreement_to_something_else_is_a_502() {
-    let upstream =
-        RawUpstream::saying(b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: other\r\n\r\nGET / HTTP/1.1\r\n");
+    let upstream = RawUpstream::saying(
+        b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: other\r\n\r\nGET / HTTP/1.1\r\n",
+    );
     let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
     let answer = raw_exchange(proxy.address(), ASK.replace("keep-alive", "close").as_bytes());
     assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("upgrade_failed"), "{answer}");

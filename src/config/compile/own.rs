@@ -25,7 +25,10 @@ impl Addresses {
     pub(super) fn refuse(&self, field: &Field<'_>, authority: &str) {
         let Some(endpoint) = literal(authority) else { return };
         if let Some((_, name)) = self.0.iter().find(|(own, _)| leads_to(endpoint, *own)) {
-            field.refuse(format!("the endpoint {authority} is {name} of weir itself"), "name the address of the service");
+            field.refuse(
+                format!("the endpoint {authority} is {name} of weir itself"),
+                "name the address of the service",
+            );
         }
     }
 }

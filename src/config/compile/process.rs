@@ -89,7 +89,13 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         count(&mut section, "requests_max", &mut limits.requests_max),
         bytes_within(&mut section, "head_bytes_max", (8 << 10, 1 << 20), "8KiB to 1MiB", &mut limits.head_bytes_max),
         header_count(&mut section, &mut limits.header_count_max),
-        bytes_within(&mut section, "target_bytes_max", (1 << 10, 60 << 10), "1KiB to 60KiB", &mut limits.target_bytes_max),
+        bytes_within(
+            &mut section,
+            "target_bytes_max",
+            (1 << 10, 60 << 10),
+            "1KiB to 60KiB",
+            &mut limits.target_bytes_max,
+        ),
         bytes_within(&mut section, "trailer_bytes_max", (64, 16 << 10), "64 to 16KiB", &mut limits.trailer_bytes_max),
         count(&mut section, "interim_responses_max", &mut limits.interim_responses_max),
         count(&mut section, "via_hops_max", &mut limits.via_hops_max),
@@ -148,7 +154,12 @@ pub(super) fn forwarding(document: &Document<'_>) -> Option<Forwarding> {
 
 /// Which fields tell an upstream who the client is.
 fn client_fields(field: &Field<'_>, forwarding: &mut Forwarding) -> bool {
-    let words = [("x-forwarded", (true, false)), ("forwarded", (false, true)), ("both", (true, true)), ("none", (false, false))];
+    let words = [
+        ("x-forwarded", (true, false)),
+        ("forwarded", (false, true)),
+        ("both", (true, true)),
+        ("none", (false, false)),
+    ];
     let read = field.word(&words);
     if let Some((x_forwarded, forwarded)) = read {
         (forwarding.x_forwarded, forwarding.forwarded) = (x_forwarded, forwarded);

@@ -1,6 +1,6 @@
 //! Chunks (RFC 9112 §7.1): their size lines and the trailer section.
 
-use super::{flaw::Flaw, bytes, field};
+use super::{bytes, field, flaw::Flaw};
 
 /// A size line longer than this is refused; extensions that somebody uses (signatures) are far shorter.
 pub(super) const LINE_BYTES_MAX: usize = 1024;

@@ -1,6 +1,6 @@
 //! Fields: one line, and what it says about the message's frame.
 
-use super::{flaw::Flaw, bytes, scanner::Side, target::is_authority};
+use super::{bytes, flaw::Flaw, scanner::Side, target::is_authority};
 
 /// What the fields of one head say about its frame.
 #[derive(Clone, Copy, Debug, Default)]
@@ -105,7 +105,5 @@ fn value(line: &[u8], at: usize) -> (&[u8], usize) {
 
 /// The same name, or one that CGI and its heirs would read as the same.
 fn resembles(name: &[u8], framing: &[u8]) -> bool {
-    name.iter().zip(framing).all(|(byte, other)| {
-        byte.eq_ignore_ascii_case(other) || (*byte == b'_' && *other == b'-')
-    })
+    name.iter().zip(framing).all(|(byte, other)| byte.eq_ignore_ascii_case(other) || (*byte == b'_' && *other == b'-'))
 }

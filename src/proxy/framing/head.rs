@@ -1,9 +1,9 @@
 //! Heads: their first line, and what the whole of one says about the message's frame.
 
 use super::{
-    flaw::Flaw,
     bytes,
     field::{self, Fields},
+    flaw::Flaw,
     target::{agrees, target},
 };
 
@@ -147,21 +147,16 @@ pub(super) fn response(code: u16, http_11: bool, fields: &Fields, to_head: bool)
 /// The field lines of an interim response's head that go on to the client, each without its end: none that
 /// is for one hop alone (RFC 9110 §7.6.1).
 pub(in crate::proxy) fn interim_fields(head: &[u8]) -> impl Iterator<Item = &[u8]> {
-    const HOP: [&[u8]; 7] = [
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"te",
-        b"upgrade",
-        b"content-length",
-        b"transfer-encoding",
-    ];
+    const HOP: [&[u8]; 7] =
+        [b"connection", b"keep-alive", b"proxy-connection", b"te", b"upgrade", b"content-length", b"transfer-encoding"];
     let lines = move || head.split(|byte| *byte == b'\n').skip(1).filter_map(|line| line.strip_suffix(b"\r"));
     let named = move |name: &[u8]| {
-        lines().filter_map(|line| field::split(line).ok().map(|(name, at)| (name, &line[at..]))).any(|(field, value)| {
-            field.eq_ignore_ascii_case(b"connection")
-                && value.split(|byte| *byte == b',').any(|option| bytes::trimmed(option).eq_ignore_ascii_case(name))
-        })
+        lines().filter_map(|line| field::split(line).ok().map(|(name, at)| (name, &line[at..]))).any(
+            |(field, value)| {
+                field.eq_ignore_ascii_case(b"connection")
+                    && value.split(|byte| *byte == b',').any(|option| bytes::trimmed(option).eq_ignore_ascii_case(name))
+            },
+        )
     };
     lines().filter(move |line| {
         let name = field::split(line).map_or(&b""[..], |(name, _)| name);

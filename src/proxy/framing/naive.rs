@@ -154,9 +154,9 @@ fn sound_head(head: &[u8], requests: bool, maxima: Maxima) -> Option<Head> {
     let coding_is_sound = codings.is_empty() || codings.len() == 1 && codings[0].eq_ignore_ascii_case("chunked");
     let length_is_sound = lengths.is_empty()
         || lengths.len() == 1
-            && lengths[0].parse::<u64>().is_ok_and(|length| {
-                length <= i64::MAX as u64 && length.to_string() == lengths[0]
-            });
+            && lengths[0]
+                .parse::<u64>()
+                .is_ok_and(|length| length <= i64::MAX as u64 && length.to_string() == lengths[0]);
     let hosts = head.all("host");
     let hosts_are_sound = !requests || hosts.len() <= 1 && hosts.iter().all(|host| is_host(host));
     let one_way = lengths.is_empty() || codings.is_empty();
@@ -203,9 +203,10 @@ fn request(head: &Head, maxima: Maxima) -> Option<Next> {
     };
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let graphic = |text: &str, never: &str| text.chars().all(|c| c.is_ascii_graphic() && !never.contains(c));
-    let escapes = path.split('%').skip(1).all(|rest| {
-        rest.get(..2).is_some_and(|two| two != "00" && two.chars().all(|c| c.is_ascii_hexdigit()))
-    });
+    let escapes = path
+        .split('%')
+        .skip(1)
+        .all(|rest| rest.get(..2).is_some_and(|two| two != "00" && two.chars().all(|c| c.is_ascii_hexdigit())));
     if !graphic(path, "\"#<>?\\^`") || !graphic(query, "\"#<>") || !escapes {
         return None;
     }

@@ -1,10 +1,9 @@
 //! The scanner: follows the messages of one direction of one connection.
 
 use super::{
-    Bounds,
-    flaw::Flaw,
-    chunk,
+    Bounds, chunk,
     field::Fields,
+    flaw::Flaw,
     head::{self, Body, FirstLine},
 };
 
@@ -119,14 +118,7 @@ impl Scanner {
     /// A scanner of a fresh connection.
     pub(in crate::proxy) fn new(side: Side, bounds: Bounds) -> Scanner {
         let state = State::Head(Lines::default());
-        Scanner {
-            side,
-            bounds,
-            state,
-            awaited: Awaited::Nothing,
-            interims: 0,
-            server_wide: false,
-        }
+        Scanner { side, bounds, state, awaited: Awaited::Nothing, interims: 0, server_wide: false }
     }
 
     /// A request is about to be sent; its response may come from now on.
@@ -219,10 +211,13 @@ impl Scanner {
                 };
                 Ok(Step::Drop(drop))
             }
-            State::ChunkLineEnd { size } => self.line_end(bytes, match size {
-                0 => State::Trailer(Lines::default()),
-                size => State::ChunkData(size),
-            }),
+            State::ChunkLineEnd { size } => self.line_end(
+                bytes,
+                match size {
+                    0 => State::Trailer(Lines::default()),
+                    size => State::ChunkData(size),
+                },
+            ),
             State::ChunkDataEnd => self.line_end(bytes, State::ChunkSize),
             State::Trailer(lines) => self.trailer(bytes, lines),
             State::Paused => Ok(Step::More),

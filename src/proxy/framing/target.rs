@@ -1,6 +1,6 @@
 //! Targets of requests (RFC 9112 §3.2) and the hosts they name.
 
-use super::{flaw::Flaw, bytes};
+use super::{bytes, flaw::Flaw};
 
 /// What a request is addressed to.
 #[derive(Clone, Copy, Debug)]
@@ -81,8 +81,7 @@ pub(in crate::proxy) fn is_authority(text: &[u8]) -> bool {
 pub(super) fn agrees(host: &[u8], (authority, default_port): (&[u8], &[u8])) -> bool {
     let (name, port) = split(host);
     let (other_name, other_port) = split(authority);
-    name.eq_ignore_ascii_case(other_name)
-        && port.unwrap_or(default_port) == other_port.unwrap_or(default_port)
+    name.eq_ignore_ascii_case(other_name) && port.unwrap_or(default_port) == other_port.unwrap_or(default_port)
 }
 
 /// Host and port; the colons of an IPv6 address stand in brackets.

@@ -5,8 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::proxy::fuzzing::{self, Scanned, scan};
 
-const BOUNDS: Bounds =
-    Bounds { head_bytes_max: 64 << 10, target_bytes_max: 8 << 10, fields_max: 100, trailer_bytes_max: 8 << 10, interim_max: 10 };
+const BOUNDS: Bounds = Bounds {
+    head_bytes_max: 64 << 10,
+    target_bytes_max: 8 << 10,
+    fields_max: 100,
+    trailer_bytes_max: 8 << 10,
+    interim_max: 10,
+};
 
 fn requests(input: &[u8]) -> Scanned {
     scan(Side::Requests, BOUNDS, &[input])
@@ -75,7 +80,8 @@ fn a_request_names_one_valid_host() {
         assert_eq!(with_fields(&format!("host:{host}\r\n")), None, "{host:?}");
     }
     for host in [
-        "", " ", "a b", "a/b", "u@a", "a:b", "a:", "a:99999", "a,b", "a#", "[::1", "::1", "a?b", "a%41", "[a]", ":80", "a\\b",
+        "", " ", "a b", "a/b", "u@a", "a:b", "a:", "a:99999", "a,b", "a#", "[::1", "::1", "a?b", "a%41", "[a]", ":80",
+        "a\\b",
     ] {
         assert_eq!(with_fields(&format!("host:{host}\r\n")), Some(Flaw::Host), "{host:?}");
     }
@@ -346,13 +352,62 @@ fn the_corpora_find_nothing() {
 
 /// Pieces that messages are made of, sound ones and others.
 const PIECES: [&str; 56] = [
-    "GET ", "POST ", "OPTIONS ", "get ", "/", "/a?b", "*", "http://a", "https://a:443/x", " HTTP/1.1\r\n", " HTTP/1.0\r\n",
-    " HTTP/2.0\r\n", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 204 None\r\n", "HTTP/1.1 103 Hints\r\n", "HTTP/1.0 304\r\n",
-    "HTTP/1.1 101 Switching\r\n", "host: a\r\n", "Host: b\r\n", "host:\r\n", "content-length: 5\r\n", "Content-Length: 0\r\n",
-    "content-length: 05\r\n", "transfer-encoding: chunked\r\n", "transfer-encoding: gzip\r\n", "connection: upgrade\r\n",
-    "upgrade: websocket\r\n", "x-a: b\r\n", "x-a : b\r\n", " folded\r\n", "\r\n", "\r\n\r\n", "\n", "\r", "\0", "\t", " ", "5\r\n",
-    "hello", "5;a=b\r\nhello\r\n", "0\r\n", "0\r\n\r\n", "0\r\nx-t: 1\r\n\r\n", "a\r\n0123456789\r\n", ";", "=", "\"", "%41", "%00",
-    "#", "\\", ":", ",", "GET / HTTP/1.1\r\nhost: a\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", "[::1]",
+    "GET ",
+    "POST ",
+    "OPTIONS ",
+    "get ",
+    "/",
+    "/a?b",
+    "*",
+    "http://a",
+    "https://a:443/x",
+    " HTTP/1.1\r\n",
+    " HTTP/1.0\r\n",
+    " HTTP/2.0\r\n",
+    "HTTP/1.1 200 OK\r\n",
+    "HTTP/1.1 204 None\r\n",
+    "HTTP/1.1 103 Hints\r\n",
+    "HTTP/1.0 304\r\n",
+    "HTTP/1.1 101 Switching\r\n",
+    "host: a\r\n",
+    "Host: b\r\n",
+    "host:\r\n",
+    "content-length: 5\r\n",
+    "Content-Length: 0\r\n",
+    "content-length: 05\r\n",
+    "transfer-encoding: chunked\r\n",
+    "transfer-encoding: gzip\r\n",
+    "connection: upgrade\r\n",
+    "upgrade: websocket\r\n",
+    "x-a: b\r\n",
+    "x-a : b\r\n",
+    " folded\r\n",
+    "\r\n",
+    "\r\n\r\n",
+    "\n",
+    "\r",
+    "\0",
+    "\t",
+    " ",
+    "5\r\n",
+    "hello",
+    "5;a=b\r\nhello\r\n",
+    "0\r\n",
+    "0\r\n\r\n",
+    "0\r\nx-t: 1\r\n\r\n",
+    "a\r\n0123456789\r\n",
+    ";",
+    "=",
+    "\"",
+    "%41",
+    "%00",
+    "#",
+    "\\",
+    ":",
+    ",",
+    "GET / HTTP/1.1\r\nhost: a\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    "[::1]",
 ];
 
 proptest! {
