@@ -23,8 +23,12 @@ use crate::{
     admin,
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
+    observe::Observer,
+    ofrep,
     proxy::{Bound, Crew, InFlight, WorkerError},
-    reload::{self, Command, Outcome, Writer},
+    reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
+    serve::serve,
+    store,
     telemetry::{Exporter, Meters, Scrape},
     toggle::Timestamp,
 };
@@ -54,6 +58,8 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
     /// The telemetry listener.
     pub telemetry: Option<SocketAddr>,
+    /// The listener of the flag API.
+    pub ofrep: Option<SocketAddr>,
 }
 
 /// Why an [`App`] did not start.
@@ -62,6 +68,12 @@ pub enum StartError {
     /// The configuration cannot be used.
     #[error("the configuration cannot be used\n\n{0}")]
     Config(Report),
+    /// What operators changed before cannot be read.
+    #[error(
+        "{0}; it says which toggles are killed, so nothing is served without it: restore the file, or move it \
+         away to start with no toggle killed"
+    )]
+    Overlay(#[from] store::OverlayError),
     /// An address cannot be listened on.
     #[error("{key} cannot listen on {address}: {source}; stop what listens there, or choose another address")]
     Bind {
@@ -104,6 +116,7 @@ impl App {
             tracing::warn!("{}", problem.line());
         }
         let Compiled { plan, inventory, .. } = compiled;
+        let overlay = store::kept_overlay(&plan.process.state_dir)?;
         let workers = match plan.process.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
@@ -117,31 +130,40 @@ impl App {
         let listeners = names.zip(bound.iter().map(|bound| bound.address)).collect();
         let admin = plan.process.admin.map(|address| bind("admin.address", address)).transpose()?;
         let telemetry = plan.process.telemetry.map(|address| bind("telemetry.address", address)).transpose()?;
+        let ofrep = plan.process.ofrep.map(|address| bind("ofrep.address", address)).transpose()?;
         let addresses = Addresses {
             listeners,
             admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             telemetry: telemetry.as_ref().and_then(|socket| socket.local_addr().ok()),
+            ofrep: ofrep.as_ref().and_then(|socket| socket.local_addr().ok()),
         };
 
         let meters = Arc::new(Meters::new(&plan, workers));
         let (meters_sender, meters_receiver) = watch::channel(Arc::clone(&meters));
-        let (exporter, scrape, gauges) = Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
-        let live = Live::new(Serving::new(Arc::new(plan), Arc::default(), meters, 1));
+        let (exporter, scrape, gauges, toggle_gauges) =
+            Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
+        let live = Live::new(Serving::new(Arc::new(plan), Arc::new(overlay), meters, 1));
+        let observer = Observer::new(live.clone(), meters_receiver.clone(), toggle_gauges);
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (drain, draining) = watch::channel(None);
+        let (in_flight, questions) = InFlight::new(workers);
         let parts = Parts {
             config: config.to_owned(),
             exporter,
             scrape,
             writer,
+            observer,
             commands: commands.clone(),
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
+            ofrep,
+            live: live.clone(),
+            in_flight: in_flight.clone(),
+            published: meters_receiver.clone(),
             draining: draining.clone(),
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let (in_flight, questions) = InFlight::new(workers);
         let crew = Crew::start(&live, bound, questions, &draining)?;
         addresses.log(workers);
         Ok(App { addresses, live, published: meters_receiver, in_flight, commands, drain, crew, control })
@@ -184,6 +206,38 @@ impl App {
         }
     }
 
+    /// Kills a toggle: everybody gets its `off` variant with the next request that is read, until it is
+    /// restored, whatever the configuration says and over restarts. `by` is who orders it.
+    ///
+    /// # Errors
+    /// When the toggle is unknown, it is not said who orders it, or the kill cannot be written to
+    /// `state_dir`. Then nothing has changed.
+    pub async fn kill(&self, toggle: &str, by: &str, note: Option<&str>) -> Result<Killed, OrderError> {
+        self.order(toggle, by, note, |order, answer| Command::Kill { order, answer }).await
+    }
+
+    /// Takes a kill back: the toggle is decided as the configuration says.
+    ///
+    /// # Errors
+    /// Like [`kill`](App::kill).
+    pub async fn restore(&self, toggle: &str, by: &str, note: Option<&str>) -> Result<Restored, OrderError> {
+        self.order(toggle, by, note, |order, answer| Command::Restore { order, answer }).await
+    }
+
+    async fn order<T>(
+        &self,
+        toggle: &str,
+        by: &str,
+        note: Option<&str>,
+        command: impl FnOnce(Order, oneshot::Sender<Result<T, OrderError>>) -> Command,
+    ) -> Result<T, OrderError> {
+        let order = Order { toggle: toggle.to_owned(), by: by.to_owned(), note: note.map(str::to_owned) };
+        let (answer, outcome) = oneshot::channel();
+        // The control thread is gone only when the process ends.
+        self.commands.send(command(order, answer)).await.map_err(|_gone| OrderError::Stopping)?;
+        outcome.await.unwrap_or(Err(OrderError::Stopping))
+    }
+
     /// Stops: readiness goes off, no connection is accepted any more, requests in flight may end
     /// within `drain_timeout`. Returns when every thread has ended.
     pub async fn drain(self) {
@@ -204,6 +258,7 @@ impl Addresses {
             listeners = %listeners.join(" "),
             admin = self.admin.map(tracing::field::display),
             telemetry = self.telemetry.map(tracing::field::display),
+            ofrep = self.ofrep.map(tracing::field::display),
             workers,
             version = env!("CARGO_PKG_VERSION"),
             "weir started"
@@ -226,9 +281,14 @@ struct Parts {
     exporter: Exporter,
     scrape: Scrape,
     writer: Writer,
+    observer: Observer,
     commands: mpsc::Sender<Command>,
     received: mpsc::Receiver<Command>,
     sockets: Vec<TcpListener>,
+    ofrep: Option<TcpListener>,
+    live: Live,
+    in_flight: InFlight,
+    published: watch::Receiver<Arc<Meters>>,
     draining: watch::Receiver<Option<Duration>>,
 }
 
@@ -264,13 +324,23 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         for socket in parts.sockets {
             let listener = tokio::net::TcpListener::from_std(socket)?;
             let router = admin::telemetry(parts.scrape.clone(), parts.draining.clone());
-            tasks.spawn_local(admin::serve(listener, router));
+            tasks.spawn_local(serve("admin", listener, router, || admin::BOUNDS));
+        }
+        if let Some(socket) = parts.ofrep {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            let desk = ofrep::Desk::new(parts.live.clone(), parts.in_flight, parts.published, parts.draining);
+            tasks.spawn_local(serve("ofrep", listener, ofrep::router(desk), ofrep::bounds(parts.live)));
         }
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));
         tasks.spawn_local(reload::watch(parts.config, parts.commands));
+        let (end, ending) = oneshot::channel();
+        let observing = tokio::task::spawn_local(parts.observer.run(ending));
         // Whether told to stop or left alone, the end is the same.
         drop(stopping.await);
+        // Both fail only when the task has ended already.
+        end.send(()).ok();
+        observing.await.ok();
         tasks.shutdown().await;
         io::Result::Ok(())
     })?;

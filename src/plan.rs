@@ -7,12 +7,16 @@
 //!   plane, the flag API and `weir explain` call the same.
 
 mod choosing;
+mod churn;
+mod dates;
+mod ofrep;
 mod overlay;
 mod propagation;
 #[cfg(test)]
 pub(crate) mod sample;
 mod settings;
 mod tls;
+mod uses;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -25,11 +29,13 @@ use crate::{
 };
 
 pub use crate::toggle::ToggleId;
+pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Forwarding, Issuer, IssuerId, Limits, Listener, Process, Timeouts, Via};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
+pub use uses::Uses;
 
 /// A service's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -62,6 +68,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// What weir tells of itself and its clients.
     pub forwarding: Forwarding,
+    /// The flag API for the application beside the proxy.
+    pub ofrep: Option<Ofrep>,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
     /// By [`IssuerId`].
@@ -78,6 +86,8 @@ pub struct Plan {
     pub endpoints: Vec<Endpoint>,
     /// By [`ToggleId`].
     pub toggles: Vec<PlannedToggle>,
+    /// All toggles in the order of their names.
+    pub toggles_by_name: Vec<ToggleId>,
     /// Every toggle by its name.
     pub toggle_ids: HashMap<String, ToggleId>,
     /// How decisions travel; `None` leaves baggage and traces alone.

@@ -13,13 +13,21 @@ mod exporter;
 mod harvest;
 mod meters;
 pub mod names;
+mod ofrep;
+mod reloads;
+mod toggles;
+mod unknown;
 mod wire;
 
 pub use cells::{Count, Durations, Level};
-pub use exporter::{Exporter, ReloadGauges, Scrape};
+pub use exporter::{Exporter, Scrape};
 pub use meters::{
     CheckMeter, DivergenceMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter,
     WorkerCells,
 };
 pub use names::HandshakeOutcome;
+pub use ofrep::OfrepCells;
+pub use reloads::{Change, OrderKind, OrderOutcome, ReloadGauges};
+pub use toggles::ToggleGauges;
+pub use unknown::UnknownToggles;
 pub use wire::{MemberOutcome, OverrideOutcome, WireCells};

@@ -4,7 +4,9 @@
 mod assignment;
 mod conditions;
 mod contracts;
+mod guards;
 mod issuers;
+mod ofrep;
 mod own;
 mod process;
 mod propagation;
@@ -22,11 +24,12 @@ use super::{
     change::Inventory,
     document::{Document, Parsed},
     expiry::Expiry,
+    guard::Guards,
     report::{Problem, Problems, Report},
     source::Sources,
 };
 use crate::{
-    plan::{Lane, LaneId, Plan, Route, ToggleId},
+    plan::{Lane, LaneId, Plan, PlannedToggle, Route, ToggleId},
     route::{RouteId, RouteTable},
     toggle::Timestamp,
 };
@@ -42,6 +45,8 @@ pub struct Compiled {
     pub expiries: Vec<Expiry>,
     /// What it says, item by item.
     pub inventory: Inventory,
+    /// How many users it lets a reload move.
+    pub guards: Guards,
 }
 
 /// Compiles sources.
@@ -54,8 +59,8 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Report> {
     let built = build(sources, &parsed, &problems);
     let report = problems.into_report();
     match built {
-        Some(Built { plan, expiries, inventory }) if report.errors() == 0 => {
-            Ok(Compiled { plan, warnings: report, expiries, inventory })
+        Some(Built { plan, expiries, inventory, guards }) if report.errors() == 0 => {
+            Ok(Compiled { plan, warnings: report, expiries, inventory, guards })
         }
         _ => Err(report),
     }
@@ -78,6 +83,7 @@ struct Built {
     plan: Plan,
     expiries: Vec<Expiry>,
     inventory: Inventory,
+    guards: Guards,
 }
 
 /// `None` when something was missing; the problems then say what.
@@ -105,14 +111,17 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
+    let ofrep = ofrep::ofrep(&document, &issuers, toggles.toggles());
     let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);
+    let guards = guards::guards(&document);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     segments.finish()?;
     let (toggles, expiries) = toggles.finish()?;
-    let (propagation, in_flight) = (propagated?.propagation, false);
+    // Only the flag API asks for them.
+    let (propagation, in_flight) = (propagated?.propagation, document.table("ofrep").is_some());
     let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
     let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
     let issuers = issuers.finish()?;
@@ -121,6 +130,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         limits: limits?,
         timeouts: timeouts?,
         forwarding: forwarding?,
+        ofrep: ofrep?,
         listeners: listeners?,
         table: RouteTable::new(patterns).ok()?,
         routes,
@@ -129,6 +139,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         endpoints: backends.endpoints,
         timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
         issuers,
+        toggles_by_name: by_name(&toggles),
         toggle_ids: toggles.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
         toggles,
         propagation,
@@ -145,7 +156,13 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
     let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
-    Some(Built { plan, expiries, inventory })
+    Some(Built { plan, expiries, inventory, guards: guards? })
+}
+
+fn by_name(toggles: &[PlannedToggle]) -> Vec<ToggleId> {
+    let mut ids: Vec<ToggleId> = (0..toggles.len()).map(ToggleId).collect();
+    ids.sort_by(|left, right| toggles[left.0].toggle.name.cmp(&toggles[right.0].toggle.name));
+    ids
 }
 
 /// Numbers every route with every arm of its service.

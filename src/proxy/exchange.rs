@@ -33,6 +33,7 @@ impl Exchange {
     /// The request is counted with what was decided for it.
     pub(super) fn decided(&mut self, decided: &Decided) {
         self.lane = Some(decided.decision().lane);
+        self.snapshot.note_decision();
         for (toggle, choice) in decided.choices() {
             self.snapshot.toggle(toggle, choice.variant).decided(choice.reason);
         }

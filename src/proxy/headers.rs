@@ -168,10 +168,10 @@ fn looks_like_claim(name: &HeaderName, cohort: &[HeaderName]) -> bool {
 }
 
 fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer, forwarding: &Forwarding) {
-    if forwarding.forwarded {
-        if let Some(hop) = forwarded(headers.get(header::HOST), peer) {
-            headers.append(header::FORWARDED, hop);
-        }
+    if forwarding.forwarded
+        && let Some(hop) = forwarded(headers.get(header::HOST), peer)
+    {
+        headers.append(header::FORWARDED, hop);
     }
     if !forwarding.x_forwarded {
         if !caller.trusted {

@@ -59,6 +59,8 @@ pub(super) struct Snapshot {
     directory: Rc<Directory>,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
+    /// Until its first decision.
+    undecided: Cell<bool>,
     /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
     /// shared one would be counted up and down by all of them.
     app_headers: Vec<(HeaderName, Vec<HeaderValue>)>,
@@ -274,7 +276,16 @@ impl Snapshot {
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
         let app_headers = app_headers(&serving.plan);
         let directory = Rc::clone(directory);
-        Snapshot { serving, worker, directory, pools, turns, app_headers, tokens: Tokens::default() }
+        Snapshot {
+            serving,
+            worker,
+            directory,
+            pools,
+            turns,
+            app_headers,
+            tokens: Tokens::default(),
+            undecided: Cell::new(true),
+        }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -319,6 +330,13 @@ impl Snapshot {
 
     pub(super) fn outside(&self) -> &LaneCells {
         self.serving.meters.outside.cells(self.worker)
+    }
+
+    /// A request was decided on this snapshot.
+    pub(super) fn note_decision(&self) {
+        if self.undecided.take() {
+            self.serving.first_decision.note();
+        }
     }
 
     pub(super) fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleCells {

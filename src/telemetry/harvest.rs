@@ -8,7 +8,11 @@ use metrics_exporter_prometheus::PrometheusRecorder;
 use super::{
     cells::Durations,
     meters::{LaneMeter, Meters, ToggleMeter},
-    names::{self, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric},
+    names::{
+        self, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
+        OFREP_ENDPOINTS, SURFACES,
+    },
+    ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
 };
 use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
@@ -34,7 +38,9 @@ impl Harvest {
             let (name, help) = (KeyName::from_const_str(metric.name), metric.help.into());
             match metric.name {
                 name_text if name_text.ends_with("_total") => recorder.describe_counter(name, None, help),
-                name_text if name_text.ends_with("duration_seconds") => recorder.describe_histogram(name, None, help),
+                name_text if name_text.ends_with("duration_seconds") || name_text.ends_with("decision_seconds") => {
+                    recorder.describe_histogram(name, None, help)
+                }
                 _ => recorder.describe_gauge(name, None, help),
             }
         }
@@ -44,6 +50,7 @@ impl Harvest {
     /// Moves everything; the exporter's counters then equal the cells.
     pub(super) fn gather(&mut self, meters: &Meters) {
         self.gather_workers(meters);
+        self.gather_ofrep(&meters.ofrep);
         self.gather_wire(meters);
         for lane in meters.all_lanes.meters.values() {
             self.gather_lane(lane);
@@ -167,11 +174,34 @@ impl Harvest {
 
     fn gather_toggle(&mut self, toggle: &ToggleMeter) {
         let [name, variant] = toggle.labels() else { return };
-        for (place, reason) in REASON_CODES.iter().enumerate() {
-            let count = toggle.used().map(|cells| cells.0[place].read()).sum();
-            let labels = vec![("toggle", &**name), ("variant", &**variant), ("reason", reason)];
-            self.count(names::DECISIONS, (address(toggle), place), labels, count);
+        for (surface, workers) in toggle.surfaces().into_iter().enumerate() {
+            let used = || workers.iter().filter_map(|cells| cells.get());
+            for (place, reason) in REASON_CODES.iter().enumerate() {
+                let count = used().map(|cells| cells.0[place].read()).sum();
+                let labels = vec![
+                    ("toggle", &**name),
+                    ("variant", &**variant),
+                    ("reason", reason),
+                    ("surface", SURFACES[surface]),
+                ];
+                let place = surface * REASON_CODES.len() + place;
+                self.count(names::DECISIONS, (address(toggle), place), labels, count);
+            }
         }
+    }
+
+    fn gather_ofrep(&mut self, cells: &OfrepCells) {
+        for (endpoint, counted) in OFREP_ENDPOINTS.into_iter().zip(&cells.endpoints) {
+            let at = address(counted);
+            for (place, code) in CODES.iter().enumerate() {
+                let labels = vec![("endpoint", endpoint), ("code", code)];
+                self.count(names::OFREP_REQUESTS, (at, place), labels, counted.codes[place].read());
+            }
+            let labels = || vec![("endpoint", endpoint)];
+            self.durations(names::OFREP_SECONDS, at, &labels, &std::iter::once(&counted.durations));
+        }
+        self.level(names::OFREP_STREAMS, (0, 0), vec![], cells.streams.read());
+        self.count(names::UNKNOWN_TOGGLES, (0, 0), vec![], cells.unknown.count());
     }
 
     fn count(&mut self, metric: Metric, (at, place): (usize, usize), labels: Labels<'_>, count: u64) {
@@ -208,10 +238,10 @@ impl Harvest {
                 continue;
             }
             let recorder = &self.recorder;
-            let (handle, seen) = self.histograms.entry((metric.name, at, 0)).or_insert_with(|| {
-                let key = key(metric, labels());
-                (recorder.register_histogram(&key, &METADATA), [(0, 0); BUCKETS])
-            });
+            let (handle, seen) = self
+                .histograms
+                .entry((metric.name, at, 0))
+                .or_insert_with(|| (histogram(recorder, metric, labels()), [(0, 0); BUCKETS]));
             let (new, new_ns) = (count - seen[bucket].0, sum_ns.wrapping_sub(seen[bucket].1));
             if new == 0 {
                 continue;
@@ -241,6 +271,10 @@ pub(super) fn counter(recorder: &PrometheusRecorder, metric: Metric, labels: Lab
 
 pub(super) fn gauge(recorder: &PrometheusRecorder, metric: Metric, labels: Labels<'_>) -> Gauge {
     recorder.register_gauge(&key(metric, labels), &METADATA)
+}
+
+pub(super) fn histogram(recorder: &PrometheusRecorder, metric: Metric, labels: Labels<'_>) -> Histogram {
+    recorder.register_histogram(&key(metric, labels), &METADATA)
 }
 
 fn key(metric: Metric, labels: Labels<'_>) -> Key {

@@ -10,6 +10,7 @@ use http::StatusCode;
 use super::{
     cells::{Count, Durations, Level},
     names::{CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, code_place},
+    ofrep::OfrepCells,
     wire::WireCells,
 };
 use crate::{
@@ -109,6 +110,8 @@ pub struct ListenerCells {
 pub struct Meters {
     /// Counts requests that found no lane.
     pub outside: Arc<LaneMeter>,
+    /// What the flag API counts.
+    pub ofrep: Arc<OfrepCells>,
     lanes: Vec<Arc<LaneMeter>>,
     checks: Vec<Option<Arc<CheckMeter>>>,
     /// For each toggle: for no variant, then for each variant.
@@ -142,7 +145,7 @@ impl Meters {
             ..WorkerCells::default()
         };
         let workers: Arc<[WorkerCells]> = std::iter::repeat_with(worker).take(workers).collect();
-        Meters::build(plan, &listener_names, &workers, Registers::empty(workers.len()))
+        Meters::build(plan, &listener_names, &workers, &Arc::default(), Registers::empty(workers.len()))
     }
 
     /// The meters of the next plan: those of the same labels go on counting.
@@ -155,10 +158,16 @@ impl Meters {
             divergences: self.all_divergences.clone(),
             endpoints: self.all_endpoints.clone(),
         };
-        Meters::build(plan, &self.listener_names, &self.workers, registers)
+        Meters::build(plan, &self.listener_names, &self.workers, &self.ofrep, registers)
     }
 
-    fn build(plan: &Plan, listener_names: &Arc<[String]>, workers: &Arc<[WorkerCells]>, mut all: Registers) -> Meters {
+    fn build(
+        plan: &Plan,
+        listener_names: &Arc<[String]>,
+        workers: &Arc<[WorkerCells]>,
+        ofrep: &Arc<OfrepCells>,
+        mut all: Registers,
+    ) -> Meters {
         let outside = all.lanes.meter(vec![String::new(); 3]);
         let mut lanes = Vec::with_capacity(plan.lanes.len());
         let mut checks = Vec::with_capacity(plan.lanes.len());
@@ -184,6 +193,7 @@ impl Meters {
         let endpoints = authorities.map(|labels| all.endpoints.meter(labels)).collect();
         Meters {
             outside,
+            ofrep: Arc::clone(ofrep),
             lanes,
             checks,
             toggles,
@@ -215,6 +225,12 @@ impl Meters {
     #[must_use]
     pub fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleMeter {
         &self.toggles[toggle.0][variant.map_or(0, |variant| variant.0 + 1)]
+    }
+
+    /// How often a toggle gave a variant, or none, for whatever reason.
+    #[must_use]
+    pub fn decisions(&self, toggle: ToggleId, variant: Option<VariantId>) -> u64 {
+        self.toggle(toggle, variant).used().map(ToggleCells::total).sum()
     }
 
     /// The meter of a toggle's divergences.
@@ -262,6 +278,12 @@ impl ToggleCells {
     }
 }
 
+impl ToggleCells {
+    fn total(&self) -> u64 {
+        self.0.iter().map(Count::read).sum()
+    }
+}
+
 impl CheckCells {
     /// Counts a check, by the code of its outcome in [`CHECK_OUTCOMES`].
     pub fn checked(&self, outcome: &str) {
@@ -270,6 +292,20 @@ impl CheckCells {
         if let Some(place) = place {
             self.0[place].add_one();
         }
+    }
+}
+
+impl ToggleMeter {
+    /// The cells of the flag API, which only the control thread may write.
+    #[must_use]
+    pub fn ofrep(&self) -> &ToggleCells {
+        self.cells(self.workers.len() - 1)
+    }
+
+    /// The cells that were used so far, for each surface in the order of [`SURFACES`](super::names::SURFACES).
+    pub(super) fn surfaces(&self) -> [&[OnceLock<Box<ToggleCells>>]; 2] {
+        let (routes, ofrep) = self.workers.split_at(self.workers.len() - 1);
+        [routes, ofrep]
     }
 }
 
@@ -319,7 +355,8 @@ impl Registers {
         Registers {
             lanes: Register::empty(workers),
             checks: Register::empty(workers),
-            toggles: Register::empty(workers),
+            // The control thread counts what the flag API asks, in the last place.
+            toggles: Register::empty(workers + 1),
             divergences: Register::empty(workers),
             endpoints: Register::empty(workers),
         }

@@ -17,7 +17,8 @@ impl Addresses {
         let admin = process.into_iter().filter_map(|process| named(process.admin, "[admin]"));
         let telemetry = process.into_iter().filter_map(|process| named(process.telemetry, "[telemetry]"));
         let listeners = listeners.map(|listener| (listener.address, format!("the listener {:?}", listener.name)));
-        Addresses(listeners.chain(admin).chain(telemetry).collect())
+        let ofrep = process.into_iter().filter_map(|process| named(process.ofrep, "[ofrep]"));
+        Addresses(listeners.chain(admin).chain(telemetry).chain(ofrep).collect())
     }
 
     /// Refuses an endpoint that leads back here: requests would go round for ever, or reach the admin

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use super::issuers::Issuers;
+use super::{guards, issuers::Issuers};
 use crate::{
     config::{
         document::Document,
@@ -24,6 +24,7 @@ pub(super) fn process(document: &Document<'_>) -> Option<Process> {
         drain_timeout: Duration::from_secs(30),
         admin: None,
         telemetry: None,
+        ofrep: None,
     };
     let mut whole = true;
     if let Some(field) = document.table("weir") {
@@ -31,6 +32,7 @@ pub(super) fn process(document: &Document<'_>) -> Option<Process> {
     }
     process.admin = address(document, "admin", &mut whole);
     process.telemetry = address(document, "telemetry", &mut whole);
+    process.ofrep = ofrep_address(document, &mut whole);
     whole.then_some(process)
 }
 
@@ -51,6 +53,7 @@ fn weir(field: Field<'_>, process: &mut Process) -> bool {
         field.text().map_or_else(|| whole = false, |text| process.state_dir = text.into());
     }
     whole &= duration(&mut section, "drain_timeout", &mut process.drain_timeout);
+    guards::take_default(&mut section);
     section.finish();
     whole
 }
@@ -60,6 +63,15 @@ fn address(document: &Document<'_>, key: &str, whole: &mut bool) -> Option<Socke
     let field = section.require("address", "write where to listen, as in address = \"127.0.0.1:9900\"");
     section.finish();
     let address = field.and_then(|field| field.parse(units::socket_address));
+    *whole &= address.is_some();
+    address
+}
+
+/// The other keys of `[ofrep]` can name toggles, so that they are read after those.
+fn ofrep_address(document: &Document<'_>, whole: &mut bool) -> Option<SocketAddr> {
+    let mut section = document.table("ofrep")?.section()?;
+    let hint = "write where to listen, as in address = \"127.0.0.1:8016\"";
+    let address = section.require("address", hint).and_then(|field| field.parse(units::socket_address));
     *whole &= address.is_some();
     address
 }
@@ -225,16 +237,16 @@ fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.
-fn duration(section: &mut Section<'_>, key: &'static str, duration: &mut Duration) -> bool {
+pub(super) fn duration(section: &mut Section<'_>, key: &'static str, duration: &mut Duration) -> bool {
     section.take(key).is_none_or(|field| store(field.parse(units::duration), duration))
 }
 
-fn count(section: &mut Section<'_>, key: &'static str, count: &mut usize) -> bool {
+pub(super) fn count(section: &mut Section<'_>, key: &'static str, count: &mut usize) -> bool {
     let read = |field: Field<'_>| field.integer(1).and_then(|number| usize::try_from(number).ok());
     section.take(key).is_none_or(|field| store(read(field), count))
 }
 
-fn bytes(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
+pub(super) fn bytes(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
     let read = |field: Field<'_>| field.size().and_then(|number| usize::try_from(number).ok());
     section.take(key).is_none_or(|field| store(read(field), bytes))
 }

@@ -230,8 +230,7 @@ impl Scanner {
         if self.side == Side::Responses && self.awaited == Awaited::Nothing {
             return Err(Flaw::Unsolicited);
         }
-        loop {
-            let Some((line, at)) = lines.line(bytes)? else { break };
+        while let Some((line, at)) = lines.line(bytes)? {
             if lines.next > self.bounds.head_bytes_max {
                 return Err(self.too_large(lines.first, bytes));
             }
