@@ -13,10 +13,10 @@ const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 #[test]
 fn early_hints_reach_the_client_before_the_answer_is_there() {
     let (go, gone) = std::sync::mpsc::channel::<()>();
-    let gone = std::sync::Mutex::new(gone);
+    let gone = tokio::sync::Mutex::new(gone);
     let upstream = RawUpstream::start(move |_head, raw| {
         raw.write(HINTS);
-        gone.lock().unwrap().recv().unwrap();
+        gone.blocking_lock().recv().unwrap();
         raw.write(format!("HTTP/1.1 102 Processing\r\n\r\n{OK}"));
         true
     });
@@ -83,10 +83,9 @@ fn a_body_that_is_asked_for_first_comes_when_the_upstream_asks() {
 #[test]
 fn a_body_that_the_upstream_does_not_want_is_never_asked_for() {
     let (told, tells) = std::sync::mpsc::channel();
-    let told = std::sync::Mutex::new(told);
     let upstream = RawUpstream::start(move |_head, raw| {
         raw.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno");
-        told.lock().unwrap().send(raw.rest()).unwrap();
+        told.send(raw.rest()).unwrap();
         false
     });
     let proxy = Proxy::start(&plain_config(upstream.address, "", "[timeouts]\nexpect_continue = \"1h\"\n"));

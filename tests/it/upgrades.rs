@@ -54,11 +54,10 @@ async fn a_tunnel_carries_what_is_glued_to_either_handshake_and_is_counted() {
 #[test]
 fn nothing_of_a_client_goes_on_before_the_upstream_agrees() {
     let (told, tells) = std::sync::mpsc::channel();
-    let told = std::sync::Mutex::new(told);
     let upstream = RawUpstream::start(move |_head, raw| {
         // What comes within this time came before any agreement.
         raw.stream.set_read_timeout(Some(std::time::Duration::from_millis(200))).unwrap();
-        told.lock().unwrap().send(raw.read_until("\n")).unwrap();
+        told.send(raw.read_until("\n")).unwrap();
         raw.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n");
         false
     });

@@ -4,7 +4,7 @@ use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc, Mutex,
+        Arc, RwLock,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -67,7 +67,7 @@ impl Raw {
 pub(crate) struct RawUpstream {
     pub(crate) address: SocketAddr,
     connections: Arc<AtomicUsize>,
-    heads: Arc<Mutex<Vec<String>>>,
+    heads: Arc<RwLock<Vec<String>>>,
 }
 
 impl RawUpstream {
@@ -89,7 +89,7 @@ impl RawUpstream {
                         if head.is_empty() {
                             break;
                         }
-                        heads.lock().unwrap().push(head.clone());
+                        heads.write().unwrap().push(head.clone());
                         if !act(&head, &mut raw) {
                             break;
                         }
@@ -114,6 +114,6 @@ impl RawUpstream {
 
     /// The heads that came, in their order.
     pub(crate) fn heads(&self) -> Vec<String> {
-        self.heads.lock().unwrap().clone()
+        self.heads.read().unwrap().clone()
     }
 }
