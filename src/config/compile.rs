@@ -4,6 +4,7 @@
 mod assignment;
 mod conditions;
 mod contracts;
+mod flags;
 mod guards;
 mod issuers;
 mod ofrep;
@@ -17,8 +18,11 @@ mod rules;
 mod segments;
 mod services;
 mod shares;
+mod targeting;
 mod tls;
 mod toggles;
+
+pub(super) use toggles::{CATEGORIES, bucket_by};
 
 use super::{
     change::Inventory,
@@ -107,7 +111,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let mut backends = services::backends(&document, &mut shelf, &own, hosts);
     propagation::settle(&mut backends.arms);
     let segments = segments::segments(&document);
-    let toggles = toggles::toggles(&document, &segments);
+    let mut toggles = toggles::toggles(&document, &segments);
+    let flags = flags::flags(&document, sources, problems, &mut toggles);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
@@ -116,6 +121,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let guards = guards::guards(&document);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
+    let flags = flags?;
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     segments.finish()?;
@@ -155,7 +161,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
-    let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
+    let inventory = Inventory::new(document.items().chain(flags).chain(contracts).chain(sources.attached().digests()));
     Some(Built { plan, expiries, inventory, guards: guards? })
 }
 

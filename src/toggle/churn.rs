@@ -199,7 +199,7 @@ fn flat(Side { toggle, killed, .. }: Side<'_>, now: Timestamp) -> Option<Layout<
         return Some(Layout::constant(toggle, toggle.off));
     }
     let over = toggle.on_expiry == OnExpiry::Default && toggle.is_expired(now);
-    (over || !toggle.schedule.holds(now)).then(|| Layout::constant(toggle, Some(toggle.default)))
+    (over || !toggle.schedule.holds(now)).then(|| Layout::constant(toggle, toggle.default))
 }
 
 fn in_effect(toggle: &Toggle, now: Timestamp) -> Vec<&Rule> {

@@ -9,6 +9,7 @@ mod decisions;
 mod deps;
 mod draining;
 mod faults;
+mod flags;
 mod forwarding;
 mod framing;
 mod governance;

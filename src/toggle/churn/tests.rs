@@ -89,7 +89,7 @@ fn what_takes_everybody_out_is_told_for_each_population() {
 #[test]
 fn defaults_and_values_move_those_who_have_them() {
     let before = toggle();
-    let other_default = Toggle { default: THIRD, ..toggle() };
+    let other_default = Toggle { default: Some(THIRD), ..toggle() };
     let expected = "toggle t: 90% off -> third (everybody)";
     assert_eq!(text(side(&before, share("10%")), side(&other_default, share("10%"))), expected);
     let mut other_value = toggle();
