@@ -8,6 +8,7 @@ mod flags;
 mod guards;
 mod issuers;
 mod ofrep;
+mod own;
 mod process;
 mod propagation;
 mod requires;
@@ -99,13 +100,15 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let process = process::process(&document);
     let limits = process::limits(&document);
     let timeouts = process::timeouts(&document);
+    let forwarding = process::forwarding(&document);
     let issuers = issuers::issuers(&document);
     let listeners = process::listeners(&document, &issuers, sources, problems);
+    let own = own::Addresses::new(process.as_ref(), listeners.as_deref());
     let mut shelf = contracts::Shelf::new(sources, problems);
     let propagated = propagation::propagation(&document);
     let sticky = assignment::cookie(&document);
     let hosts = propagated.as_ref().map(|propagated| &propagated.hosts);
-    let mut backends = services::backends(&document, &mut shelf, hosts);
+    let mut backends = services::backends(&document, &mut shelf, &own, hosts);
     propagation::settle(&mut backends.arms);
     let segments = segments::segments(&document);
     let mut toggles = toggles::toggles(&document, &segments);
@@ -132,6 +135,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         process: process?,
         limits: limits?,
         timeouts: timeouts?,
+        forwarding: forwarding?,
         ofrep: ofrep?,
         listeners: listeners?,
         table: RouteTable::new(patterns).ok()?,

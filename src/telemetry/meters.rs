@@ -9,7 +9,7 @@ use http::StatusCode;
 
 use super::{
     cells::{Count, Durations, Level},
-    names::{CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, code_place},
+    names::{CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, code_place},
     ofrep::OfrepCells,
     wire::WireCells,
 };
@@ -42,7 +42,7 @@ pub type EndpointMeter = Meter<EndpointCells>;
 #[derive(Debug)]
 pub struct LaneCells {
     pub(super) codes: [Count; CODES.len()],
-    pub(super) rejections: [Count; REJECTION_CODES.len()],
+    pub(super) rejections: [Count; CAUSES.len()],
     /// From a request's head to the end of its response.
     pub request: Durations,
     /// From forwarding to the head of the response.
@@ -81,6 +81,8 @@ pub struct EndpointCells {
 pub struct WorkerCells {
     /// Requests being answered.
     pub in_flight: Level,
+    /// Connections switched to another protocol.
+    pub tunnels: Level,
     /// Cohort headers removed.
     pub claims_dropped: Count,
     /// Decisions that travel.
@@ -256,7 +258,7 @@ impl LaneCells {
         self.codes[code_place(status)].add_one();
     }
 
-    /// Counts an answer of weir's own, by the place of its cause in [`REJECTION_CODES`].
+    /// Counts an answer of weir's own, by the place of its cause in [`CAUSES`].
     pub fn rejected(&self, cause: usize) {
         self.rejections[cause].add_one();
     }

@@ -11,7 +11,10 @@ mod draining;
 mod faults;
 mod flags;
 mod forwarding;
+mod framing;
 mod governance;
+mod interim;
+mod intermediary;
 mod layers;
 mod limits;
 mod metrics;
@@ -24,6 +27,7 @@ mod sticky;
 mod support;
 mod tls;
 mod tokens;
+mod upgrades;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.
 fn split_config(stable: std::net::SocketAddr, canary: std::net::SocketAddr, rest: &str) -> String {

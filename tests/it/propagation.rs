@@ -474,7 +474,7 @@ async fn a_route_lets_through_whom_its_toggle_grants() {
         .await;
     let hidden = client.get("/closed", &[]).await;
     assert_eq!((hidden.status.as_u16(), hidden.problem()), (404, "no_route".to_owned()));
-    let refused = "weir_rejections_total{route=\"o\",service=\"o\",arm=\"stable\",cause=\"not_granted\"}";
+    let refused = "weir_rejections_total{route=\"o\",service=\"o\",arm=\"stable\",cause=\"not_granted\",error=\"http_request_denied\"}";
     assert_eq!(proxy.metric(refused).await, 2.0);
     proxy
         .reload(&config("", "100%").replace("category = \"permission\"", "enabled = false\ncategory = \"permission\""))
