@@ -36,7 +36,7 @@ pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
 pub use policy::{ArmLimits, Ejection, Retries, RetryBudget, RetryOn};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
-pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
+pub use settings::{Forwarding, Issuer, IssuerId, Limits, Listener, Process, Timeouts, Via};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
 pub use uses::Uses;
@@ -70,6 +70,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Deadlines on peers.
     pub timeouts: Timeouts,
+    /// What weir tells of itself and its clients.
+    pub forwarding: Forwarding,
     /// The flag API for the application beside the proxy.
     pub ofrep: Option<Ofrep>,
     /// Where clients connect; never empty.
@@ -125,6 +127,8 @@ pub struct Route {
     pub retries: Option<Retries>,
     /// What happens to requests that break the arm's contract.
     pub checking: Checking,
+    /// The protocols that clients may switch to.
+    pub upgrades: Vec<String>,
     /// What has to be decided for a request to be let through.
     pub require: Option<Requirement>,
     /// The lane of the service's first arm.

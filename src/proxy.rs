@@ -3,6 +3,7 @@
 //! *Invariants*
 //! - A request keeps the snapshot that it began with: a reload never mixes generations.
 //! - A request never leaves its worker; nothing here takes a lock.
+//! - No message means two things to weir and its neighbour: `framing` judges it before hyper sees it.
 //! - Every wait on a peer has a deadline; every head, body and connection count has a limit.
 //! - A body that was not admitted cannot be forwarded: only `admit` makes an `Admitted`.
 //! - Each toggle is decided once for a request: its route, what travels on and what is answered about it
@@ -13,26 +14,36 @@ mod admit;
 mod arrived;
 mod asking;
 mod body;
+mod client;
 mod connection;
 mod decided;
 mod exchange;
+mod framing;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod headers;
 mod in_flight;
+mod interim;
 mod listener;
 mod rejection;
 mod reply;
 mod shed;
 mod socket;
 mod sticky;
+mod strict;
 mod tls;
 mod tokens;
 mod transport;
+mod tunnel;
 mod upstream;
+mod wire;
 mod worker;
 
 pub use asking::read as read_asking;
 pub use decided::{Decided, decide};
+pub use framing::Flaw;
 pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use rejection::Rejection;
 pub use sticky::Sticky;

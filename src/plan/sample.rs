@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Arm, ArmId, ArmLimits, Checking, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, RetryBudget,
-    Route, Service, ServiceId, Split, Timeouts, ToggleId,
+    Arm, ArmId, ArmLimits, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process,
+    RetryBudget, Route, Service, ServiceId, Split, Timeouts, ToggleId,
 };
 use crate::{
     bucket::Weight,
@@ -54,6 +54,7 @@ impl Sample {
             },
             limits: limits(),
             timeouts: timeouts(),
+            forwarding: Forwarding { name: "weir".into(), via: None, x_forwarded: true, forwarded: false },
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {
@@ -64,6 +65,7 @@ impl Sample {
                 retries: None,
                 checking: Checking::Off,
                 require: None,
+                upgrades: Vec::new(),
                 first_lane: LaneId(0),
             }],
             services: vec![Service {
@@ -107,6 +109,10 @@ fn limits() -> Limits {
         connections_max: 1,
         requests_max: 1,
         head_bytes_max: 8192,
+        target_bytes_max: 8192,
+        trailer_bytes_max: 8192,
+        interim_responses_max: 1,
+        via_hops_max: 1,
         header_count_max: 10,
         body_bytes_max: 1,
         contract_body_bytes_max: 1,
@@ -127,6 +133,8 @@ fn timeouts() -> Timeouts {
         connect: second,
         body_idle: second,
         stream_idle: second,
+        expect_continue: second,
+        tunnel_idle: second,
         upstream_idle: second,
         dns: second,
         dns_refresh: second,

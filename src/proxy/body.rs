@@ -13,7 +13,12 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{admit::Observer, rejection::Rejection, upstream::Tape};
+use super::{
+    admit::Observer,
+    rejection::Rejection,
+    upstream::Tape,
+    wire::{Gate, UpstreamWire},
+};
 use crate::plan::Timeouts;
 
 /// A body that goes to an upstream. Made by `admit` alone.
@@ -37,7 +42,19 @@ pub(super) struct Stream {
     pub(super) bytes_max: u64,
     pub(super) idle: IdleTimer,
     pub(super) progress: Progress,
+    pub(super) consent: Consent,
     pub(super) observer: Option<Observer>,
+}
+
+/// Whether the upstream wants a body whose client waits to be told (RFC 9110 §10.1.1).
+#[derive(Debug)]
+pub(super) enum Consent {
+    /// The client waits for nothing, or need not wait any more.
+    Given,
+    /// The client waits, and the upstream is still to be asked.
+    Asked,
+    /// The upstream was asked. One that says nothing for so long is taken not to know what was asked.
+    Awaited(Rc<UpstreamWire>, Pin<Box<Sleep>>),
 }
 
 /// How far a body got: told here, since hyper only passes on that it failed.
@@ -188,6 +205,55 @@ impl IdleTimer {
     }
 }
 
+impl Consent {
+    pub(super) fn is_wanted(&self) -> bool {
+        !matches!(self, Consent::Given)
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailed>> {
+        let Consent::Awaited(wire, patience) = self else { return Poll::Ready(Ok(())) };
+        let gate = match wire.poll_gate(cx) {
+            Poll::Ready(gate) => gate,
+            Poll::Pending => {
+                ready!(patience.as_mut().poll(cx));
+                wire.open_gate();
+                Gate::Open
+            }
+        };
+        *self = Consent::Given;
+        Poll::Ready(if gate == Gate::Shut { Err(BodyFailed) } else { Ok(()) })
+    }
+}
+
+impl Outbound {
+    /// Whether the client waits to be told that its body is wanted.
+    pub(super) fn wants_consent(&self) -> bool {
+        match self {
+            Outbound::Stream(stream) => stream.consent.is_wanted(),
+            Outbound::Taped(tape) => tape.wants_consent(),
+            Outbound::Empty | Outbound::Whole(_) => false,
+        }
+    }
+
+    /// Waits for the upstream's word, but only so long.
+    pub(super) fn await_consent(&mut self, wire: &Rc<UpstreamWire>, at_most: Duration) {
+        self.consent(|| Consent::Awaited(Rc::clone(wire), Box::pin(tokio::time::sleep(at_most))));
+    }
+
+    /// Nobody is asked: the body is sent, and its client told to go on.
+    pub(super) fn give_consent(&mut self) {
+        self.consent(|| Consent::Given);
+    }
+
+    fn consent(&mut self, consent: impl FnOnce() -> Consent) {
+        match self {
+            Outbound::Stream(stream) => stream.consent = consent(),
+            Outbound::Taped(tape) => tape.set_consent(consent()),
+            Outbound::Empty | Outbound::Whole(_) => {}
+        }
+    }
+}
+
 impl Stream {
     /// The next piece, observed, counted and not too late.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
@@ -215,7 +281,8 @@ impl Stream {
                 observer.see(data);
             }
         }
-        if self.incoming.is_end_stream() {
+        // Behind trailers hyper asks for nothing more.
+        if frame.is_trailers() || self.incoming.is_end_stream() {
             self.ended();
         }
         Ok(frame)
@@ -243,6 +310,7 @@ impl Body for Outbound {
             }
             Outbound::Taped(tape) => tape.poll_frame(cx),
             Outbound::Stream(stream) => {
+                ready!(stream.consent.poll(cx))?;
                 let piece = ready!(stream.poll_piece(cx));
                 let progress = &stream.progress;
                 Poll::Ready(piece.map(|piece| {

@@ -107,7 +107,9 @@ impl Stream {
         if let Some(Err(_)) = &piece {
             self.give_up();
         }
-        let ended = piece.is_none() || self.incoming.is_end_stream();
+        // Behind trailers hyper asks for nothing more.
+        let trailers = matches!(&piece, Some(Ok(frame)) if frame.is_trailers());
+        let ended = piece.is_none() || trailers || self.incoming.is_end_stream();
         if let Some((lease, _counted_when_dropped)) = self.held.take_if(|_| ended) {
             lease.release();
         }

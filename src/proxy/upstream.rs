@@ -39,6 +39,7 @@ use self::{spare::Spare, tries::Tries};
 use super::{
     admit::Admitted,
     body::{Outbound, Progress},
+    client::Client,
     rejection::Rejection,
     worker::Snapshot,
 };
@@ -61,6 +62,8 @@ pub(super) struct Served {
     pub(super) lease: Lease,
     /// The lane of the arm that served: the decided one, or its stand-in's.
     pub(super) lane: LaneId,
+    /// The client still waits to be told that its body is wanted, which it was not.
+    pub(super) unwanted: bool,
 }
 
 /// How long the peer of one request is waited for.
@@ -92,6 +95,7 @@ pub(super) async fn forward(
     decision: &Decision,
     head: request::Parts,
     admitted: Admitted,
+    client: &Client,
     deadline: Instant,
 ) -> Result<Served, Rejection> {
     let plan = &snapshot.serving.plan;
@@ -112,15 +116,18 @@ pub(super) async fn forward(
                 return Err(unconnected.rejection);
             }
         };
-        let (sent, spare) = Spare::keep(request, &lease, tries.retries());
-        let answer = times.patiently(tries.timeout(), &progress, lease.send(sent)).await;
+        let (mut sent, spare) = Spare::keep(request, &lease, tries.retries());
+        client.begin(&mut sent, lease.wire(), plan, decision);
+        let sending = lease.send(sent, client.interims.clone());
+        let answer = times.patiently(tries.timeout(), &progress, sending).await;
         let failed = match answer {
             Some(Ok(response)) => {
                 let again = answered(&response, &mut lease, &spare, &mut tries, times.end(&progress)).await;
                 let Some(again) = again else {
                     spare.forget();
                     lease.body_follows(&response, progress, times.total);
-                    return Ok(Served { response, lease, lane: plan.lane(decision.route, arm) });
+                    let (lane, unwanted) = (plan.lane(decision.route, arm), lease.awaits_body());
+                    return Ok(Served { response, lease, lane, unwanted });
                 };
                 Failed::Again(again)
             }

@@ -22,6 +22,7 @@ use super::{
     decided::Decided,
     in_flight::{Directory, Listed, Questions},
     listener,
+    rejection::Manner,
     tokens::Tokens,
     upstream::{OwnAddresses, Shared, Sights, Upstreams},
 };
@@ -29,7 +30,7 @@ use crate::{
     live::{Follower, Live, Serving},
     plan::{Decision, LaneId, Listener, Plan, Standing, ToggleId},
     propagation,
-    telemetry::{LaneCells, ToggleCells, WorkerCells},
+    telemetry::{LaneCells, Level, ToggleCells, WorkerCells},
     toggle::{Timestamp, VariantId},
 };
 
@@ -343,6 +344,16 @@ impl Snapshot {
 
     pub(super) fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleCells {
         self.serving.meters.toggle(toggle, variant).cells(self.worker)
+    }
+
+    /// How many connections of this worker carry another protocol.
+    pub(super) fn tunnels(&self) -> &Level {
+        &self.serving.meters.worker(self.worker).tunnels
+    }
+
+    /// How answers of weir's own are dressed.
+    pub(super) fn manner(&self, grpc: bool) -> Manner<'_> {
+        Manner { name: &self.serving.plan.forwarding.name, grpc }
     }
 
     pub(super) fn count_check(&self, decision: &Decision, outcome: &str) {

@@ -9,8 +9,8 @@ use super::{
     cells::{Count, Durations, Level},
     meters::{EndpointCells, EndpointMeter, LaneMeter, Meters, ToggleMeter},
     names::{
-        self, ATTEMPTS, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
-        OFREP_ENDPOINTS, REJECTION_CODES, RETRIED, SURFACES,
+        self, ATTEMPTS, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
+        OFREP_ENDPOINTS, RETRIED, SURFACES,
     },
     ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
@@ -105,6 +105,7 @@ impl Harvest {
     fn gather_workers(&mut self, meters: &Meters) {
         let workers = meters.workers.iter();
         self.level(names::IN_FLIGHT, (0, 0), vec![], workers.clone().map(|cells| cells.in_flight.read()).sum());
+        self.level(names::TUNNELS, (0, 0), vec![], workers.clone().map(|cells| cells.tunnels.read()).sum());
         self.count(
             names::CLAIMS_DROPPED,
             (0, 0),
@@ -171,9 +172,10 @@ impl Harvest {
             let count = lane.used().map(|cells| cells.codes[place].read()).sum();
             self.count(names::REQUESTS, (at, place), and("code", code), count);
         }
-        for (place, cause) in REJECTION_CODES.iter().enumerate() {
+        for (place, cause) in CAUSES.iter().enumerate() {
             let count = lane.used().map(|cells| cells.rejections[place].read()).sum();
-            self.count(names::REJECTIONS, (at, place), and("cause", cause), count);
+            let labels = labels().into_iter().chain([("cause", cause.code), ("error", cause.error)]).collect();
+            self.count(names::REJECTIONS, (at, place), labels, count);
         }
         self.count(names::FAILOVERS, (at, 0), labels(), lane.used().map(|cells| cells.failovers.read()).sum());
         self.count(names::BROKEN_OFF, (at, 0), labels(), lane.used().map(|cells| cells.broken_off.read()).sum());

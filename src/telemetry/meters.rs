@@ -10,8 +10,8 @@ use http::StatusCode;
 use super::{
     cells::{Count, Durations, Level},
     names::{
-        ATTEMPTS, Attempt, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, RETRIED,
-        Retried, code_place,
+        ATTEMPTS, Attempt, CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, RETRIED, Retried,
+        code_place,
     },
     ofrep::OfrepCells,
     wire::WireCells,
@@ -45,7 +45,7 @@ pub type EndpointMeter = Meter<EndpointCells>;
 #[derive(Debug)]
 pub struct LaneCells {
     pub(super) codes: [Count; CODES.len()],
-    pub(super) rejections: [Count; REJECTION_CODES.len()],
+    pub(super) rejections: [Count; CAUSES.len()],
     /// From a request's head to the end of its response.
     pub request: Durations,
     /// From forwarding to the head of the response.
@@ -106,6 +106,8 @@ pub struct EndpointCells {
 pub struct WorkerCells {
     /// Requests being answered.
     pub in_flight: Level,
+    /// Connections switched to another protocol.
+    pub tunnels: Level,
     /// Cohort headers removed.
     pub claims_dropped: Count,
     /// Decisions that travel.
@@ -303,7 +305,7 @@ impl LaneCells {
         self.retries[retried as usize].add_one();
     }
 
-    /// Counts an answer of weir's own, by the place of its cause in [`REJECTION_CODES`].
+    /// Counts an answer of weir's own, by the place of its cause in [`CAUSES`].
     pub fn rejected(&self, cause: usize) {
         self.rejections[cause].add_one();
     }

@@ -215,11 +215,11 @@ async fn no_route_leads_back_to_weir_itself() {
     for own in [proxy.app().addresses().admin.unwrap(), proxy.address()] {
         proxy.reload(&config(own)).await;
         let answer = client.get("/metrics", &[]).await;
-        assert_eq!((answer.status, &*answer.problem()), (StatusCode::BAD_GATEWAY, "loop_detected"));
+        assert_eq!((answer.status, &*answer.problem()), (StatusCode::BAD_GATEWAY, "loop"));
         let loops = format!("weir_upstream_connects_total{{endpoint=\"{own}\",outcome=\"loop\"}}");
         assert_eq!(proxy.metric(&loops).await, 1.0);
     }
-    assert_eq!(proxy.metric(&lane_series("weir_rejections_total", "stable", "cause", "loop_detected")).await, 2.0);
+    assert_eq!(proxy.metric(&lane_series("weir_rejections_total", "stable", "cause", "loop")).await, 2.0);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::{
     contracts::Shelf,
+    own::Addresses,
     policies,
     propagation::TrustedHosts,
     services::{Backends, place_of_arm},
@@ -26,10 +27,11 @@ pub(super) fn arm(
     service: ServiceId,
     backends: &mut Backends<'_>,
     shelf: &mut Shelf<'_>,
+    own: &Addresses,
     hosts: Option<&TrustedHosts>,
 ) -> Option<Arm> {
     let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} is not a valid name"), hint));
-    let endpoints = section.require("endpoints", HINT).and_then(|field| places(&field));
+    let endpoints = section.require("endpoints", HINT).and_then(|field| places(&field, own));
     let protocol = section.take("protocol");
     let protocol = match &protocol {
         Some(field) => field.word(&[("http1", Protocol::Http1), ("h2", Protocol::Http2), ("auto", Protocol::Auto)]),
@@ -88,18 +90,21 @@ pub(super) fn arm(
 }
 
 /// The endpoints with their texts and weights.
-fn places(field: &Field<'_>) -> Option<Vec<(String, Place, u32)>> {
+fn places(field: &Field<'_>, own: &Addresses) -> Option<Vec<(String, Place, u32)>> {
     let fields = field.clone().list()?;
     if fields.is_empty() {
         field.refuse("the arm has no endpoint".to_owned(), HINT);
         return None;
     }
-    let places: Vec<_> = fields.iter().map(place).collect();
+    let places: Vec<_> = fields.iter().map(|field| place(field, own)).collect();
     places.into_iter().collect()
 }
 
-fn place(field: &Field<'_>) -> Option<(String, Place, u32)> {
-    let read = |field: &Field<'_>| field.parse(|text| units::place(text).map(|place| (text.to_owned(), place)));
+fn place(field: &Field<'_>, own: &Addresses) -> Option<(String, Place, u32)> {
+    let read = |field: &Field<'_>| {
+        let place = field.parse(|text| units::place(text).map(|place| (text.to_owned(), place)));
+        place.inspect(|(text, _)| own.refuse(field, text))
+    };
     if !field.is_table() {
         return read(field).map(|(text, place)| (text, place, 1));
     }

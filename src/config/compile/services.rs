@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{arms, contracts::Shelf, policies, propagation::TrustedHosts, rollouts::Moved};
+use super::{arms, contracts::Shelf, own::Addresses, policies, propagation::TrustedHosts, rollouts::Moved};
 use crate::{
     config::{
         document::Document,
@@ -56,6 +56,7 @@ pub(super) fn place_of_arm(names: &[&str], name: &str) -> Option<usize> {
 pub(super) fn backends<'a>(
     document: &Document<'a>,
     shelf: &mut Shelf<'_>,
+    own: &Addresses,
     hosts: Option<&TrustedHosts>,
 ) -> Backends<'a> {
     let mut backends = Backends {
@@ -75,7 +76,8 @@ pub(super) fn backends<'a>(
             let (arms, retry_budget) = named_arms(name, section)?;
             backends.arm_names[id.0].1 = arms.iter().map(|(name, _)| *name).collect();
             for (name, field) in arms {
-                let arm = field.section().and_then(|section| arms::arm(name, section, id, &mut backends, shelf, hosts));
+                let read = |section| arms::arm(name, section, id, &mut backends, shelf, own, hosts);
+                let arm = field.section().and_then(read);
                 backends.arms.push(arm);
             }
             let arm_count = backends.arms.len() - first_arm.0;

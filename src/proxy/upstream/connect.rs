@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     plan::{Endpoint, Limits, Place, Protocol, Timeouts, UpstreamTls},
-    proxy::socket::Socket,
+    proxy::{framing::Bounds, socket::Socket, strict::Strict, wire::UpstreamWire},
 };
 
 /// Bytes that a stream of HTTP/2 may be ahead of who reads it; and all streams of one connection.
@@ -110,8 +110,8 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     // From now on: else any number could be on their way before the first one counts.
     let open = Open::new(host);
     let (carrier, protocol, line) = carry(settings, &host.at, &shared.own, within, timeouts.tls_handshake).await?;
-    let socket = Socket::new(carrier, timeouts.body_idle);
     if protocol == Protocol::Http2 {
+        let socket = Socket::new(carrier, timeouts.body_idle);
         let (sender, mut connection) = http2_builder(limits.head_bytes_max).handshake(socket).await.map_err(broke)?;
         let peer_max = Rc::new(Cell::new(connection.current_max_send_streams()));
         let told = Rc::clone(&peer_max);
@@ -129,12 +129,15 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     }
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limits.head_bytes_max).max_headers(limits.header_count_max);
+    let wire = Rc::new(UpstreamWire::default());
+    let stream = Strict::responses(carrier, Bounds::of(limits), Rc::clone(&wire));
+    let socket = Socket::new(stream, timeouts.body_idle);
     let (sender, connection) = builder.handshake(socket).await.map_err(broke)?;
     tokio::task::spawn_local(async move {
         let _open = open;
         drop(connection.await);
     });
-    Ok(Made::Http1(Http1 { sender, line, idle_max: None }))
+    Ok(Made::Http1(Http1 { sender, line, wire, idle_max: None }))
 }
 
 /// A connection as bytes, and what is to be spoken on it.

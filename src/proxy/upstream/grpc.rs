@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, header, request};
+use http::{HeaderName, HeaderValue, Method, request};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -13,11 +13,6 @@ pub(super) fn timeout(head: &request::Parts) -> Option<Duration> {
         return None;
     }
     parse(head.headers.get(GRPC_TIMEOUT)?)
-}
-
-/// Whether a message is of gRPC.
-pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
-    headers.get(header::CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 fn parse(value: &HeaderValue) -> Option<Duration> {

@@ -1,5 +1,7 @@
 //! Leases: a connection that carries one request, with all that ends when the request does.
 
+use std::rc::Rc;
+
 use http::{
     HeaderValue, Request, Response, Uri, Version, header,
     uri::{Authority, Parts, PathAndQuery, Scheme},
@@ -10,7 +12,6 @@ use tokio::time::Instant;
 use super::{
     broken::{Broken, Unprocessed, unprocessed},
     connect::Made,
-    grpc,
     pool::Carriage,
     roster::Ticket,
     spare::Spare,
@@ -18,7 +19,12 @@ use super::{
 };
 use crate::{
     plan::Place,
-    proxy::body::{Outbound, Progress},
+    proxy::{
+        body::{Outbound, Progress},
+        interim::passing,
+        rejection::Manner,
+        wire::{ClientWire, Half, UpstreamWire},
+    },
 };
 
 /// A connection that carries one request. Dropped, it is closed; [`Lease::release`] keeps it.
@@ -85,8 +91,31 @@ impl Lease {
         if matches!(settings.place, Place::Unix(_)) { "localhost" } else { &settings.authority }
     }
 
-    /// Sends a request, and gives the head of the answer.
-    pub(super) async fn send(&mut self, mut request: Request<Outbound>) -> Result<Response<Incoming>, Broken> {
+    /// What is agreed with the connection's stream; those of HTTP/2 agree on nothing.
+    pub(super) fn wire(&self) -> Option<&Rc<UpstreamWire>> {
+        match &self.carriage {
+            Some(Carriage::Http1(connection)) => Some(&connection.wire),
+            _ => None,
+        }
+    }
+
+    /// Whether the service has not said that it wants the body, and nobody waited long enough.
+    pub(super) fn awaits_body(&self) -> bool {
+        self.wire().is_some_and(|wire| wire.is_waiting())
+    }
+
+    /// The stream itself, once the protocol was switched.
+    pub(in crate::proxy) fn take_half(&mut self) -> Option<Half> {
+        self.keep = false;
+        self.wire()?.take_half()
+    }
+
+    /// Sends a request, and gives the head of the answer; those of interim ones go to the client meanwhile.
+    pub(super) async fn send(
+        &mut self,
+        mut request: Request<Outbound>,
+        interims: Option<Rc<ClientWire>>,
+    ) -> Result<Response<Incoming>, Broken> {
         if !request.headers().contains_key(header::HOST) {
             // A client of HTTP/1.0 may name no host; the service's own protocol asks for one.
             if let Ok(authority) = HeaderValue::from_str(self.authority()) {
@@ -95,7 +124,10 @@ impl Lease {
         }
         let tls = self.ticket.host.about.settings.tls.is_some();
         let sent = match &mut self.carriage {
-            Some(Carriage::Http1(connection)) => connection.sender.try_send_request(request).await,
+            Some(Carriage::Http1(connection)) => {
+                let wire = Rc::clone(&connection.wire);
+                passing(connection.sender.try_send_request(request), wire, interims).await
+            }
             Some(Carriage::Http2(stream)) => {
                 let mut sender = stream.sender();
                 sender.try_send_request(for_http2(request, tls)).await
@@ -103,14 +135,13 @@ impl Lease {
             None => return Err(Broken::lost(request)),
         };
         match sent {
-            Ok(mut response) => {
+            Ok(response) => {
                 if let Some(Carriage::Http1(connection)) = &mut self.carriage {
                     connection.heed(&response);
                     // After an answer of HTTP/1.0 hyper would speak 1.0 on the connection, where a body of
-                    // unknown length cannot be sent.
-                    self.keep = response.version() == Version::HTTP_11;
+                    // unknown length cannot be sent. A body that is still asked for is not sent at all.
+                    self.keep = response.version() == Version::HTTP_11 && !connection.wire.is_waiting();
                 }
-                *response.version_mut() = Version::HTTP_11;
                 Ok(response)
             }
             Err(error) => Err(self.broken(error)),
@@ -168,7 +199,7 @@ impl Lease {
         deadline: Option<Instant>,
     ) {
         self.progress = Some(progress);
-        self.deadline = deadline.map(|at| Deadline { at, grpc: grpc::is_grpc(response.headers()) });
+        self.deadline = deadline.map(|at| Deadline { at, grpc: Manner::is_grpc(response.headers()) });
     }
 
     /// How far the request got.
@@ -187,6 +218,7 @@ impl Lease {
         let whole = self.progress.as_ref().is_none_or(|progress| progress.ended().is_some());
         let Some(carriage) = self.carriage.take() else { return };
         if let Carriage::Http1(connection) = carriage {
+            connection.wire.shut_gate();
             self.ticket.host.cells().active.fall();
             if self.keep && whole {
                 self.ticket.host.take_back(connection);
@@ -198,7 +230,8 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(Carriage::Http1(_)) = self.carriage.take() {
+        if let Some(Carriage::Http1(connection)) = self.carriage.take() {
+            connection.wire.shut_gate();
             self.ticket.host.cells().active.fall();
         }
         self.permit.usage().free();
@@ -216,9 +249,9 @@ fn for_http2(mut request: Request<Outbound>, tls: bool) -> Request<Outbound> {
         *request.uri_mut() = uri;
     }
     *request.version_mut() = Version::HTTP_2;
-    if grpc::is_grpc(request.headers()) {
-        // gRPC's servers ask for it, to know that trailers pass; it was taken out as a hop's own.
-        request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
+    // What an earlier try agreed on with a connection of HTTP/1.1 is none of this one's.
+    for name in [header::CONNECTION, header::UPGRADE, header::EXPECT] {
+        request.headers_mut().remove(name);
     }
     request
 }
@@ -231,7 +264,6 @@ fn for_http1(mut request: Request<Outbound>) -> Request<Outbound> {
         let path = request.uri().path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
         *request.uri_mut() = Uri::from(path);
         request.headers_mut().insert(header::HOST, host);
-        request.headers_mut().remove(header::TE);
         *request.version_mut() = Version::HTTP_11;
     }
     request

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     plan::{Limits, Protocol, Timeouts},
-    proxy::body::Outbound,
+    proxy::{body::Outbound, wire::UpstreamWire},
     telemetry::EndpointCells,
 };
 
@@ -68,6 +68,8 @@ struct Idle {
 pub(super) struct Http1 {
     pub(super) sender: http1::SendRequest<Outbound>,
     pub(super) line: Rc<Line>,
+    /// What is agreed with its stream.
+    pub(super) wire: Rc<UpstreamWire>,
     /// How long it may be idle, when the peer announced it.
     pub(super) idle_max: Option<Duration>,
 }

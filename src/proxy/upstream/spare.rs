@@ -105,8 +105,8 @@ fn read_back(bytes: &[u8]) -> Option<request::Parts> {
     head.uri = Uri::try_from(read.path?).ok()?;
     for field in read.headers.iter() {
         let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        // hyper frames the body itself, each time.
-        if name != header::TRANSFER_ENCODING {
+        // hyper frames the body itself, each time; and what is agreed with one connection is not with the next.
+        if !matches!(name, header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE | header::EXPECT) {
             head.headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
         }
     }

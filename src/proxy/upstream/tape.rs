@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::proxy::body::{BodyFailed, Stream};
+use crate::proxy::body::{BodyFailed, Consent, Stream};
 
 /// A body that passes and is kept, up to a limit.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ impl Reel {
         if self.ended {
             return Poll::Ready(None);
         }
+        ready!(self.source.consent.poll(cx))?;
         Poll::Ready(match ready!(self.source.poll_piece(cx)) {
             Some(Ok(frame)) => {
                 self.keep(&frame);
@@ -98,6 +99,15 @@ impl Reel {
 impl Tape {
     pub(super) fn reel(&self) -> Rc<RefCell<Reel>> {
         Rc::clone(&self.reel)
+    }
+
+    /// Whether the client waits to be told that what is still to come is wanted.
+    pub(in crate::proxy) fn wants_consent(&self) -> bool {
+        self.reel.borrow().source.consent.is_wanted()
+    }
+
+    pub(in crate::proxy) fn set_consent(&self, consent: Consent) {
+        self.reel.borrow_mut().source.consent = consent;
     }
 
     pub(in crate::proxy) fn poll_frame(
