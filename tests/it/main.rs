@@ -109,3 +109,10 @@ service = "o"
 fn lane_series(metric: &str, arm: &str, label: &str, value: &str) -> String {
     format!("{metric}{{route=\"o\",service=\"o\",arm=\"{arm}\",{label}=\"{value}\"}}")
 }
+
+/// The series of the answers that weir itself gives on an arm of [`split_config`] for this cause.
+fn rejections(arm: &str, cause: &str) -> String {
+    let causes = weir::telemetry::names::CAUSES;
+    let error = causes.iter().find(|known| known.code == cause).expect("a known cause").error;
+    format!("weir_rejections_total{{route=\"o\",service=\"o\",arm=\"{arm}\",cause=\"{cause}\",error=\"{error}\"}}")
+}

@@ -148,6 +148,16 @@ fn whole_body(answer: &str) -> Option<String> {
     }
 }
 
+/// The final answer, behind those that are passed on before it.
+fn without_interims(mut answer: &str) -> &str {
+    while answer.starts_with("HTTP/1.1 1")
+        && let Some((_, rest)) = answer.split_once("\r\n\r\n")
+    {
+        answer = rest;
+    }
+    answer
+}
+
 /// What one seed does wrong.
 fn complaint(seed: u64) -> Option<String> {
     // How often each request came, by its number: one that comes late is not taken for the next.
@@ -177,13 +187,14 @@ fn complaint(seed: u64) -> Option<String> {
         let request = format!("{line}\r\nhost: a\r\nconnection: close\r\n\r\n{body}");
         let begun = Instant::now();
         let answer = raw_exchange(proxy.address(), request.as_bytes());
+        let answer = without_interims(&answer);
         let sent = arrived[number].load(Ordering::SeqCst);
         let wrong = if begun.elapsed() > HANGS_AFTER {
             Some("it hung".to_owned())
         } else if post && sent > 1 {
             Some(format!("a POST was sent {sent} times"))
         } else if answer.starts_with("HTTP/1.1 200") {
-            whole_body(&answer).filter(|body| body != BODY).map(|body| format!("{body:?} passed as whole"))
+            whole_body(answer).filter(|body| body != BODY).map(|body| format!("{body:?} passed as whole"))
         } else if !(answer.starts_with("HTTP/1.1 502") || answer.starts_with("HTTP/1.1 504")) {
             Some("it is no answer".to_owned())
         } else {

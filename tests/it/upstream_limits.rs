@@ -10,7 +10,7 @@ use std::{
 use http::StatusCode;
 
 use crate::{
-    arms_config, lane_series, plain_config,
+    arms_config, plain_config, rejections,
     support::{Proxy, Upstream, raw_exchange},
 };
 
@@ -48,7 +48,7 @@ async fn limits_of_an_arm_answer_503_with_retry_after_and_their_cause() {
         let answer = proxy.client().await.get("/", &[]).await;
         assert_eq!((answer.status, &*answer.problem()), (StatusCode::SERVICE_UNAVAILABLE, cause), "{limits}");
         assert_eq!(answer.header("retry-after"), Some("1"));
-        assert_eq!(proxy.metric(&lane_series("weir_rejections_total", "stable", "cause", cause)).await, 1.0);
+        assert_eq!(proxy.metric(&rejections("stable", cause)).await, 1.0);
         assert_eq!(upstream.connections(), 1);
     }
 }
@@ -114,7 +114,7 @@ async fn the_deadline_of_a_call_of_grpc_is_kept() {
     let answer = proxy.client().await.post("/a.B/C", &fields, "").await;
     // Whatever it is told by, it comes in time and not after the route's own.
     assert_ne!(answer.status, StatusCode::BAD_GATEWAY);
-    let late = lane_series("weir_rejections_total", "stable", "cause", "upstream_timeout");
+    let late = rejections("stable", "upstream_timeout");
     assert_eq!(proxy.metric(&late).await, 1.0);
 }
 

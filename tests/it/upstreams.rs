@@ -16,7 +16,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 
 use crate::{
-    arms_config, lane_series,
+    arms_config, rejections,
     support::{Client, Proxy, Upstream, raw_exchange, read_head},
 };
 
@@ -219,7 +219,7 @@ async fn no_route_leads_back_to_weir_itself() {
         let loops = format!("weir_upstream_connects_total{{endpoint=\"{own}\",outcome=\"loop\"}}");
         assert_eq!(proxy.metric(&loops).await, 1.0);
     }
-    assert_eq!(proxy.metric(&lane_series("weir_rejections_total", "stable", "cause", "loop")).await, 2.0);
+    assert_eq!(proxy.metric(&rejections("stable", "loop")).await, 2.0);
 }
 
 #[tokio::test]

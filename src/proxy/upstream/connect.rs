@@ -109,7 +109,8 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     let About { settings, shared, .. } = &*host.about;
     // From now on: else any number could be on their way before the first one counts.
     let open = Open::new(host);
-    let (carrier, protocol, line) = carry(settings, &host.at, &shared.own, within, timeouts.tls_handshake).await?;
+    let (carrier, protocol, line) =
+        carry(settings, &host.at, &shared.own, Some(open), within, timeouts.tls_handshake).await?;
     if protocol == Protocol::Http2 {
         let socket = Socket::new(carrier, timeouts.body_idle);
         let (sender, mut connection) = http2_builder(limits.head_bytes_max).handshake(socket).await.map_err(broke)?;
@@ -117,7 +118,6 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
         let told = Rc::clone(&peer_max);
         // The task ends when the last sender is dropped or the peer closes; its error reaches the requests.
         let task = tokio::task::spawn_local(async move {
-            let _open = open;
             let driven = poll_fn(|cx| {
                 let ended = Pin::new(&mut connection).poll(cx);
                 told.set(connection.current_max_send_streams());
@@ -133,10 +133,7 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     let stream = Strict::responses(carrier, Bounds::of(limits), Rc::clone(&wire));
     let socket = Socket::new(stream, timeouts.body_idle);
     let (sender, connection) = builder.handshake(socket).await.map_err(broke)?;
-    tokio::task::spawn_local(async move {
-        let _open = open;
-        drop(connection.await);
-    });
+    tokio::task::spawn_local(async move { drop(connection.await) });
     Ok(Made::Http1(Http1 { sender, line, wire, idle_max: None }))
 }
 
@@ -145,16 +142,18 @@ pub(super) async fn carry(
     settings: &Endpoint,
     at: &At,
     own: &OwnAddresses,
+    open: Option<Open>,
     within: Duration,
     tls_within: Duration,
 ) -> Result<(Carrier, Protocol, Rc<Line>), ConnectError> {
     let reaching = reach(&settings.place, at, own);
     let raw = tokio::time::timeout(within, reaching).await.map_err(|_elapsed| ConnectError::TimedOut)??;
     let line = Line::new(raw);
+    let clear = Clear::new(Rc::clone(&line), open);
     let Some(tls) = &settings.tls else {
-        return Ok((Carrier::Clear(Clear(Rc::clone(&line))), settings.protocol, line));
+        return Ok((Carrier::Clear(clear), settings.protocol, line));
     };
-    let (stream, protocol) = shake_hands(tls, &line, settings.protocol, tls_within).await?;
+    let (stream, protocol) = shake_hands(tls, clear, settings.protocol, tls_within).await?;
     Ok((Carrier::Tls(Box::new(stream)), protocol, line))
 }
 
@@ -210,12 +209,12 @@ async fn reach_address(address: SocketAddr, own: &OwnAddresses) -> Result<Raw, C
 /// The TLS handshake, and what is spoken after it.
 async fn shake_hands(
     tls: &UpstreamTls,
-    line: &Rc<Line>,
+    clear: Clear,
     protocol: Protocol,
     within: Duration,
 ) -> Result<(TlsStream<Clear>, Protocol), ConnectError> {
     let connector = TlsConnector::from(Arc::clone(&tls.config));
-    let handshake = connector.connect(tls.server_name.clone(), Clear(Rc::clone(line)));
+    let handshake = connector.connect(tls.server_name.clone(), clear);
     let stream = tokio::time::timeout(within, handshake).await.map_err(|_elapsed| ConnectError::TlsTimedOut)?;
     let stream = stream.map_err(ConnectError::Tls)?;
     let takes_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
@@ -231,7 +230,7 @@ async fn shake_hands(
 
 /// Counts a connection while it is made and while it is open.
 #[derive(Debug)]
-struct Open {
+pub(super) struct Open {
     host: Rc<Cell<usize>>,
     shared: Rc<Shared>,
 }

@@ -55,7 +55,7 @@ pub(super) async fn check(settings: &Endpoint, check: &HealthCheck, at: &At, own
 }
 
 async fn ask(settings: &Endpoint, check: &HealthCheck, at: &At, own: &OwnAddresses) -> Result<bool, ConnectError> {
-    let (carrier, protocol, _line) = carry(settings, at, own, check.timeout, check.timeout).await?;
+    let (carrier, protocol, _line) = carry(settings, at, own, None, check.timeout, check.timeout).await?;
     let request = match &check.probe {
         Probe::Connect => return Ok(true),
         Probe::Http(path) => question(settings, Method::GET, path.clone(), Bytes::new()),

@@ -10,6 +10,7 @@ use std::{
     task::{Context, Poll},
 };
 
+use super::connect::Open;
 use socket2::SockRef;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -38,7 +39,11 @@ pub(super) struct Line {
 
 /// A connection without TLS, or what TLS stands on.
 #[derive(Debug)]
-pub(super) struct Clear(pub(super) Rc<Line>);
+pub(super) struct Clear {
+    line: Rc<Line>,
+    /// Counted for as long as it is open, whoever has it in the end: hyper or a tunnel.
+    _open: Option<Open>,
+}
 
 /// A connection as hyper reads and writes it.
 #[derive(Debug)]
@@ -105,9 +110,15 @@ impl Line {
     }
 }
 
+impl Clear {
+    pub(super) fn new(line: Rc<Line>, open: Option<Open>) -> Clear {
+        Clear { line, _open: open }
+    }
+}
+
 impl AsyncRead for Clear {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.raw.borrow_mut() {
+        match &mut *self.line.raw.borrow_mut() {
             Raw::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
             Raw::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
@@ -116,7 +127,7 @@ impl AsyncRead for Clear {
 
 impl AsyncWrite for Clear {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match &mut *self.0.raw.borrow_mut() {
+        match &mut *self.line.raw.borrow_mut() {
             Raw::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
             Raw::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
@@ -128,7 +139,7 @@ impl AsyncWrite for Clear {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match &mut *self.0.raw.borrow_mut() {
+        match &mut *self.line.raw.borrow_mut() {
             Raw::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
             Raw::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
@@ -143,7 +154,7 @@ impl AsyncWrite for Clear {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        match &mut *self.0.raw.borrow_mut() {
+        match &mut *self.line.raw.borrow_mut() {
             Raw::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
             Raw::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
@@ -153,8 +164,8 @@ impl AsyncWrite for Clear {
 impl Carrier {
     fn line(&self) -> &Line {
         match self {
-            Carrier::Clear(clear) => &clear.0,
-            Carrier::Tls(stream) => &stream.get_ref().0.0,
+            Carrier::Clear(clear) => &clear.line,
+            Carrier::Tls(stream) => &stream.get_ref().0.line,
         }
     }
 
