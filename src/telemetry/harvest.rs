@@ -15,7 +15,10 @@ use super::{
     ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
 };
-use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
+use crate::{
+    identity::TOKEN_OUTCOMES,
+    toggle::{REASON_CODES, Reason},
+};
 
 /// The exporter's handles, made when a cell is first seen to be used.
 pub(super) struct Harvest {
@@ -28,6 +31,10 @@ pub(super) struct Harvest {
 /// One time series: the metric, the meter (by its address, which never changes: a register keeps
 /// every meter) and the place of the cell in it.
 type Series = (&'static str, usize, usize);
+
+fn decision_labels<'a>(toggle: &'a str, variant: &'a str, reason: &'a str, surface: &'a str) -> Labels<'a> {
+    vec![("toggle", toggle), ("variant", variant), ("reason", reason), ("surface", surface)]
+}
 
 /// Label names with their values.
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -174,20 +181,22 @@ impl Harvest {
 
     fn gather_toggle(&mut self, toggle: &ToggleMeter) {
         let [name, variant] = toggle.labels() else { return };
+        let mut pinned = 0;
         for (surface, workers) in toggle.surfaces().into_iter().enumerate() {
-            let used = || workers.iter().filter_map(|cells| cells.get());
             for (place, reason) in REASON_CODES.iter().enumerate() {
-                let count = used().map(|cells| cells.0[place].read()).sum();
-                let labels = vec![
-                    ("toggle", &**name),
-                    ("variant", &**variant),
-                    ("reason", reason),
-                    ("surface", SURFACES[surface]),
-                ];
+                let count: u64 =
+                    workers.iter().filter_map(|cells| cells.get()).map(|cells| cells.0[place].read()).sum();
+                if place == Reason::Pinned.index() {
+                    pinned += count;
+                    continue;
+                }
+                let labels = decision_labels(name, variant, reason, SURFACES[surface]);
                 let place = surface * REASON_CODES.len() + place;
                 self.count(names::DECISIONS, (address(toggle), place), labels, count);
             }
         }
+        let labels = decision_labels(name, variant, Reason::Pinned.code(), names::PIN);
+        self.count(names::DECISIONS, (address(toggle), Reason::Pinned.index()), labels, pinned);
     }
 
     fn gather_ofrep(&mut self, cells: &OfrepCells) {

@@ -194,8 +194,11 @@ pub const CHECK_OUTCOMES: [&str; 10] = [
     "parameter",
 ];
 
-/// The `surface` label of decisions: what asked for them.
+/// The `surface` label of decisions: what asked for them, or [`PIN`].
 pub const SURFACES: [&str; 2] = ["route", "ofrep"];
+
+/// The `surface` label of decisions that were made before on the request's way, whoever asked for them here.
+pub const PIN: &str = "pin";
 
 /// The `endpoint` label of the flag API.
 pub const OFREP_ENDPOINTS: [&str; 4] = ["flag", "flags", "events", "other"];

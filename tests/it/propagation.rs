@@ -159,7 +159,7 @@ fn a_chain_of_three_gives_each_user_one_decision_through_reloads() {
             assert!(on > users / 10 && on < users, "both variants travelled: {on}");
             for proxy in [&second, &third] {
                 let pinned =
-                    "weir_toggle_decisions_total{toggle=\"t\",variant=\"on\",reason=\"pinned\",surface=\"route\"}";
+                    "weir_toggle_decisions_total{toggle=\"t\",variant=\"on\",reason=\"pinned\",surface=\"pin\"}";
                 assert_eq!(proxy.metric(pinned).await, f64::from(on), "each weir decided as the first did");
                 let honoured = "weir_propagation_members_total{outcome=\"honoured\"}";
                 assert_eq!(proxy.metric(honoured).await, f64::from(users));
