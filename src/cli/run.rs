@@ -6,6 +6,7 @@ use anyhow::Context;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::Config;
 use crate::app::App;
@@ -31,11 +32,7 @@ enum LogFormat {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let log = tracing_subscriber::fmt().with_max_level(arguments.log_level).with_writer(io::stderr);
-    match arguments.log_format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
-    }
+    log(arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         // Before the start, so that no signal is missed in between.
@@ -56,4 +53,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             _ = interrupt.recv() => Ok(ExitCode::FAILURE),
         }
     })
+}
+
+/// Libraries warn of what a client does wrong, once for each time: a client must not be able to write a
+/// log of its own, so that only their errors are shown.
+fn log(arguments: &Arguments) {
+    let shown = Targets::new().with_default(Level::ERROR).with_target(env!("CARGO_CRATE_NAME"), arguments.log_level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(shown);
+    match arguments.log_format {
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
 }

@@ -38,6 +38,20 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Fields of one head, of a request or a response.
     pub header_count_max: usize,
+    /// Streams that one HTTP/2 connection may have open.
+    pub http2_streams_max: u32,
+    /// Bytes of one stream that a client may send before they are read.
+    pub http2_stream_window_bytes: u32,
+    /// Bytes of all streams of a connection that a client may send before they are read.
+    pub http2_connection_window_bytes: u32,
+    /// Bytes of one HTTP/2 frame.
+    pub http2_frame_bytes_max: u32,
+    /// Bytes of one response that are held for a client which has not read them yet.
+    pub http2_send_bytes_max: usize,
+    /// Streams of a connection that were reset at once, or had to be reset for their faults.
+    pub http2_resets_max: usize,
+    /// Requests that a connection may cancel when they are most of its requests.
+    pub http2_cancels_max: usize,
     /// Bytes of one request body.
     pub body_bytes_max: u64,
     /// Bytes of one request body that is held back or copied for its contract.
@@ -53,6 +67,10 @@ pub struct Timeouts {
     pub tls_handshake: Duration,
     /// From one request's end to the next one's whole head, on a client's connection.
     pub client_head: Duration,
+    /// How long an HTTP/2 connection may be silent before it is asked for a sign of life.
+    pub http2_ping: Duration,
+    /// How long that sign may take.
+    pub http2_pong: Duration,
     /// Until a connection to an endpoint stands.
     pub connect: Duration,
     /// Between two pieces of a body, in either direction.

@@ -1,7 +1,7 @@
 //! Connections of clients: from the first byte, through TLS where the listener has it, to the last
 //! response.
 
-use std::{cell::Cell, net::IpAddr, pin::pin, rc::Rc, time::Duration};
+use std::{cell::Cell, net::IpAddr, pin::pin, rc::Rc, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -12,16 +12,20 @@ use tower::{Service, ServiceBuilder};
 use super::{
     asking::Peer,
     handle::handle,
+    http2,
     shed::ShedLayer,
     socket::Socket,
     tls::{self, Secured},
-    transport::Transport,
+    transport::{Transport, Wire},
     worker::Worker,
 };
 use crate::telemetry::HandshakeOutcome;
 
 /// How long a new connection may take to its first request once the drain has begun.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
+pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
+
+/// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until the client or a drain ends it.
 pub(super) async fn serve(
@@ -36,18 +40,55 @@ pub(super) async fn serve(
         return;
     }
     let Ok(ip_text) = HeaderValue::from_str(&ip.to_string()) else { return };
-    let mut peer = Peer { ip, ip_text, listener, secure: false, consumer: None };
-    let server = worker.snapshot().serving.plan.listeners[listener].tls.as_ref().map(|tls| tls.server.clone());
-    let transport = match server {
-        None => Transport::Plain(stream),
-        Some(server) => {
-            let Some(secured) = Handshake::shake(&worker, listener, server, stream).await else { return };
-            peer.secure = true;
-            peer.consumer = secured.consumer;
-            Transport::Tls(secured.stream)
-        }
+    let peer = Peer { ip, ip_text, listener, secure: false, consumer: None };
+    let drain_signal = drain.clone();
+    // On the heap: tasks would else be as large as the largest of the ways that a connection can take.
+    let Some((transport, peer, protocol)) = Box::pin(open(&worker, Wire::new(stream), peer, drain_signal)).await else {
+        return;
     };
-    http1(worker, transport, peer, drain).await;
+    match protocol {
+        Protocol::Http1 => Box::pin(http1(worker, transport, peer, drain)).await,
+        Protocol::Http2 => Box::pin(http2::serve(worker, transport, peer, drain)).await,
+    }
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// Finds out what the client speaks: by ALPN within TLS, else by its first bytes.
+async fn open(
+    worker: &Rc<Worker>,
+    mut wire: Wire,
+    mut peer: Peer,
+    mut drain: watch::Receiver<Option<Duration>>,
+) -> Option<(Transport, Peer, Protocol)> {
+    let snapshot = worker.snapshot();
+    let plan = &snapshot.serving.plan;
+    if let Some(tls) = &plan.listeners[peer.listener].tls {
+        let within = plan.timeouts.tls_handshake;
+        let (server, listener) = (Arc::clone(&tls.server), peer.listener);
+        drop(snapshot);
+        let secured = Handshake::shake(worker, listener, server, wire, within).await?;
+        let protocol = if secured.http2 { Protocol::Http2 } else { Protocol::Http1 };
+        (peer.secure, peer.consumer) = (true, secured.consumer);
+        return Some((Transport::Tls(secured.stream), peer, protocol));
+    }
+    let within = plan.timeouts.client_head;
+    drop(snapshot);
+    let late = async {
+        draining(&mut drain).await;
+        tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+    };
+    let http2 = tokio::select! {
+        begins = tokio::time::timeout(within, wire.begins_with(HTTP2_PREFACE)) => begins.ok()?.ok()?,
+        () = late => return None,
+    };
+    let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+    Some((Transport::Clear(wire), peer, protocol))
 }
 
 /// One handshake under way.
@@ -58,12 +99,12 @@ impl Handshake<'_> {
     async fn shake(
         worker: &Worker,
         listener: usize,
-        server: std::sync::Arc<rustls::ServerConfig>,
-        stream: TcpStream,
+        server: Arc<rustls::ServerConfig>,
+        wire: Wire,
+        within: Duration,
     ) -> Option<Secured> {
-        let within = worker.snapshot().serving.plan.timeouts.tls_handshake;
         let secured = match Handshake::begin(worker) {
-            Some(_under_way) => tls::secure(server, stream, within).await,
+            Some(_under_way) => tls::secure(server, wire, within).await,
             None => Err(HandshakeOutcome::Refused),
         };
         let outcome = secured.as_ref().map_or_else(|failure| *failure, |secured| secured.outcome);

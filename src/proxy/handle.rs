@@ -13,6 +13,7 @@ use super::{
     headers,
     rejection::Rejection,
     reply::Reply,
+    translate::translate,
     upstream::{Served, forward},
     worker::{Snapshot, Worker},
 };
@@ -48,6 +49,7 @@ async fn answer(
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
+    translate(&mut head, plan.limits.header_count_max)?;
     headers::strip_hop_by_hop(&mut head.headers);
     let asking = asking::read(&head, peer.ip, peer.consumer.as_deref(), snapshot.listener(peer))?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;

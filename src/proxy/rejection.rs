@@ -19,6 +19,15 @@ pub enum Rejection {
     /// `Host` is missing, repeated or malformed.
     #[error("the request names no host, several hosts, or no valid one")]
     BadHost,
+    /// A field that HTTP/2 can carry and HTTP/1.1 would read otherwise.
+    #[error("a header field reads otherwise in HTTP/1.1, or the content length is given twice")]
+    BadField,
+    /// The head has more fields than are allowed.
+    #[error("the head has more than {limit} fields")]
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+    },
     /// The body is over a limit.
     #[error("the body is larger than {limit_bytes} bytes")]
     BodyTooLarge {
@@ -109,6 +118,8 @@ impl Rejection {
             Rejection::UpstreamBroken(_) => (10, StatusCode::BAD_GATEWAY),
             Rejection::UpstreamTimeout { .. } => (11, StatusCode::GATEWAY_TIMEOUT),
             Rejection::ContentCoding => (12, StatusCode::UNSUPPORTED_MEDIA_TYPE),
+            Rejection::BadField => (13, StatusCode::BAD_REQUEST),
+            Rejection::TooManyFields { .. } => (14, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
         }
     }
 

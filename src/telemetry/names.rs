@@ -55,7 +55,7 @@ pub const DURATION_BUCKETS_SECONDS: [f64; 14] =
 pub const BUCKETS: usize = DURATION_BUCKETS_SECONDS.len() + 1;
 
 /// The `cause` label of rejections, in the order of `Rejection::index`.
-pub const REJECTION_CODES: [&str; 13] = [
+pub const REJECTION_CODES: [&str; 15] = [
     "bad_host",
     "method_not_supported",
     "no_route",
@@ -69,6 +69,8 @@ pub const REJECTION_CODES: [&str; 13] = [
     "upstream_broken",
     "upstream_timeout",
     "content_coding",
+    "bad_field",
+    "too_many_fields",
 ];
 
 /// How a TLS handshake with a client ended: the `outcome` label, in the order of [`HANDSHAKE_OUTCOMES`].

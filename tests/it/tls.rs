@@ -7,6 +7,10 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, HandshakeKind, pki_types::CertificateDer};
 use tempfile::TempDir;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -286,4 +290,32 @@ fn a_pair_that_cannot_be_served_is_reported_and_an_old_one_warned_of() {
         assert_eq!(ran.code, code, "{tls}: {ran:#?}");
         assert!(ran.stdout.contains(expected), "{tls}: {ran:#?}");
     }
+}
+
+#[tokio::test]
+async fn alpn_chooses_the_version_of_http() {
+    let mut scene = Scene::new();
+    let proxy = scene.start(SHOP);
+    for (offered, chosen) in
+        [(&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])), (&[b"http/1.1"], Some(b"http/1.1")), (&[], None)]
+    {
+        let mut config = scene.authority.client(None);
+        config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
+        let stream = dial(&proxy, "shop.example.com", config).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), chosen);
+        if chosen == Some(b"h2") {
+            let (mut client, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            let request = Request::get("https://shop.example.com/").body(Full::<Bytes>::default()).unwrap();
+            assert_eq!(client.send_request(request).await.unwrap().status(), 200);
+        } else {
+            assert_eq!(Client::over(stream).await.get("/", &[]).await.status, 200);
+        }
+        assert_eq!(scene.upstream.seen().await.headers["x-forwarded-proto"], "https");
+    }
+    let mut config = scene.authority.client(None);
+    config.alpn_protocols = vec![b"spdy/3".to_vec()];
+    dial(&proxy, "shop.example.com", config).await.unwrap_err();
+    assert_eq!(proxy.metric(&handshakes("incompatible")).await, 1.0);
 }

@@ -1,6 +1,6 @@
 //! `[weir]`, `[admin]`, `[telemetry]`, `[limits]`, `[timeouts]` and `[[listeners]]`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use crate::{
     config::{
@@ -12,6 +12,11 @@ use crate::{
     },
     plan::{Limits, Listener, Process, Timeouts},
 };
+
+/// What RFC 9113 §6.9.1 and §6.5.2 allow for a flow-control window, but no less than a small body.
+const WINDOW: RangeInclusive<u32> = 16_384..=0x7fff_ffff;
+/// What RFC 9113 §6.5.2 allows for a frame.
+const FRAME: RangeInclusive<u32> = 16_384..=0xff_ffff;
 
 /// More workers than any machine has cores.
 const WORKERS_MAX: u64 = 1024;
@@ -70,6 +75,13 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         requests_max: 10_000,
         head_bytes_max: 64 << 10,
         header_count_max: 100,
+        http2_streams_max: 100,
+        http2_stream_window_bytes: 64 << 10,
+        http2_connection_window_bytes: 1 << 20,
+        http2_frame_bytes_max: 16 << 10,
+        http2_send_bytes_max: 64 << 10,
+        http2_resets_max: 100,
+        http2_cancels_max: 500,
         body_bytes_max: 16 << 30,
         contract_body_bytes_max: 1 << 20,
         idle_upstream_connections_max: 128,
@@ -82,6 +94,13 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         count(&mut section, "requests_max", &mut limits.requests_max),
         head_bytes(&mut section, &mut limits.head_bytes_max),
         header_count(&mut section, &mut limits.header_count_max),
+        ranged(&mut section, "http2_streams_max", 1..=10_000, &mut limits.http2_streams_max),
+        ranged(&mut section, "http2_stream_window_bytes", WINDOW, &mut limits.http2_stream_window_bytes),
+        ranged(&mut section, "http2_connection_window_bytes", WINDOW, &mut limits.http2_connection_window_bytes),
+        ranged(&mut section, "http2_frame_bytes_max", FRAME, &mut limits.http2_frame_bytes_max),
+        bytes(&mut section, "http2_send_bytes_max", &mut limits.http2_send_bytes_max),
+        count(&mut section, "http2_resets_max", &mut limits.http2_resets_max),
+        count(&mut section, "http2_cancels_max", &mut limits.http2_cancels_max),
         section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
         bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
         count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
@@ -94,6 +113,8 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let mut timeouts = Timeouts {
         tls_handshake: Duration::from_secs(10),
         client_head: Duration::from_secs(60),
+        http2_ping: Duration::from_secs(60),
+        http2_pong: Duration::from_secs(20),
         connect: Duration::from_secs(2),
         body_idle: Duration::from_secs(60),
         upstream_idle: Duration::from_secs(30),
@@ -103,6 +124,8 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let wholes = [
         duration(&mut section, "tls_handshake", &mut timeouts.tls_handshake),
         duration(&mut section, "client_head", &mut timeouts.client_head),
+        duration(&mut section, "http2_ping", &mut timeouts.http2_ping),
+        duration(&mut section, "http2_pong", &mut timeouts.http2_pong),
         duration(&mut section, "connect", &mut timeouts.connect),
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
         duration(&mut section, "upstream_idle", &mut timeouts.upstream_idle),
@@ -175,6 +198,18 @@ fn count(section: &mut Section<'_>, key: &'static str, count: &mut usize) -> boo
 fn bytes(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
     let read = |field: Field<'_>| field.size().and_then(|number| usize::try_from(number).ok());
     section.take(key).is_none_or(|field| store(read(field), bytes))
+}
+
+/// Reads a size or number over its default, within the range that its protocol has.
+fn ranged(section: &mut Section<'_>, key: &'static str, range: RangeInclusive<u32>, number: &mut u32) -> bool {
+    let Some(field) = section.take(key) else { return true };
+    let Some(size) = field.size() else { return false };
+    let fits = u32::try_from(size).ok().filter(|size| range.contains(size));
+    if fits.is_none() {
+        let hint = format!("write {} to {}", range.start(), range.end());
+        field.refuse("the number is out of range".to_owned(), &hint);
+    }
+    store(fits, number)
 }
 
 /// A header map holds at most 32,768 fields, those included that are added on the way.
