@@ -5,19 +5,22 @@
 //!   decoded.
 //! - What a client claims (header, cookie, query) is told apart from what the proxy saw itself, so
 //!   that a claim from an untrusted peer can never force a decision.
+//! - What a token says counts only once its signature was verified: there are no other [`Claims`].
 //! - An empty value is no value: it is never hashed.
 
 mod attribute;
 mod host;
 mod subject;
+mod token;
 
 use std::{borrow::Cow, net::IpAddr};
 
 use http::{HeaderMap, Method};
 
-pub use attribute::{Attribute, AttributeError};
+pub use attribute::{Attribute, AttributeError, cookie};
 pub use host::canonical_host;
 pub use subject::{Context, Seen, Subject};
+pub use token::{Claims, KeyError, Keys, TOKEN_OUTCOMES, TokenError, Verifier};
 
 /// Who sent a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +48,8 @@ pub struct Asking<'a> {
     pub caller: Caller,
     /// What the client's certificate names it, once a handshake has verified that.
     pub consumer: Option<&'a str>,
+    /// What the token says that the listener verified.
+    pub claims: Option<&'a Claims>,
 }
 
 #[cfg(test)]

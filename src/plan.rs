@@ -23,7 +23,7 @@ use crate::{
 
 pub use crate::toggle::ToggleId;
 pub use overlay::{Kill, Overlay, Standing};
-pub use settings::{Limits, Listener, Process, Timeouts};
+pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
 
@@ -58,6 +58,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
+    /// By [`IssuerId`].
+    pub issuers: Vec<Issuer>,
     /// Finds the route of a request.
     pub table: RouteTable,
     /// By [`RouteId`]; never empty.
@@ -72,7 +74,7 @@ pub struct Plan {
     pub toggles: Vec<PlannedToggle>,
     /// By [`ContractId`].
     pub contracts: Vec<PlannedContract>,
-    /// Whether some toggle's decision depends on the time.
+    /// Whether some decision depends on the time.
     pub timed: bool,
     /// Header names that only trusted peers may send, since a rule would believe them.
     pub cohort_headers: Vec<http::HeaderName>,
@@ -278,6 +280,12 @@ impl Plan {
     #[must_use]
     pub fn contract(&self, id: ContractId) -> &PlannedContract {
         &self.contracts[id.0]
+    }
+
+    /// The issuer at that place.
+    #[must_use]
+    pub fn issuer(&self, id: IssuerId) -> &Issuer {
+        &self.issuers[id.0]
     }
 
     /// The name of the variant that a decision chose.

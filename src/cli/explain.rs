@@ -13,7 +13,7 @@ use crate::{
     config::{Compiled, Sources, compile},
     contract::{Call, Verdict, Violation},
     plan::{Checking, Decision, Listener, Plan, Standing},
-    proxy::read_asking,
+    proxy::{read_asking, read_claims},
     toggle::{Moment, Reason, Timestamp},
 };
 
@@ -51,6 +51,8 @@ pub(super) struct Arguments {
 #[derive(Debug, Default, Serialize)]
 struct Explanation {
     client: Option<Client>,
+    /// What came of the token that the listener looks at.
+    token: Option<String>,
     route: Option<RouteMatch>,
     decision: Option<Decided>,
     contract: Option<Check>,
@@ -154,7 +156,12 @@ fn explained(
     body: Option<&[u8]>,
 ) -> Explanation {
     let mut explanation = Explanation::default();
-    let asking = match read_asking(head, arguments.peer, arguments.consumer.as_deref(), listener) {
+    let now = Timestamp(jiff::Timestamp::now().as_second());
+    let token = read_claims(plan, listener, &head.headers, now);
+    explanation.token =
+        token.as_ref().map(|read| read.as_ref().map_or_else(ToString::to_string, |_claims| "verified".to_owned()));
+    let claims = token.and_then(Result::ok);
+    let asking = match read_asking(head, arguments.peer, listener, arguments.consumer.as_deref(), claims.as_ref()) {
         Ok(asking) => asking,
         Err(rejection) => {
             explanation.reject(&rejection);
@@ -167,7 +174,7 @@ fn explained(
         explanation.reject(&crate::proxy::Rejection::NoRoute);
         return explanation;
     };
-    let moment = Moment { now: Timestamp(jiff::Timestamp::now().as_second()), pins: &[] };
+    let moment = Moment { now, pins: &[] };
     let standing = Standing::default();
     let decision = plan.decide(&standing, matched, &asking, &moment, &mut || fastrand::u32(..));
     let route = plan.route(matched.route);
@@ -292,6 +299,9 @@ impl Explanation {
         if let Some(Client { ip, trusted, listener }) = &self.client {
             let trust = if *trusted { "trusted" } else { "not trusted: its cohort headers do not count" };
             line("client", format!("{ip} by listener {listener}, {trust}"));
+        }
+        if let Some(token) = &self.token {
+            line("token", token.clone());
         }
         if let Some(RouteMatch { name, why, service }) = &self.route {
             line("route", format!("{name} ({why}) -> service {service}"));

@@ -2,6 +2,7 @@
 //! none of them did is there a plan.
 
 mod contracts;
+mod issuers;
 mod process;
 mod rollouts;
 mod routes;
@@ -57,7 +58,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let process = process::process(&document);
     let limits = process::limits(&document);
     let timeouts = process::timeouts(&document);
-    let listeners = process::listeners(&document, sources, problems);
+    let issuers = issuers::issuers(&document);
+    let listeners = process::listeners(&document, &issuers, sources, problems);
     let mut shelf = contracts::Shelf::new(sources, problems);
     let backends = services::backends(&document, &mut shelf);
     let toggles = toggles::toggles(&document);
@@ -70,6 +72,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     let toggles = toggles.finish()?;
+    let issuers = issuers.finish()?;
     let mut plan = Plan {
         process: process?,
         limits: limits?,
@@ -80,7 +83,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         services,
         arms: backends.arms.into_iter().collect::<Option<_>>()?,
         endpoints: backends.endpoints,
-        timed: toggles.iter().any(|planned| planned.toggle.is_timed()),
+        timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
+        issuers,
         toggles,
         contracts: shelf.finish()?,
         cohort_headers,

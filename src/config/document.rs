@@ -17,7 +17,7 @@ const SYNTAX_ERRORS_MAX: usize = 20;
 /// Top-level tables with fixed keys.
 const TABLES: [&str; 5] = ["weir", "admin", "telemetry", "limits", "timeouts"];
 /// Top-level tables of named tables.
-const NAMED: [&str; 3] = ["services", "toggles", "rollouts"];
+const NAMED: [&str; 4] = ["jwt", "services", "toggles", "rollouts"];
 /// Top-level arrays of tables, joined over all files.
 const LISTS: [&str; 2] = ["listeners", "routes"];
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use http::{HeaderName, header};
+use http::{HeaderMap, HeaderName, header};
 use percent_encoding::percent_decode_str;
 
 use super::Asking;
@@ -28,6 +28,8 @@ pub enum Attribute {
     Consumer,
     /// `context:NAME`: a member of an application's evaluation context; a request has none.
     Context(String),
+    /// `jwt:CLAIM`: a claim of the token that the listener verified, by name or JSON Pointer.
+    Jwt(String),
 }
 
 /// Why a text names no attribute.
@@ -58,13 +60,14 @@ impl Attribute {
             Attribute::Header(name) => {
                 Cow::Borrowed(std::str::from_utf8(asking.headers.get(name)?.as_bytes()).ok()?.trim())
             }
-            Attribute::Cookie(name) => Cow::Borrowed(cookie(asking, name)?),
+            Attribute::Cookie(name) => Cow::Borrowed(cookie(asking.headers, name)?),
             Attribute::Query(name) => query(asking.query?, name)?,
             Attribute::Method => Cow::Borrowed(asking.method.as_str()),
             Attribute::Path => Cow::Borrowed(asking.path),
             Attribute::Host => Cow::Borrowed(&*asking.host),
             Attribute::Ip => Cow::Owned(asking.caller.ip.to_string()),
             Attribute::Consumer => Cow::Borrowed(asking.consumer?),
+            Attribute::Jwt(name) => Cow::Borrowed(asking.claims?.get(name)?.as_str()?),
             Attribute::Context(_) => return None,
         };
         (!value.is_empty()).then_some(value)
@@ -85,7 +88,7 @@ impl FromStr for Attribute {
                 _ => Err(AttributeError::Unknown(text.to_owned())),
             };
         };
-        if !matches!(kind, "header" | "cookie" | "query" | "context") {
+        if !matches!(kind, "header" | "cookie" | "query" | "context" | "jwt") {
             return Err(AttributeError::Unknown(text.to_owned()));
         }
         if name.is_empty() {
@@ -98,6 +101,7 @@ impl FromStr for Attribute {
             },
             "cookie" => Ok(Attribute::Cookie(name.to_owned())),
             "context" => Ok(Attribute::Context(name.to_owned())),
+            "jwt" => Ok(Attribute::Jwt(name.to_owned())),
             _ => Ok(Attribute::Query(name.to_owned())),
         }
     }
@@ -115,13 +119,15 @@ impl fmt::Display for Attribute {
             Attribute::Ip => f.write_str("ip"),
             Attribute::Consumer => f.write_str("consumer"),
             Attribute::Context(name) => write!(f, "context:{name}"),
+            Attribute::Jwt(name) => write!(f, "jwt:{name}"),
         }
     }
 }
 
 /// The first cookie of that name (RFC 6265 §4.2.1: `name=value` pairs divided by `; `).
-fn cookie<'a>(asking: &'a Asking<'_>, name: &str) -> Option<&'a str> {
-    let fields = asking.headers.get_all(header::COOKIE).into_iter();
+#[must_use]
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let fields = headers.get_all(header::COOKIE).into_iter();
     let texts = fields.filter_map(|field| std::str::from_utf8(field.as_bytes()).ok());
     let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(key, _)| *key == name).map(|(_, value)| value)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Asking, Attribute};
+use super::{Asking, Attribute, Claims};
 
 /// What a toggle is decided for.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +22,8 @@ pub struct Context<'a> {
     pub targeting_key: Option<&'a str>,
     /// All members, `targetingKey` included.
     pub members: &'a Map<String, Value>,
+    /// What the token says that came with the question, once it was verified.
+    pub claims: Option<&'a Claims>,
 }
 
 /// An attribute's value.
@@ -52,7 +54,10 @@ impl<'a> Subject<'a> {
     #[must_use]
     pub fn read(&self, attribute: &Attribute) -> Option<Seen<'a>> {
         match self {
-            Subject::Request(asking) => attribute.read(asking).map(Seen::Text),
+            Subject::Request(asking) => match attribute {
+                Attribute::Jwt(name) => Seen::of(asking.claims?.get(name)?),
+                text => text.read(asking).map(Seen::Text),
+            },
             Subject::Context(context) => Seen::of(context.member(attribute)?),
         }
     }
@@ -74,10 +79,11 @@ impl<'a> Subject<'a> {
 
 impl<'a> Context<'a> {
     /// What the context says of an attribute: its own member of that name, or one that is named as
-    /// configuration names the attribute, such as `header:x-cohort`.
+    /// configuration names the attribute, such as `header:x-cohort`. What has to be verified is no such member.
     fn member(&self, attribute: &Attribute) -> Option<&'a Value> {
         match attribute {
             Attribute::Context(name) => self.members.get(name),
+            Attribute::Jwt(name) => self.claims?.get(name),
             other => self.members.get(&other.to_string()),
         }
     }

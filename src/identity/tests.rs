@@ -21,6 +21,7 @@ fn asking<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Asking<'a> {
         headers,
         caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted: false },
         consumer: Some("spiffe://example.org/cart"),
+        claims: None,
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 use ipnet::IpNet;
 
 use super::Tls;
+use crate::identity::{Attribute, Verifier};
 
 /// Settings that take effect when the process starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +57,10 @@ pub struct Limits {
     pub body_bytes_max: u64,
     /// Bytes of one request body that is held back or copied for its contract.
     pub contract_body_bytes_max: usize,
+    /// Bytes of one token; a longer one proves nothing.
+    pub token_bytes_max: usize,
+    /// Verified tokens that each worker remembers.
+    pub tokens_remembered_max: usize,
     /// Connections to one endpoint that each worker keeps open without use.
     pub idle_upstream_connections_max: usize,
 }
@@ -88,8 +93,25 @@ pub struct Listener {
     pub address: SocketAddr,
     /// Peers whose forwarded and cohort headers are believed.
     pub trusted_networks: Vec<IpNet>,
+    /// Whose tokens it verifies.
+    pub issuer: Option<IssuerId>,
     /// How it is encrypted; in clear without.
     pub tls: Option<Tls>,
+}
+
+/// An issuer's place in its plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IssuerId(pub usize);
+
+/// Whose tokens prove who a client is.
+#[derive(Debug)]
+pub struct Issuer {
+    /// Its name in the configuration.
+    pub name: String,
+    /// The header or cookie that carries its tokens.
+    pub found_in: Attribute,
+    /// What verifies them.
+    pub verifier: Verifier,
 }
 
 impl Listener {

@@ -6,7 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, header, request};
 
 use super::{headers::X_FORWARDED_FOR, rejection::Rejection};
 use crate::{
-    identity::{Asking, Caller, canonical_host},
+    identity::{Asking, Caller, Claims, canonical_host},
     plan::Listener,
 };
 
@@ -32,8 +32,9 @@ pub(super) struct Peer {
 pub fn read<'a>(
     head: &'a request::Parts,
     peer: IpAddr,
-    consumer: Option<&'a str>,
     listener: &Listener,
+    consumer: Option<&'a str>,
+    claims: Option<&'a Claims>,
 ) -> Result<Asking<'a>, Rejection> {
     if head.method == Method::CONNECT {
         return Err(Rejection::MethodNotSupported);
@@ -47,6 +48,7 @@ pub fn read<'a>(
         headers: &head.headers,
         caller,
         consumer,
+        claims,
     })
 }
 

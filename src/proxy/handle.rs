@@ -13,6 +13,7 @@ use super::{
     headers,
     rejection::Rejection,
     reply::Reply,
+    tokens,
     translate::translate,
     upstream::{Served, forward},
     worker::{Snapshot, Worker},
@@ -51,7 +52,8 @@ async fn answer(
     let (mut head, body) = request.into_parts();
     translate(&mut head, plan.limits.header_count_max)?;
     headers::strip_hop_by_hop(&mut head.headers);
-    let asking = asking::read(&head, peer.ip, peer.consumer.as_deref(), snapshot.listener(peer))?;
+    let claims = tokens::claims(snapshot, peer, &head.headers);
+    let asking = asking::read(&head, peer.ip, snapshot.listener(peer), peer.consumer.as_deref(), claims.as_deref())?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let moment = Moment { now: snapshot.now(), pins: &[] };
     let decision = plan.decide(snapshot.standing(), matched, &asking, &moment, &mut || fastrand::u32(..));

@@ -17,7 +17,7 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{asking::Peer, listener, pool::Pool};
+use super::{asking::Peer, listener, pool::Pool, tokens::Tokens};
 use crate::{
     live::{Follower, Live, Serving},
     plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
@@ -47,6 +47,7 @@ pub(super) struct Snapshot {
     worker: usize,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
+    tokens: Tokens,
 }
 
 /// The sockets of one listener, one for each worker, all at one address.
@@ -249,7 +250,7 @@ impl Snapshot {
         });
         let pools = pools.collect();
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
-        Snapshot { serving, worker, pools, turns }
+        Snapshot { serving, worker, pools, turns, tokens: Tokens::default() }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -299,6 +300,16 @@ impl Snapshot {
         if let Some(check) = self.serving.meters.check(decision.lane) {
             check.cells(self.worker).checked(outcome);
         }
+    }
+
+    /// Tokens that were verified under this generation's keys.
+    pub(super) fn tokens(&self) -> &Tokens {
+        &self.tokens
+    }
+
+    /// Counts what came of a token, by its place in `TOKEN_OUTCOMES`.
+    pub(super) fn count_token(&self, outcome: usize) {
+        self.serving.meters.worker(self.worker).tokens[outcome].add_one();
     }
 
     pub(super) fn count_dropped_claims(&self, count: usize) {

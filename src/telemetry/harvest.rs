@@ -12,7 +12,7 @@ use super::{
         self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, REJECTION_CODES,
     },
 };
-use crate::toggle::REASON_CODES;
+use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
 
 /// The exporter's handles, made when a cell is first seen to be used.
 pub(super) struct Harvest {
@@ -93,6 +93,10 @@ impl Harvest {
             vec![],
             workers.clone().map(|cells| cells.claims_dropped.read()).sum(),
         );
+        for (place, outcome) in TOKEN_OUTCOMES.iter().enumerate() {
+            let count = workers.clone().map(|cells| cells.tokens[place].read()).sum();
+            self.count(names::TOKENS, (0, place), vec![("outcome", outcome)], count);
+        }
         for (place, name) in meters.listener_names.iter().enumerate() {
             let listeners = workers.clone().map(|cells| &cells.listeners[place]);
             let labels = || vec![("listener", &**name)];

@@ -12,6 +12,7 @@ use super::{
     names::{CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, code_place},
 };
 use crate::{
+    identity::TOKEN_OUTCOMES,
     plan::{ContractId, EndpointId, LaneId, Plan, ToggleId},
     toggle::{REASON_CODES, Reason, VariantId},
 };
@@ -78,6 +79,8 @@ pub struct WorkerCells {
     pub in_flight: Level,
     /// Cohort headers removed.
     pub claims_dropped: Count,
+    /// Tokens looked at, by outcome.
+    pub tokens: [Count; TOKEN_OUTCOMES.len()],
     /// By the listeners' order at the start of the process.
     pub listeners: Box<[ListenerCells]>,
 }

@@ -37,6 +37,7 @@ metrics! {
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
     UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
     CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
+    TOKENS = "weir_jwt_verifications_total", "Tokens of clients that were looked at, by outcome.";
     ROLLOUT_WEIGHT = "weir_rollout_weight_ratio", "Share of assignment keys that the rollout gives its variant, from 0 to 1.";
     GENERATION = "weir_config_generation", "Number of the configuration snapshot in force.";
     RELOADS = "weir_config_reloads_total", "Attempts to load the configuration, by outcome.";

@@ -71,6 +71,7 @@ impl Request {
             headers: &self.headers,
             caller: Caller { ip: self.ip.parse().unwrap(), trusted: self.trusted },
             consumer: None,
+            claims: None,
         };
         decide(toggle, share, &Subject::Request(&asking), Timestamp(0), &mut || 0)
     }
@@ -217,6 +218,7 @@ proptest! {
             headers: &request.headers,
             caller: Caller { ip: "::1".parse().unwrap(), trusted: true },
             consumer: None,
+            claims: None,
         };
         decide(&toggle, share("50%"), &Subject::Request(&asking), Timestamp(0), &mut || 7);
     }

@@ -220,11 +220,13 @@ async fn a_quiet_connection_is_told_and_closed() {
 #[tokio::test]
 async fn a_drain_lets_streams_end_and_closes_their_connection() {
     let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let (go, going) = std::sync::mpsc::channel::<()>();
-    let going = std::sync::Mutex::new(going);
+    let (go, going) = tokio::sync::watch::channel(false);
+
     let upstream = Upstream::raw(move |mut stream, _number| {
         arrived.send(()).unwrap();
-        going.lock().unwrap().recv().unwrap();
+        while !*going.borrow() {
+            std::thread::yield_now();
+        }
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
     });
     let proxy = start(&upstream, "");
@@ -233,7 +235,7 @@ async fn a_drain_lets_streams_end_and_closes_their_connection() {
     arrivals.recv().await.unwrap();
     let drained = tokio::spawn(proxy.into_app().drain());
     client.ready().await.unwrap();
-    go.send(()).unwrap();
+    go.send(true).unwrap();
     assert_eq!(text(answer.await.unwrap()).await, "ok");
     drained.await.unwrap();
 }

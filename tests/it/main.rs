@@ -20,6 +20,7 @@ mod reference;
 mod reloading;
 mod support;
 mod tls;
+mod tokens;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.
 fn split_config(stable: std::net::SocketAddr, canary: std::net::SocketAddr, rest: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
+use super::issuers::Issuers;
 use crate::{
     config::{
         document::Document,
@@ -84,6 +85,8 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         http2_cancels_max: 500,
         body_bytes_max: 16 << 30,
         contract_body_bytes_max: 1 << 20,
+        token_bytes_max: 8 << 10,
+        tokens_remembered_max: 1000,
         idle_upstream_connections_max: 128,
     };
     let Some(field) = document.table("limits") else { return Some(limits) };
@@ -103,6 +106,8 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         count(&mut section, "http2_cancels_max", &mut limits.http2_cancels_max),
         section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
         bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
+        bytes(&mut section, "token_bytes_max", &mut limits.token_bytes_max),
+        count(&mut section, "tokens_remembered_max", &mut limits.tokens_remembered_max),
         count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
     ];
     section.finish();
@@ -134,11 +139,16 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     wholes.into_iter().all(|whole| whole).then_some(timeouts)
 }
 
-pub(super) fn listeners(document: &Document<'_>, sources: &Sources, problems: &Problems) -> Option<Vec<Listener>> {
+pub(super) fn listeners(
+    document: &Document<'_>,
+    issuers: &Issuers<'_>,
+    sources: &Sources,
+    problems: &Problems,
+) -> Option<Vec<Listener>> {
     let mut listeners: Vec<Listener> = Vec::new();
     let mut whole = true;
     for field in document.list("listeners") {
-        match field.section().and_then(|section| listener(section, &listeners)) {
+        match field.section().and_then(|section| listener(section, issuers, &listeners)) {
             Some(listener) => listeners.push(listener),
             None => whole = false,
         }
@@ -151,10 +161,11 @@ pub(super) fn listeners(document: &Document<'_>, sources: &Sources, problems: &P
     whole.then_some(listeners)
 }
 
-fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> {
+fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener]) -> Option<Listener> {
     let name = section.require("name", "name the listener, for metrics and logs: name = \"edge\"");
     let address = section.require("address", "write where to listen, as in address = \"0.0.0.0:8080\"");
     let trusted = section.take("trusted_networks");
+    let issuer = section.take("jwt").map_or(Some(None), |field| issuers.reference(&field).map(Some));
     let tls = section.take("tls");
     section.finish();
     let name = name.and_then(|field| {
@@ -182,7 +193,7 @@ fn listener(mut section: Section<'_>, earlier: &[Listener]) -> Option<Listener> 
         (!taken).then_some(address)
     });
     let tls = tls.map_or(Some(None), |field| super::tls::tls(&field).map(Some));
-    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, tls: tls? })
+    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, issuer: issuer?, tls: tls? })
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.

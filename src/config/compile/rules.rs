@@ -42,7 +42,7 @@ pub(super) fn rule(mut section: Section<'_>, index: usize, variants: Option<&[Va
 }
 
 fn condition(mut section: Section<'_>) -> Option<Condition> {
-    let hint = "name what is looked at: header:NAME, cookie:NAME, query:NAME, method, path, host or ip";
+    let hint = "name what is looked at: header:NAME, cookie:NAME, query:NAME, jwt:CLAIM, context:NAME, method, path, host or ip";
     let attr = section
         .require("attr", hint)
         .and_then(|field| field.parse(|text| text.parse::<Attribute>().map_err(|error| format!("{error}; {hint}"))));

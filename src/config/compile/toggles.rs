@@ -159,11 +159,12 @@ fn variants(section: Section<'_>) -> Option<Vec<Variant>> {
 pub(super) fn bucket_by(field: Field<'_>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
         let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
-        let identifies = attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Consumer);
+        let identifies =
+            attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Jwt(_) | Attribute::Consumer);
         if !identifies {
             field.refuse(
                 format!("{attribute} tells nobody apart"),
-                "an assignment key is header:NAME, cookie:NAME, query:NAME or ip",
+                "an assignment key is header:NAME, cookie:NAME, query:NAME, context:NAME, jwt:CLAIM or ip",
             );
         }
         identifies.then_some(attribute)

@@ -53,10 +53,17 @@ impl Proxy {
 
     /// Starts on a configuration with contracts, by their file names.
     pub(crate) fn start_with(config: &str, contracts: &[(&str, &str)]) -> Proxy {
+        let files: Vec<_> = contracts.iter().map(|(name, text)| (format!("contracts/{name}"), *text)).collect();
+        let files: Vec<_> = files.iter().map(|(name, text)| (&**name, *text)).collect();
+        Proxy::start_beside(config, &files)
+    }
+
+    /// Starts on a configuration with other files beside it.
+    pub(crate) fn start_beside(config: &str, files: &[(&str, &str)]) -> Proxy {
         let directory = TempDir::new().unwrap();
         fs::create_dir(directory.path().join("contracts")).unwrap();
-        for (name, text) in contracts {
-            fs::write(directory.path().join("contracts").join(name), text).unwrap();
+        for (name, text) in files {
+            fs::write(directory.path().join(name), text).unwrap();
         }
         fs::write(directory.path().join("weir.toml"), complete(directory.path(), config)).unwrap();
         let app = App::start(directory.path()).unwrap();
