@@ -1,15 +1,22 @@
 //! Buckets: which slot an assignment key falls in, and which slots a weight owns.
 //!
-//! The arithmetic is that of flagd's `fractional` operator, version 2: MurmurHash3_x86_32 with seed
-//! 0 over the bytes of the toggle's key followed by those of the assignment key, then
-//! `slot = (hash × total) >> 32`. An application that buckets with flagd agrees with the proxy.
+//! The arithmetic is that of flagd's `fractional` operator: MurmurHash3_x86_32 with seed 0, then
+//! `slot = (hash × total) >> 32`. What is hashed depends on the [`Bucketing`]. An application that buckets
+//! with flagd agrees with the proxy.
 //!
 //! *Invariants*
 //! - A weight owns the slots `[0, weight)`, so raising it only adds keys and lowering it removes the
 //!   newest first.
 //! - The number of slots never changes, so no reload reshuffles anybody.
 
+mod cbor;
+mod murmur;
+
 use std::{fmt, str::FromStr};
+
+use serde_json::Value;
+
+use murmur::Murmur3;
 
 /// Slots that every toggle is divided into: the resolution of a weight is 0.001%.
 pub const SLOTS: u32 = 100_000;
@@ -17,9 +24,11 @@ pub const SLOTS: u32 = 100_000;
 /// How keys become slots; pinned for each toggle, so that a later algorithm never moves users silently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Bucketing {
-    /// flagd's since 0.15: the hash of the salt followed by the assignment key.
+    /// flagd's since 0.15: the hash of the salt's bytes followed by those of the assignment key.
     #[default]
     FlagdV2,
+    /// flagd's next: the hash of the array `[salt, assignment key]` in deterministic CBOR (RFC 8949 §4.2.1).
+    FlagdV3,
 }
 
 /// One of the [`SLOTS`] places an assignment key can fall in.
@@ -45,23 +54,64 @@ pub enum WeightError {
 }
 
 impl Bucketing {
+    /// All of them.
+    pub const ALL: [Bucketing; 2] = [Bucketing::FlagdV2, Bucketing::FlagdV3];
+
+    /// The word that configuration uses.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Bucketing::FlagdV2 => "flagd-v2",
+            Bucketing::FlagdV3 => "flagd-v3",
+        }
+    }
+
     /// The slot of an assignment key under a salt.
     #[must_use]
     pub fn slot(self, salt: &str, assignment_key: &str) -> Slot {
+        Slot::from_hash(self.hash(salt, assignment_key))
+    }
+
+    /// The hash of an assignment key under a salt.
+    #[must_use]
+    pub fn hash(self, salt: &str, assignment_key: &str) -> u32 {
+        let mut hash = Murmur3::default();
         match self {
-            Bucketing::FlagdV2 => Slot::of(salt, assignment_key),
+            Bucketing::FlagdV2 => {
+                hash.write(salt.as_bytes());
+                hash.write(assignment_key.as_bytes());
+            }
+            Bucketing::FlagdV3 => cbor::write_texts(&mut hash, [salt, assignment_key]),
         }
+        hash.finish()
+    }
+
+    /// The hash of one explicit value, as the first argument of flagd's `fractional` gives it. `None` when
+    /// the algorithm does not hash values of that kind: version 2 takes texts alone, none takes null.
+    #[must_use]
+    pub fn hash_value(self, value: &Value) -> Option<u32> {
+        let mut hash = Murmur3::default();
+        match (self, value) {
+            (_, Value::Null) => return None,
+            (Bucketing::FlagdV2, Value::String(text)) => hash.write(text.as_bytes()),
+            (Bucketing::FlagdV2, _) => return None,
+            (Bucketing::FlagdV3, value) => cbor::write_value(&mut hash, value),
+        }
+        Some(hash.finish())
+    }
+}
+
+impl fmt::Display for Bucketing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
 impl Slot {
-    /// The slot of an assignment key under a toggle's key.
+    /// The slot of an assignment key under a toggle's key, by the default algorithm.
     #[must_use]
     pub fn of(toggle_key: &str, assignment_key: &str) -> Slot {
-        let mut hash = Murmur3::default();
-        hash.write(toggle_key.as_bytes());
-        hash.write(assignment_key.as_bytes());
-        Slot::from_hash(hash.finish())
+        Bucketing::default().slot(toggle_key, assignment_key)
     }
 
     /// The slot of one hash, or of one uniformly random draw.
@@ -147,67 +197,11 @@ impl fmt::Display for Weight {
     }
 }
 
-/// MurmurHash3_x86_32 with seed 0, fed in pieces so that joining two keys allocates nothing.
-/// Source: Austin Appleby's public-domain reference, `MurmurHash3_x86_32`.
-#[derive(Default)]
-struct Murmur3 {
-    hash: u32,
-    block: u32,
-    bytes_written: u32,
-}
-
-impl Murmur3 {
-    fn write(&mut self, bytes: &[u8]) {
-        for &byte in bytes {
-            let place = self.bytes_written % 4;
-            self.block |= u32::from(byte) << (8 * place);
-            self.bytes_written = self.bytes_written.wrapping_add(1);
-            if place == 3 {
-                self.hash ^= scramble(self.block);
-                self.hash = self.hash.rotate_left(13).wrapping_mul(5).wrapping_add(0xe654_6b64);
-                self.block = 0;
-            }
-        }
-    }
-
-    fn finish(self) -> u32 {
-        let mut hash = self.hash;
-        if !self.bytes_written.is_multiple_of(4) {
-            hash ^= scramble(self.block);
-        }
-        hash ^= self.bytes_written;
-        hash ^= hash >> 16;
-        hash = hash.wrapping_mul(0x85eb_ca6b);
-        hash ^= hash >> 13;
-        hash = hash.wrapping_mul(0xc2b2_ae35);
-        hash ^ (hash >> 16)
-    }
-}
-
-fn scramble(block: u32) -> u32 {
-    block.wrapping_mul(0xcc9e_2d51).rotate_left(15).wrapping_mul(0x1b87_3593)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    fn murmur3(text: &str) -> u32 {
-        let mut hash = Murmur3::default();
-        hash.write(text.as_bytes());
-        hash.finish()
-    }
-
-    #[test]
-    fn the_hash_is_flagds() {
-        for (text, expected) in
-            [("ejOoVL", 0), ("bY9fO-", 1), ("SI7p-", 0x7fff_ffff), ("6LvT0", 0x8000_0000), ("ceQdGm", 0xffff_ffff)]
-        {
-            assert_eq!(murmur3(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn the_highest_hash_falls_in_the_last_slot() {
@@ -245,14 +239,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn joining_in_pieces_hashes_like_the_whole(left in ".*", right in ".*") {
-            let mut pieces = Murmur3::default();
-            pieces.write(left.as_bytes());
-            pieces.write(right.as_bytes());
-            prop_assert_eq!(pieces.finish(), murmur3(&format!("{left}{right}")));
-        }
-
         #[test]
         fn raising_a_weight_never_moves_a_user_back(key in ".+", low in 0..=SLOTS, more in 0..=SLOTS) {
             let slot = Slot::of("toggle", &key);

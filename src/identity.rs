@@ -46,11 +46,13 @@ pub struct Asking<'a> {
     pub headers: &'a HeaderMap,
     /// Who asks.
     pub caller: Caller,
-    /// What the client's certificate names it, once a handshake has verified that.
-    pub consumer: Option<&'a str>,
     /// What the token says that the listener verified.
     pub claims: Option<&'a Claims>,
+    /// What the client's certificate names it, once a handshake has verified that.
+    pub consumer: Option<&'a str>,
 }
 
+#[cfg(test)]
+pub(crate) mod sample;
 #[cfg(test)]
 mod tests;

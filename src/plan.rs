@@ -8,6 +8,8 @@
 
 mod choosing;
 mod overlay;
+#[cfg(test)]
+pub(crate) mod sample;
 mod settings;
 mod tls;
 

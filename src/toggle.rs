@@ -266,4 +266,6 @@ pub fn decide(
 }
 
 #[cfg(test)]
+pub(crate) mod sample;
+#[cfg(test)]
 mod tests;

@@ -161,7 +161,7 @@ fn explained(
     explanation.token =
         token.as_ref().map(|read| read.as_ref().map_or_else(ToString::to_string, |_claims| "verified".to_owned()));
     let claims = token.and_then(Result::ok);
-    let asking = match read_asking(head, arguments.peer, listener, arguments.consumer.as_deref(), claims.as_ref()) {
+    let asking = match read_asking(head, arguments.peer, arguments.consumer.as_deref(), listener, claims.as_ref()) {
         Ok(asking) => asking,
         Err(rejection) => {
             explanation.reject(&rejection);

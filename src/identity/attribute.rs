@@ -66,8 +66,8 @@ impl Attribute {
             Attribute::Path => Cow::Borrowed(asking.path),
             Attribute::Host => Cow::Borrowed(&*asking.host),
             Attribute::Ip => Cow::Owned(asking.caller.ip.to_string()),
-            Attribute::Consumer => Cow::Borrowed(asking.consumer?),
             Attribute::Jwt(name) => Cow::Borrowed(asking.claims?.get(name)?.as_str()?),
+            Attribute::Consumer => Cow::Borrowed(asking.consumer?),
             Attribute::Context(_) => return None,
         };
         (!value.is_empty()).then_some(value)

@@ -84,6 +84,7 @@ impl<'a> Context<'a> {
         match attribute {
             Attribute::Context(name) => self.members.get(name),
             Attribute::Jwt(name) => self.claims?.get(name),
+            Attribute::Consumer => None,
             other => self.members.get(&other.to_string()),
         }
     }

@@ -20,8 +20,8 @@ fn asking<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Asking<'a> {
         query,
         headers,
         caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted: false },
-        consumer: Some("spiffe://example.org/cart"),
         claims: None,
+        consumer: Some("spiffe://example.org/cart"),
     }
 }
 

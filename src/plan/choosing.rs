@@ -43,3 +43,6 @@ impl Plan {
         toggle::decide(toggle, planned.share(), subject, moment.now, draw)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -32,8 +32,8 @@ pub(super) struct Peer {
 pub fn read<'a>(
     head: &'a request::Parts,
     peer: IpAddr,
-    listener: &Listener,
     consumer: Option<&'a str>,
+    listener: &Listener,
     claims: Option<&'a Claims>,
 ) -> Result<Asking<'a>, Rejection> {
     if head.method == Method::CONNECT {
@@ -47,8 +47,8 @@ pub fn read<'a>(
         query: head.uri.query(),
         headers: &head.headers,
         caller,
-        consumer,
         claims,
+        consumer,
     })
 }
 

@@ -53,7 +53,8 @@ async fn answer(
     translate(&mut head, plan.limits.header_count_max)?;
     headers::strip_hop_by_hop(&mut head.headers);
     let claims = tokens::claims(snapshot, peer, &head.headers);
-    let asking = asking::read(&head, peer.ip, snapshot.listener(peer), peer.consumer.as_deref(), claims.as_deref())?;
+    let listener = snapshot.listener(peer);
+    let asking = asking::read(&head, peer.ip, peer.consumer.as_deref(), listener, claims.as_deref())?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let moment = Moment { now: snapshot.now(), pins: &[] };
     let decision = plan.decide(snapshot.standing(), matched, &asking, &moment, &mut || fastrand::u32(..));

@@ -183,12 +183,12 @@ fn keep_what_is_bound(plan: &mut Plan, started: &(Process, Vec<Listener>), befor
     let mut wanted_otherwise = plan.listeners.iter().map(bound).ne(listeners.iter().map(bound));
     let kept = before.iter().map(|before| {
         let Some(now) = plan.listeners.iter().find(|listener| listener.name == before.name) else {
+            // What is said of an issuer no more is verified no more: places are those of the new plan.
             return Listener { issuer: None, ..before.clone() };
         };
         // Unchanged, it stays the same: sessions of clients can go on being resumed.
         let tls = if now.tls == before.tls { before.tls.clone() } else { now.tls.clone() };
-        // An issuer's place is that in the new plan; what is said of it no more is verified no more.
-        Listener { trusted_networks: now.trusted_networks.clone(), issuer: now.issuer, tls, ..before.clone() }
+        Listener { trusted_networks: now.trusted_networks.clone(), tls, issuer: now.issuer, ..before.clone() }
     });
     plan.listeners = kept.collect();
     let kept = Process { drain_timeout: plan.process.drain_timeout, ..process.clone() };

@@ -70,8 +70,8 @@ impl Request {
             query: Some(self.query),
             headers: &self.headers,
             caller: Caller { ip: self.ip.parse().unwrap(), trusted: self.trusted },
-            consumer: None,
             claims: None,
+            consumer: None,
         };
         decide(toggle, share, &Subject::Request(&asking), Timestamp(0), &mut || 0)
     }
@@ -144,16 +144,6 @@ fn what_the_proxy_saw_itself_needs_no_trust() {
 }
 
 #[test]
-fn a_kill_beats_rules_and_share() {
-    let mut toggle = toggle(vec![rule("method", Test::Equals("GET".into()), false)]);
-    toggle.enabled = false;
-    let choice = Request::with(&[]).decide(&toggle, share("100%"));
-    assert_eq!((choice.variant, choice.reason), (None, Reason::Disabled));
-    toggle.off = Some(VariantId(1));
-    assert_eq!(Request::with(&[]).decide(&toggle, share("100%")).variant, Some(VariantId(1)));
-}
-
-#[test]
 fn a_rule_beats_the_share() {
     let mut rules = vec![rule("method", Test::Equals("GET".into()), false)];
     rules[0].serve = Serve::Variant(VariantId(1));
@@ -217,8 +207,8 @@ proptest! {
             query: Some(&query),
             headers: &request.headers,
             caller: Caller { ip: "::1".parse().unwrap(), trusted: true },
-            consumer: None,
             claims: None,
+            consumer: None,
         };
         decide(&toggle, share("50%"), &Subject::Request(&asking), Timestamp(0), &mut || 7);
     }

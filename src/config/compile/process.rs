@@ -193,7 +193,7 @@ fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener
         (!taken).then_some(address)
     });
     let tls = tls.map_or(Some(None), |field| super::tls::tls(&field).map(Some));
-    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, issuer: issuer?, tls: tls? })
+    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, tls: tls?, issuer: issuer? })
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.

@@ -160,7 +160,7 @@ pub(super) fn bucket_by(field: Field<'_>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
         let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
         let identifies =
-            attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Jwt(_) | Attribute::Consumer);
+            attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Consumer | Attribute::Jwt(_));
         if !identifies {
             field.refuse(
                 format!("{attribute} tells nobody apart"),

@@ -1,0 +1,101 @@
+//! Plans to decide by, in tests: a service `shop` with one arm, and the toggles that a test asks for.
+
+use std::{path::PathBuf, time::Duration};
+
+use super::{
+    Arm, ArmId, Checking, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route, Service,
+    ServiceId, Split, Timeouts, ToggleId,
+};
+use crate::{
+    bucket::Weight,
+    rollout::{Course, Rollout},
+    route::{HostPattern, PathPattern, Pattern, RouteId, RouteTable},
+    toggle::{Toggle, VariantId, sample},
+};
+
+/// Builds a [`Plan`] toggle by toggle.
+#[derive(Debug, Default)]
+pub(crate) struct Sample(Vec<PlannedToggle>);
+
+impl Sample {
+    /// Adds a sample toggle after `shape` changed it.
+    pub(crate) fn toggle(mut self, name: &str, shape: impl FnOnce(&mut Toggle)) -> Sample {
+        let mut toggle = sample::toggle(name);
+        shape(&mut toggle);
+        self.0.push(PlannedToggle { toggle, rollout: None });
+        self
+    }
+
+    /// Gives a variant of the last toggle a share.
+    pub(crate) fn rollout(mut self, variant: VariantId, weight: &str) -> Sample {
+        let weight: Weight = weight.parse().unwrap();
+        let last = self.0.last_mut().unwrap();
+        let rollout = Rollout { name: last.toggle.name.clone(), course: Course::Fixed(weight) };
+        last.rollout = Some(PlannedRollout { rollout, variant });
+        self
+    }
+
+    pub(crate) fn plan(self) -> Plan {
+        let second = Duration::from_secs(1);
+        let any = Pattern {
+            host: HostPattern::Any,
+            path: PathPattern::Prefix(String::new()),
+            methods: vec![],
+            headers: vec![],
+        };
+        Plan {
+            process: Process {
+                workers: 1,
+                state_dir: PathBuf::from("state"),
+                drain_timeout: second,
+                admin: None,
+                telemetry: None,
+            },
+            limits: Limits {
+                connections_max: 1,
+                requests_max: 1,
+                head_bytes_max: 8192,
+                header_count_max: 10,
+                body_bytes_max: 1,
+                contract_body_bytes_max: 1,
+                idle_upstream_connections_max: 1,
+            },
+            timeouts: Timeouts { client_head: second, connect: second, body_idle: second, upstream_idle: second },
+            listeners: Vec::new(),
+            table: RouteTable::new(vec![any]).unwrap(),
+            routes: vec![Route {
+                name: "shop".into(),
+                service: ServiceId(0),
+                timeout: second,
+                checking: Checking::Off,
+                first_lane: LaneId(0),
+            }],
+            services: vec![Service {
+                name: "shop".into(),
+                first_arm: ArmId(0),
+                arm_count: 1,
+                split: Split::None(ArmId(0)),
+            }],
+            arms: vec![Arm {
+                name: "stable".into(),
+                service: ServiceId(0),
+                endpoints: Vec::new(),
+                contract: None,
+                on_unavailable: None,
+            }],
+            endpoints: Vec::new(),
+            timed: self.0.iter().any(|planned| planned.toggle.is_timed()),
+            toggles: self.0,
+            contracts: Vec::new(),
+            cohort_headers: Vec::new(),
+            lanes: vec![Lane { route: RouteId(0), arm: ArmId(0) }],
+        }
+    }
+}
+
+impl Plan {
+    /// The toggle of that name.
+    pub(crate) fn id(&self, name: &str) -> ToggleId {
+        ToggleId(self.toggles.iter().position(|planned| planned.toggle.name == name).unwrap())
+    }
+}

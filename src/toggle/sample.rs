@@ -1,0 +1,34 @@
+//! Toggles to decide, in tests.
+
+use super::{Category, OnExpiry, Schedule, Toggle, Variant, VariantId};
+
+/// The variant `on` of every sample.
+pub(crate) const ON: VariantId = VariantId(0);
+/// The variant `off` of every sample, which is its default.
+pub(crate) const OFF: VariantId = VariantId(1);
+
+/// `on` and `off`, `off` for everybody, bucketed by the header `x-user-id`; a killed one gives nothing.
+pub(crate) fn toggle(name: &str) -> Toggle {
+    let variant = |name: &str, on: bool| Variant { name: name.into(), value: on.into() };
+    Toggle {
+        name: name.into(),
+        category: Category::Release,
+        owner: "team".into(),
+        description: None,
+        created: None,
+        expires: None,
+        on_expiry: OnExpiry::Warn,
+        enabled: true,
+        schedule: Schedule::default(),
+        variants: vec![variant("on", true), variant("off", false)],
+        default: OFF,
+        off: None,
+        requires: Vec::new(),
+        bucketing: crate::bucket::Bucketing::default(),
+        salt: name.into(),
+        bucket_by: vec!["header:x-user-id".parse().unwrap()],
+        rules: Vec::new(),
+        split: None,
+        propagate: false,
+    }
+}
