@@ -23,7 +23,8 @@ use crate::{
     admin,
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
-    proxy::{Bound, Crew, WorkerError},
+    plan::Address,
+    proxy::{Bound, Crew, WorkerError, bind_tcp},
     reload::{self, Command, Outcome, Writer},
     telemetry::{Exporter, Meters, Scrape},
 };
@@ -38,6 +39,8 @@ pub struct App {
     live: Live,
     published: watch::Receiver<Arc<Meters>>,
     commands: mpsc::Sender<Command>,
+    /// Turns readiness off.
+    unready: watch::Sender<Option<Duration>>,
     drain: watch::Sender<Option<Duration>>,
     crew: Crew,
     control: Control,
@@ -47,7 +50,7 @@ pub struct App {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// By the listeners' names.
-    pub listeners: Vec<(String, SocketAddr)>,
+    pub listeners: Vec<(String, Address)>,
     /// The admin listener.
     pub admin: Option<SocketAddr>,
     /// The telemetry listener.
@@ -66,7 +69,7 @@ pub enum StartError {
         /// The key that names the address.
         key: String,
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// Why not.
         source: io::Error,
     },
@@ -96,6 +99,19 @@ impl App {
     /// # Errors
     /// When the configuration cannot be used, an address cannot be bound or a thread cannot be started.
     pub fn start(config: &Path) -> Result<App, StartError> {
+        App::begin(config, false)
+    }
+
+    /// Like [`start`](App::start), beside a process that listens at the same addresses: new connections go
+    /// to either until that one is told to drain, and none is lost then.
+    ///
+    /// # Errors
+    /// As [`start`](App::start).
+    pub fn take_over(config: &Path) -> Result<App, StartError> {
+        App::begin(config, true)
+    }
+
+    fn begin(config: &Path, take_over: bool) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
         let Compiled { plan, warnings, inventory } = compile(&sources).map_err(StartError::Config)?;
         for problem in warnings.problems() {
@@ -107,13 +123,14 @@ impl App {
         };
         let mut bound = Vec::new();
         for listener in &plan.listeners {
-            let sockets = Bound::bind(listener.address, workers);
-            bound.push(sockets.map_err(bind_error(format!("listeners.{}", listener.name), listener.address))?);
+            let sockets = Bound::bind(&listener.address, workers, take_over);
+            bound.push(sockets.map_err(bind_error(format!("listeners.{}", listener.name), listener.address.clone()))?);
         }
         let names = plan.listeners.iter().map(|listener| listener.name.clone());
-        let listeners = names.zip(bound.iter().map(|bound| bound.address)).collect();
-        let admin = plan.process.admin.map(|address| bind("admin.address", address)).transpose()?;
-        let telemetry = plan.process.telemetry.map(|address| bind("telemetry.address", address)).transpose()?;
+        let listeners = names.zip(bound.iter().map(|bound| bound.address.clone())).collect();
+        let admin = plan.process.admin.map(|address| bind("admin.address", address, take_over)).transpose()?;
+        let telemetry =
+            plan.process.telemetry.map(|address| bind("telemetry.address", address, take_over)).transpose()?;
         let addresses = Addresses {
             listeners,
             admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
@@ -126,6 +143,7 @@ impl App {
         let live = Live::new(Serving::new(Arc::new(plan), Arc::default(), meters, 1));
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
+        let (unready, readiness) = watch::channel(None);
         let (drain, draining) = watch::channel(None);
         let parts = Parts {
             config: config.to_owned(),
@@ -135,12 +153,12 @@ impl App {
             commands: commands.clone(),
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
-            draining: draining.clone(),
+            readiness,
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
         let crew = Crew::start(&live, bound, workers, &draining)?;
         addresses.log(workers);
-        Ok(App { addresses, live, published: meters_receiver, commands, drain, crew, control })
+        Ok(App { addresses, live, published: meters_receiver, commands, unready, drain, crew, control })
     }
 
     /// Where it listens.
@@ -174,11 +192,19 @@ impl App {
         }
     }
 
-    /// Stops: readiness goes off, no connection is accepted any more, requests in flight may end
-    /// within `drain_timeout`. Returns when every thread has ended.
+    /// Stops: readiness goes off, connections are accepted for as long as `lame_duck` says, then no more;
+    /// requests in flight may end within `drain_timeout`. Returns when every thread has ended.
     pub async fn drain(self) {
-        let timeout = self.live.serving().plan.process.drain_timeout;
-        tracing::info!(?timeout, "draining");
+        let (timeout, lame_duck) = {
+            let process = &self.live.serving().plan.process;
+            (process.drain_timeout, process.lame_duck)
+        };
+        tracing::info!(?timeout, ?lame_duck, "draining");
+        self.unready.send_replace(Some(timeout));
+        if !lame_duck.is_zero() {
+            // Whoever balances over several has to notice first.
+            tokio::time::sleep(lame_duck).await;
+        }
         self.drain.send_replace(Some(timeout));
         self.crew.join().await;
         drop(self.commands);
@@ -201,12 +227,11 @@ impl Addresses {
     }
 }
 
-fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let socket = TcpListener::bind(address).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-    socket.map_err(bind_error(key.to_owned(), address))
+fn bind(key: &str, address: SocketAddr, take_over: bool) -> Result<TcpListener, StartError> {
+    bind_tcp(address, take_over).map_err(bind_error(key.to_owned(), Address::Tcp(address)))
 }
 
-fn bind_error(key: String, address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
+fn bind_error(key: String, address: Address) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Bind { key, address, source }
 }
 
@@ -219,7 +244,8 @@ struct Parts {
     commands: mpsc::Sender<Command>,
     received: mpsc::Receiver<Command>,
     sockets: Vec<TcpListener>,
-    draining: watch::Receiver<Option<Duration>>,
+    /// Off as soon as it holds something.
+    readiness: watch::Receiver<Option<Duration>>,
 }
 
 impl Control {
@@ -253,7 +279,7 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         for socket in parts.sockets {
             let listener = tokio::net::TcpListener::from_std(socket)?;
-            let router = admin::telemetry(parts.scrape.clone(), parts.draining.clone());
+            let router = admin::telemetry(parts.scrape.clone(), parts.readiness.clone());
             tasks.spawn_local(admin::serve(listener, router));
         }
         tasks.spawn_local(parts.exporter.run());

@@ -6,6 +6,7 @@
 //! - [`Plan::match_route`], [`Plan::decide`] and [`Plan::choose`] are all there is to a decision: the data
 //!   plane, the flag API and `weir explain` call the same.
 
+mod address;
 mod choosing;
 mod overlay;
 #[cfg(test)]
@@ -24,6 +25,7 @@ use crate::{
 };
 
 pub use crate::toggle::ToggleId;
+pub use address::Address;
 pub use overlay::{Kill, Overlay, Standing};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
 pub(crate) use tls::Keyring;

@@ -10,6 +10,7 @@
 mod admit;
 mod asking;
 mod body;
+mod bound;
 mod connection;
 mod exchange;
 mod handle;
@@ -17,6 +18,7 @@ mod headers;
 mod http2;
 mod listener;
 mod pool;
+mod preamble;
 mod rejection;
 mod reply;
 mod shed;
@@ -29,7 +31,8 @@ mod upstream;
 mod worker;
 
 pub use asking::read as read_asking;
+pub use bound::{Bound, tcp as bind_tcp};
 pub use pool::ConnectError;
 pub use rejection::Rejection;
 pub use tokens::read as read_claims;
-pub use worker::{Bound, Crew, WorkerError};
+pub use worker::{Crew, WorkerError};

@@ -19,4 +19,4 @@ pub use exporter::{Exporter, ReloadGauges, Scrape};
 pub use meters::{
     CheckMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter, WorkerCells,
 };
-pub use names::HandshakeOutcome;
+pub use names::{HandshakeOutcome, RefusalCause};

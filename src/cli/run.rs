@@ -17,6 +17,9 @@ use crate::app::App;
 pub(super) struct Arguments {
     #[command(flatten)]
     config: Config,
+    /// Listen beside a weir that serves the same addresses: start this one with it, then stop the other.
+    #[arg(long)]
+    take_over: bool,
     /// How log lines are written to standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -39,7 +42,8 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-        let app = App::start(&arguments.config.config)?;
+        let config = &arguments.config.config;
+        let app = if arguments.take_over { App::take_over(config)? } else { App::start(config)? };
         loop {
             tokio::select! {
                 _ = hangup.recv() => { app.reload().await; }

@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
-use super::Tls;
+use super::{Address, Tls};
 use crate::identity::{Attribute, Verifier};
 
 /// Settings that take effect when the process starts.
@@ -20,6 +20,8 @@ pub struct Process {
     pub state_dir: PathBuf,
     /// How long requests in flight may take once the process is told to stop.
     pub drain_timeout: Duration,
+    /// How long connections are still accepted then, while readiness is off already.
+    pub lame_duck: Duration,
     /// The admin listener.
     pub admin: Option<SocketAddr>,
     /// The listener for scrapers and probes from outside the pod.
@@ -31,6 +33,8 @@ pub struct Process {
 pub struct Limits {
     /// Open client connections, over all listeners.
     pub connections_max: usize,
+    /// Open connections of one client address that is not trusted.
+    pub connections_per_source_max: usize,
     /// TLS handshakes under way, over all listeners.
     pub tls_handshakes_max: usize,
     /// Requests in flight, over all listeners.
@@ -68,6 +72,8 @@ pub struct Limits {
 /// Deadlines on peers. Each is one key of `[timeouts]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// From a connection to the end of its PROXY protocol preamble.
+    pub proxy_protocol: Duration,
     /// From a connection to the end of its TLS handshake.
     pub tls_handshake: Duration,
     /// From one request's end to the next one's whole head, on a client's connection.
@@ -90,7 +96,9 @@ pub struct Listener {
     /// Its name, for metrics and logs.
     pub name: String,
     /// Where it is bound.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// Whether trusted peers begin with a preamble of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Peers whose forwarded and cohort headers are believed.
     pub trusted_networks: Vec<IpNet>,
     /// Whose tokens it verifies.

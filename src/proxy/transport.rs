@@ -2,15 +2,18 @@
 
 use std::{
     io::{self, IoSlice},
+    net::IpAddr,
     pin::Pin,
     task::{Context, Poll},
 };
 
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 use tokio_rustls::server::TlsStream;
+
+use super::preamble::{self, Preamble};
 
 /// A client's connection. One type for all of them: hyper's state machines are compiled once.
 #[derive(Debug)]
@@ -24,28 +27,129 @@ pub(super) enum Transport {
 /// What is accepted, with the bytes that were read of it ahead of their reader.
 #[derive(Debug)]
 pub(super) struct Wire {
-    stream: TcpStream,
+    stream: Stream,
     early: Vec<u8>,
 }
 
+/// What is accepted.
+#[derive(Debug)]
+pub(super) enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
 impl Wire {
-    pub(super) fn new(stream: TcpStream) -> Wire {
+    pub(super) fn new(stream: Stream) -> Wire {
         Wire { stream, early: Vec::new() }
+    }
+
+    /// Sends what is written at once.
+    pub(super) fn set_nodelay(&self) -> io::Result<()> {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.set_nodelay(true),
+            Stream::Unix(_) => Ok(()),
+        }
     }
 
     /// Reads on until the bytes so far are as long as `expected` or differ from it, or the peer ends.
     /// They stay there to be read. Says whether they are equal.
     pub(super) async fn begins_with(&mut self, expected: &[u8]) -> io::Result<bool> {
         while self.early.len() < expected.len() && expected.starts_with(&self.early) {
-            // At most that much, so that what follows is read where it is needed.
-            let mut piece = [0; 24];
-            let room = piece.len().min(expected.len() - self.early.len());
-            match self.stream.read(&mut piece[..room]).await? {
-                0 => break,
-                read => self.early.extend_from_slice(&piece[..read]),
+            // No more than that, so that what follows is read where it is needed.
+            if self.read_early(expected.len() - self.early.len()).await? == 0 {
+                break;
             }
         }
         Ok(self.early.starts_with(expected))
+    }
+
+    /// Reads and takes off the preamble of the PROXY protocol; `None` when there is none, else the client's
+    /// address if it tells one.
+    pub(super) async fn take_preamble(&mut self) -> io::Result<Option<Option<IpAddr>>> {
+        loop {
+            match preamble::read(&self.early) {
+                Preamble::More => {
+                    if self.read_early(preamble::BYTES_MAX - self.early.len()).await? == 0 {
+                        return Ok(None);
+                    }
+                }
+                Preamble::Broken => return Ok(None),
+                Preamble::Whole { bytes, source } => {
+                    self.early.drain(..bytes);
+                    return Ok(Some(source));
+                }
+            }
+        }
+    }
+
+    async fn read_early(&mut self, bytes_max: usize) -> io::Result<usize> {
+        let mut piece = [0; 256];
+        let room = piece.len().min(bytes_max);
+        let read = self.stream.read(&mut piece[..room]).await?;
+        self.early.extend_from_slice(&piece[..read]);
+        Ok(read)
+    }
+}
+
+/// Calls one method of whichever variant it is.
+macro_rules! carried {
+    ($this:expr, $kind:ident: $first:ident, $second:ident, $stream:ident => $call:expr) => {
+        match $this.get_mut() {
+            $kind::$first(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+            $kind::$second(stream) => {
+                let $stream = Pin::new(stream);
+                $call
+            }
+        }
+    };
+}
+
+/// Writes as one of two variants does.
+macro_rules! written_as {
+    ($kind:ident: $first:ident, $second:ident) => {
+        impl AsyncWrite for $kind {
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+                carried!(self, $kind: $first, $second, stream => stream.poll_write(cx, buf))
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                carried!(self, $kind: $first, $second, stream => stream.poll_flush(cx))
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                carried!(self, $kind: $first, $second, stream => stream.poll_shutdown(cx))
+            }
+
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bufs: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                carried!(self, $kind: $first, $second, stream => stream.poll_write_vectored(cx, bufs))
+            }
+        }
+    };
+}
+
+written_as!(Stream: Tcp, Unix);
+written_as!(Transport: Clear, Tls);
+
+impl AsyncRead for Stream {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        carried!(self, Stream: Tcp, Unix, stream => stream.poll_read(cx, buf))
+    }
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        carried!(self, Transport: Clear, Tls, stream => stream.poll_read(cx, buf))
     }
 }
 
@@ -90,53 +194,5 @@ impl AsyncWrite for Wire {
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
-    }
-}
-
-/// Calls one method of whichever it is.
-macro_rules! carried {
-    ($transport:expr, $stream:ident => $call:expr) => {
-        match $transport.get_mut() {
-            Transport::Clear(stream) => {
-                let $stream = Pin::new(stream);
-                $call
-            }
-            Transport::Tls(stream) => {
-                let $stream = Pin::new(&mut **stream);
-                $call
-            }
-        }
-    };
-}
-
-impl AsyncRead for Transport {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        carried!(self, stream => stream.poll_read(cx, buf))
-    }
-}
-
-impl AsyncWrite for Transport {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        carried!(self, stream => stream.poll_write(cx, buf))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        carried!(self, stream => stream.poll_flush(cx))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        carried!(self, stream => stream.poll_shutdown(cx))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        carried!(self, stream => stream.poll_write_vectored(cx, bufs))
     }
 }

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -17,7 +17,13 @@ use tokio::{
     task::JoinSet,
 };
 
-use super::{asking::Peer, listener, pool::Pool, tokens::Tokens};
+use super::{
+    asking::Peer,
+    bound::{Bound, Listening, SocketFile},
+    listener,
+    pool::Pool,
+    tokens::Tokens,
+};
 use crate::{
     live::{Follower, Live, Serving},
     plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
@@ -38,6 +44,8 @@ pub(super) struct Worker {
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
+    /// Open connections of each client that is not trusted.
+    sources: RefCell<HashMap<IpAddr, usize>>,
 }
 
 /// One generation, with this worker's pools for its endpoints.
@@ -50,19 +58,13 @@ pub(super) struct Snapshot {
     tokens: Tokens,
 }
 
-/// The sockets of one listener, one for each worker, all at one address.
-#[derive(Debug)]
-pub struct Bound {
-    /// The address, with the port that was really taken.
-    pub address: SocketAddr,
-    sockets: Vec<TcpListener>,
-}
-
 /// All workers.
 #[derive(Debug)]
 pub struct Crew {
     threads: Vec<JoinHandle<()>>,
     finished: Vec<oneshot::Receiver<()>>,
+    /// Removed with the crew.
+    _files: Vec<SocketFile>,
 }
 
 /// Why a worker could not be started.
@@ -71,26 +73,6 @@ pub enum WorkerError {
     /// Its thread.
     #[error("a worker's thread could not be started")]
     Thread(#[source] io::Error),
-}
-
-impl Bound {
-    /// Binds a listener's address once for each worker; the kernel spreads connections over them
-    /// (`SO_REUSEPORT`), so that a request never has to leave its worker.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
-        // First alone: with SO_REUSEPORT two processes of one user would share the port unnoticed,
-        // and each would get half of the connections.
-        drop(listener::listening(address, false)?);
-        let first = listener::listening(address, true)?;
-        let address = first.local_addr()?;
-        let mut sockets = vec![first];
-        for _ in 1..workers {
-            sockets.push(listener::listening(address, true)?);
-        }
-        Ok(Bound { address, sockets })
-    }
 }
 
 impl Crew {
@@ -104,13 +86,15 @@ impl Crew {
         workers: usize,
         drain: &watch::Receiver<Option<Duration>>,
     ) -> Result<Crew, WorkerError> {
-        let mut sockets: Vec<Vec<TcpListener>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        let mut sockets: Vec<Vec<Listening>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        let mut files = Vec::new();
         for listener in bound {
+            files.extend(listener.file);
             for (worker, socket) in listener.sockets.into_iter().enumerate() {
                 sockets[worker].push(socket);
             }
         }
-        let mut crew = Crew { threads: Vec::new(), finished: Vec::new() };
+        let mut crew = Crew { threads: Vec::new(), finished: Vec::new(), _files: files };
         for (index, sockets) in sockets.into_iter().enumerate() {
             let (live, drain) = (live.clone(), drain.clone());
             let (done, finished) = oneshot::channel();
@@ -146,7 +130,7 @@ fn run(
     index: usize,
     workers: usize,
     live: &Live,
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Listening>,
     drain: &watch::Receiver<Option<Duration>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
@@ -154,11 +138,13 @@ fn run(
         let worker = Rc::new(Worker::new(index, workers, live));
         let mut accepting = JoinSet::new();
         for (place, socket) in sockets.into_iter().enumerate() {
-            let socket = tokio::net::TcpListener::from_std(socket)?;
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
         }
         let sweeping = tokio::task::spawn_local(sweep(worker));
-        while accepting.join_next().await.is_some() {}
+        while let Some(ended) = accepting.join_next().await {
+            // A panic was told of already.
+            ended.unwrap_or(Ok(()))?;
+        }
         sweeping.abort();
         io::Result::Ok(())
     })?;
@@ -187,6 +173,7 @@ impl Worker {
             connections: Cell::new(0),
             in_flight: Cell::new(0),
             handshakes: Cell::new(0),
+            sources: RefCell::new(HashMap::new()),
         }
     }
 
@@ -211,6 +198,15 @@ impl Worker {
 
     pub(super) fn handshakes(&self) -> &Cell<usize> {
         &self.handshakes
+    }
+
+    pub(super) fn sources(&self) -> &RefCell<HashMap<IpAddr, usize>> {
+        &self.sources
+    }
+
+    /// This worker's part of the limit on connections of one source.
+    pub(super) fn connections_per_source_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.connections_per_source_max.div_ceil(self.workers)
     }
 
     /// This worker's part of the limit on TLS handshakes under way.

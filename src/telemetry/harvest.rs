@@ -9,7 +9,8 @@ use super::{
     cells::Durations,
     meters::{LaneMeter, Meters, ToggleMeter},
     names::{
-        self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, REJECTION_CODES,
+        self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, REFUSAL_CAUSES,
+        REJECTION_CODES,
     },
 };
 use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
@@ -108,8 +109,13 @@ impl Harvest {
             );
             let accepted = listeners.clone().map(|cells| cells.accepted.read()).sum();
             self.count(names::CONNECTIONS_ACCEPTED, (0, place), labels(), accepted);
-            let refused = listeners.clone().map(|cells| cells.refused.read()).sum();
-            self.count(names::CONNECTIONS_REFUSED, (0, place), labels(), refused);
+            for (kind, cause) in REFUSAL_CAUSES.iter().enumerate() {
+                let labels = vec![("listener", &**name), ("cause", cause)];
+                let count = listeners.clone().map(|cells| cells.refused[kind].read()).sum();
+                self.count(names::CONNECTIONS_REFUSED, (place, kind), labels, count);
+            }
+            let failed = listeners.clone().map(|cells| cells.preamble_failed.read()).sum();
+            self.count(names::PREAMBLES_FAILED, (0, place), labels(), failed);
             for (kind, outcome) in HANDSHAKE_OUTCOMES.iter().enumerate() {
                 let labels = vec![("listener", &**name), ("outcome", outcome)];
                 let count = listeners.clone().map(|cells| cells.handshakes[kind].read()).sum();

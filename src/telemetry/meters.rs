@@ -9,7 +9,10 @@ use http::StatusCode;
 
 use super::{
     cells::{Count, Durations, Level},
-    names::{CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REJECTION_CODES, code_place},
+    names::{
+        CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES, REJECTION_CODES, RefusalCause,
+        code_place,
+    },
 };
 use crate::{
     identity::TOKEN_OUTCOMES,
@@ -92,8 +95,9 @@ pub struct ListenerCells {
     pub open: Level,
     /// Connections accepted.
     pub accepted: Count,
-    /// Connections closed at once.
-    pub refused: Count,
+    /// Connections without the preamble that they had to begin with.
+    pub preamble_failed: Count,
+    pub(super) refused: [Count; REFUSAL_CAUSES.len()],
     pub(super) handshakes: [Count; HANDSHAKE_OUTCOMES.len()],
 }
 
@@ -229,6 +233,11 @@ impl LaneCells {
 }
 
 impl ListenerCells {
+    /// Counts a connection that is closed at once.
+    pub fn refused(&self, cause: RefusalCause) {
+        self.refused[cause as usize].add_one();
+    }
+
     /// Counts a TLS handshake.
     pub fn shaken(&self, outcome: HandshakeOutcome) {
         self.handshakes[outcome as usize].add_one();

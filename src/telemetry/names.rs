@@ -31,7 +31,8 @@ metrics! {
     IN_FLIGHT = "weir_requests_in_flight", "Requests that are being answered now.";
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
-    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once since connections_max was reached.";
+    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once, by listener and cause.";
+    PREAMBLES_FAILED = "weir_proxy_protocol_failures_total", "Connections closed since no sound PROXY protocol preamble came, by listener.";
     HANDSHAKES = "weir_tls_handshakes_total", "TLS handshakes with clients, by listener and outcome.";
     CERTIFICATE_EXPIRY = "weir_tls_certificate_expiry_timestamp_seconds", "When a certificate in force expires, by listener and file.";
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
@@ -73,6 +74,20 @@ pub const REJECTION_CODES: [&str; 15] = [
     "bad_field",
     "too_many_fields",
 ];
+
+/// Why a connection is closed at once: the `cause` label, in the order of [`REFUSAL_CAUSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCause {
+    /// `limits.connections_max` is reached.
+    ConnectionsMax,
+    /// `limits.connections_per_source_max` is reached.
+    PerSource,
+    /// File descriptors ran out.
+    Descriptors,
+}
+
+/// The `cause` label of refused connections.
+pub const REFUSAL_CAUSES: [&str; 3] = ["connections_max", "connections_per_source_max", "descriptors"];
 
 /// How a TLS handshake with a client ended: the `outcome` label, in the order of [`HANDSHAKE_OUTCOMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,8 +11,11 @@ use crate::{
         source::Sources,
         units,
     },
-    plan::{Limits, Listener, Process, Timeouts},
+    plan::{Address, Limits, Listener, Process, Timeouts},
 };
+
+/// Who may connect to a Unix socket unless said otherwise: its owner and their group.
+const MODE: u32 = 0o660;
 
 /// What RFC 9113 §6.9.1 and §6.5.2 allow for a flow-control window, but no less than a small body.
 const WINDOW: RangeInclusive<u32> = 16_384..=0x7fff_ffff;
@@ -27,6 +30,7 @@ pub(super) fn process(document: &Document<'_>) -> Option<Process> {
         workers: 0,
         state_dir: "state".into(),
         drain_timeout: Duration::from_secs(30),
+        lame_duck: Duration::ZERO,
         admin: None,
         telemetry: None,
     };
@@ -56,6 +60,13 @@ fn weir(field: Field<'_>, process: &mut Process) -> bool {
         field.text().map_or_else(|| whole = false, |text| process.state_dir = text.into());
     }
     whole &= duration(&mut section, "drain_timeout", &mut process.drain_timeout);
+    whole &= section.take("lame_duck").is_none_or(|field| {
+        // None at all is a duration here.
+        store(
+            field.parse(|text| if text == "0s" { Ok(Duration::ZERO) } else { units::duration(text) }),
+            &mut process.lame_duck,
+        )
+    });
     section.finish();
     whole
 }
@@ -72,6 +83,7 @@ fn address(document: &Document<'_>, key: &str, whole: &mut bool) -> Option<Socke
 pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     let mut limits = Limits {
         connections_max: 10_000,
+        connections_per_source_max: 10_000,
         tls_handshakes_max: 1_000,
         requests_max: 10_000,
         head_bytes_max: 64 << 10,
@@ -93,6 +105,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     let mut section = field.section()?;
     let wholes = [
         count(&mut section, "connections_max", &mut limits.connections_max),
+        count(&mut section, "connections_per_source_max", &mut limits.connections_per_source_max),
         count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
         count(&mut section, "requests_max", &mut limits.requests_max),
         head_bytes(&mut section, &mut limits.head_bytes_max),
@@ -116,6 +129,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
 
 pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let mut timeouts = Timeouts {
+        proxy_protocol: Duration::from_secs(5),
         tls_handshake: Duration::from_secs(10),
         client_head: Duration::from_secs(60),
         http2_ping: Duration::from_secs(60),
@@ -127,6 +141,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let Some(field) = document.table("timeouts") else { return Some(timeouts) };
     let mut section = field.section()?;
     let wholes = [
+        duration(&mut section, "proxy_protocol", &mut timeouts.proxy_protocol),
         duration(&mut section, "tls_handshake", &mut timeouts.tls_handshake),
         duration(&mut section, "client_head", &mut timeouts.client_head),
         duration(&mut section, "http2_ping", &mut timeouts.http2_ping),
@@ -167,6 +182,8 @@ fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener
     let trusted = section.take("trusted_networks");
     let issuer = section.take("jwt").map_or(Some(None), |field| issuers.reference(&field).map(Some));
     let tls = section.take("tls");
+    let proxy_protocol = section.take("proxy_protocol").map_or(Some(false), |field| field.flag());
+    let mode = section.take("mode");
     section.finish();
     let name = name.and_then(|field| {
         let name = field.parse(units::name_of)?;
@@ -184,16 +201,43 @@ fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener
         }
         None => Some(Vec::new()),
     };
-    let address = address.and_then(|field| {
-        let address = field.parse(units::socket_address)?;
-        let taken = earlier.iter().any(|listener| listener.address == address && address.port() != 0);
-        if taken {
-            field.refuse("two listeners have this address".to_owned(), "give each its own");
-        }
-        (!taken).then_some(address)
-    });
+    let address = address.and_then(|field| place(&field, mode.as_ref(), earlier));
     let tls = tls.map_or(Some(None), |field| super::tls::tls(&field).map(Some));
-    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, tls: tls?, issuer: issuer? })
+    Some(Listener {
+        name: name?,
+        address: address?,
+        proxy_protocol: proxy_protocol?,
+        trusted_networks: trusted_networks?,
+        tls: tls?,
+        issuer: issuer?,
+    })
+}
+
+/// Reads where a listener is bound; `mode` is for Unix sockets alone.
+fn place(field: &Field<'_>, mode: Option<&Field<'_>>, earlier: &[Listener]) -> Option<Address> {
+    let mode_read = mode.map_or(Some(MODE), |field| field.parse(units::mode));
+    let address = match field.text()?.strip_prefix("unix:") {
+        Some("") => {
+            field.refuse("the socket has no path".to_owned(), "write it as in \"unix:/run/weir/edge.sock\"");
+            return None;
+        }
+        Some(path) => Address::Unix { path: path.into(), mode: mode_read? },
+        None => {
+            if let Some(mode) = mode {
+                mode.refuse("a TCP address has no mode".to_owned(), "leave it out, or listen at \"unix:/path\"");
+            }
+            Address::Tcp(field.parse(units::listening_address)?)
+        }
+    };
+    let same = |other: &Address| match (other, &address) {
+        (Address::Tcp(other), Address::Tcp(address)) => other == address && address.port() != 0,
+        (other, address) => other.path() == address.path() && address.path().is_some(),
+    };
+    if earlier.iter().any(|listener| same(&listener.address)) {
+        field.refuse("two listeners have this address".to_owned(), "give each its own");
+        return None;
+    }
+    (mode.is_none() || address.path().is_some()).then_some(address)
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.

@@ -79,7 +79,7 @@ impl Proxy {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.app.addresses().listeners[0].1
+        self.app.addresses().listeners[0].1.tcp().unwrap()
     }
 
     pub(crate) fn directory(&self) -> &Path {
