@@ -24,9 +24,10 @@ use crate::{
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
     plan::Address,
-    proxy::{Bound, Crew, WorkerError, bind_tcp},
+    proxy::{Bound, Crew, InFlight, WorkerError, bind_tcp},
     reload::{self, Command, Outcome, Writer},
     telemetry::{Exporter, Meters, Scrape},
+    toggle::Timestamp,
 };
 
 /// Commands that may wait for the reload task.
@@ -38,6 +39,7 @@ pub struct App {
     addresses: Addresses,
     live: Live,
     published: watch::Receiver<Arc<Meters>>,
+    in_flight: InFlight,
     commands: mpsc::Sender<Command>,
     /// Turns readiness off.
     unready: watch::Sender<Option<Duration>>,
@@ -113,10 +115,11 @@ impl App {
 
     fn begin(config: &Path, take_over: bool) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
-        let Compiled { plan, warnings, inventory } = compile(&sources).map_err(StartError::Config)?;
-        for problem in warnings.problems() {
+        let compiled = compile(&sources).map_err(StartError::Config)?;
+        for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())) {
             tracing::warn!("{}", problem.line());
         }
+        let Compiled { plan, inventory, .. } = compiled;
         let workers = match plan.process.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
@@ -156,9 +159,10 @@ impl App {
             readiness,
         };
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let crew = Crew::start(&live, bound, workers, &draining)?;
+        let (in_flight, questions) = InFlight::new(workers);
+        let crew = Crew::start(&live, bound, questions, &draining)?;
         addresses.log(workers);
-        Ok(App { addresses, live, published: meters_receiver, commands, unready, drain, crew, control })
+        Ok(App { addresses, live, published: meters_receiver, in_flight, commands, unready, drain, crew, control })
     }
 
     /// Where it listens.
@@ -171,6 +175,12 @@ impl App {
     #[must_use]
     pub fn generation(&self) -> u64 {
         self.live.serving().generation
+    }
+
+    /// Finds what was decided for requests that are being answered now, by their traces.
+    #[must_use]
+    pub fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
     /// Waits until a snapshot of at least this number is in force.

@@ -121,6 +121,16 @@ impl Slot {
         Slot(u32::try_from(wide).unwrap_or(SLOTS - 1))
     }
 
+    /// The slot of a request's one random number under a toggle's key: the same number gives independent
+    /// slots under different keys, and the same slot whenever the toggle is asked again.
+    #[must_use]
+    pub fn of_draw(toggle_key: &str, draw: u32) -> Slot {
+        let mut hash = Murmur3::default();
+        hash.write(toggle_key.as_bytes());
+        hash.write(&draw.to_le_bytes());
+        Slot::from_hash(hash.finish())
+    }
+
     /// The slot of that number; above the last one, the last one.
     #[must_use]
     pub fn from_number(number: u32) -> Slot {
@@ -236,6 +246,16 @@ mod tests {
         let tenth: Weight = "10%".parse().unwrap();
         let owned = (0..10_000).filter(|user| tenth.owns(Slot::of("checkout-v2", &format!("user-{user}")))).count();
         assert!((900..=1100).contains(&owned), "{owned}");
+    }
+
+    #[test]
+    fn one_draw_gives_independent_slots_under_different_keys() {
+        let half: Weight = "50%".parse().unwrap();
+        let owned = |key: &str, draw: u32| half.owns(Slot::of_draw(key, draw));
+        let draws = || (0..10_000_u32).map(|draw| draw.wrapping_mul(0x9e37_79b9));
+        let one = draws().filter(|draw| owned("one", *draw)).count();
+        let both = draws().filter(|draw| owned("one", *draw) && owned("two", *draw)).count();
+        assert!((4800..=5200).contains(&one) && (2300..=2700).contains(&both), "{one}, {both}");
     }
 
     proptest! {

@@ -13,6 +13,8 @@ mod attached;
 mod change;
 mod compile;
 mod document;
+mod expiry;
+mod names;
 mod report;
 mod section;
 mod source;
@@ -20,5 +22,6 @@ mod units;
 
 pub use change::{Change, Changes, Inventory};
 pub use compile::{Compiled, compile};
+pub use expiry::Expiry;
 pub use report::{Problem, Report, Severity};
 pub use source::Sources;

@@ -26,7 +26,7 @@
 //!
 //! | rank | modules |
 //! |---|---|
-//! | 0, 1, 2 | pure: [`bucket`]; [`identity`]; [`route`], [`toggle`], [`rollout`], [`contract`] |
+//! | 0, 1, 2 | pure: [`bucket`]; [`identity`], [`propagation`]; [`route`], [`toggle`], [`rollout`], [`contract`] |
 //! | 3 | [`plan`]: everything compiled, found by index |
 //! | 4 | [`config`], [`telemetry`] |
 //! | 5 | [`live`], [`store`] |
@@ -46,6 +46,7 @@
 pub mod bucket;
 
 pub mod identity;
+pub mod propagation;
 
 pub mod contract;
 pub mod rollout;

@@ -9,12 +9,13 @@
 mod address;
 mod choosing;
 mod overlay;
+mod propagation;
 #[cfg(test)]
 pub(crate) mod sample;
 mod settings;
 mod tls;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use crate::{
     contract::Contract,
@@ -27,6 +28,7 @@ use crate::{
 pub use crate::toggle::ToggleId;
 pub use address::Address;
 pub use overlay::{Kill, Overlay, Standing};
+pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
@@ -76,6 +78,16 @@ pub struct Plan {
     pub endpoints: Vec<Endpoint>,
     /// By [`ToggleId`].
     pub toggles: Vec<PlannedToggle>,
+    /// Every toggle by its name.
+    pub toggle_ids: HashMap<String, ToggleId>,
+    /// How decisions travel; `None` leaves baggage and traces alone.
+    pub propagation: Option<Propagation>,
+    /// Toggles that are decided for every request since their decision travels or is asked for, ascending.
+    pub carried: Vec<ToggleId>,
+    /// Whether decisions of requests in flight are kept for whoever asks.
+    pub in_flight: bool,
+    /// The cookie that keeps anonymous users where they are.
+    pub sticky: Option<StickyCookie>,
     /// By [`ContractId`].
     pub contracts: Vec<PlannedContract>,
     /// Whether some decision depends on the time.
@@ -97,6 +109,8 @@ pub struct Route {
     pub timeout: Duration,
     /// What happens to requests that break the arm's contract.
     pub checking: Checking,
+    /// What has to be decided for a request to be let through.
+    pub require: Option<Requirement>,
     /// The lane of the service's first arm.
     pub first_lane: LaneId,
 }
@@ -154,6 +168,8 @@ pub struct Arm {
     pub contract: Option<ContractId>,
     /// The arm that serves when no connection to this one can be had.
     pub on_unavailable: Option<ArmId>,
+    /// Whether decisions travel to it: its hosts, and those of the arm that stands in for it, are trusted.
+    pub propagates: bool,
 }
 
 /// An address that requests are forwarded to.
@@ -237,11 +253,16 @@ impl Plan {
         moment: &Moment<'_>,
         draw: &mut dyn FnMut() -> u32,
     ) -> Decision {
+        self.direct(matched, &mut |toggle| self.choose(standing, toggle, &Subject::Request(asking), moment, draw))
+    }
+
+    /// The arm that serves a matched request; `choose` is asked for the choice of the split's toggle.
+    pub fn direct(&self, matched: Matched, choose: &mut dyn FnMut(ToggleId) -> Choice) -> Decision {
         let service = self.service(self.route(matched.route).service);
         let (arm, toggle, choice) = match &service.split {
             Split::None(arm) => (*arm, None, UNSPLIT),
             Split::Toggle { toggle, arms, otherwise } => {
-                let choice = self.choose(standing, *toggle, &Subject::Request(asking), moment, draw);
+                let choice = choose(*toggle);
                 let arm = choice.variant.map_or(*otherwise, |variant| arms[variant.0]);
                 (arm, Some(*toggle), choice)
             }

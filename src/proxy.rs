@@ -5,17 +5,22 @@
 //! - A request never leaves its worker; nothing here takes a lock.
 //! - Every wait on a peer has a deadline; every head, body and connection count has a limit.
 //! - A body that was not admitted cannot be forwarded: only `admit` makes an `Admitted`.
+//! - Each toggle is decided once for a request: its route, what travels on and what is answered about it
+//!   agree.
 //! - The toggle decides the arm; whether an endpoint can be reached only decides who stands in.
 
 mod admit;
+mod arrived;
 mod asking;
 mod body;
 mod bound;
 mod connection;
+mod decided;
 mod exchange;
 mod handle;
 mod headers;
 mod http2;
+mod in_flight;
 mod listener;
 mod pool;
 mod preamble;
@@ -23,6 +28,7 @@ mod rejection;
 mod reply;
 mod shed;
 mod socket;
+mod sticky;
 mod tls;
 mod tokens;
 mod translate;
@@ -32,7 +38,10 @@ mod worker;
 
 pub use asking::read as read_asking;
 pub use bound::{Bound, tcp as bind_tcp};
+pub use decided::{Decided, decide};
+pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use pool::ConnectError;
 pub use rejection::Rejection;
+pub use sticky::Sticky;
 pub use tokens::read as read_claims;
 pub use worker::{Crew, WorkerError};

@@ -13,10 +13,13 @@ mod exporter;
 mod harvest;
 mod meters;
 pub mod names;
+mod wire;
 
 pub use cells::{Count, Durations, Level};
 pub use exporter::{Exporter, ReloadGauges, Scrape};
 pub use meters::{
-    CheckMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter, WorkerCells,
+    CheckMeter, DivergenceMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter,
+    WorkerCells,
 };
 pub use names::{HandshakeOutcome, RefusalCause};
+pub use wire::{MemberOutcome, OverrideOutcome, WireCells};

@@ -24,10 +24,10 @@ use crate::{
     identity::{Attribute, Subject},
 };
 
-pub use condition::{Condition, Test};
+pub use condition::{Condition, Literal, Literals, Phrase, Phrases, Segment, Test, VersionRange, VersionRangeError};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
-pub use serve::{Band, Serve, Split};
+pub use serve::{Band, Serve, Split, Zone};
 
 /// A toggle's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -100,6 +100,8 @@ pub struct Toggle {
     pub split: Option<Split>,
     /// Whether its decision travels with the request.
     pub propagate: bool,
+    /// Whether a trusted peer may ask for a variant (`override = true`); never of a permission toggle.
+    pub overridable: bool,
 }
 
 /// What another toggle has to give.
@@ -227,8 +229,8 @@ impl Toggle {
 
 impl Rule {
     fn admits(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
-        let believed = self.from_anyone || subject.is_trusted() || !self.when.attr.is_claim();
-        believed && self.schedule.holds(now) && self.when.holds(subject)
+        let believed = self.from_anyone || subject.is_trusted();
+        self.schedule.holds(now) && self.when.holds(subject, believed)
     }
 }
 

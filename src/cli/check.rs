@@ -3,9 +3,13 @@
 use std::process::ExitCode;
 
 use super::{Config, Format, print};
-use crate::config::{Compiled, Report, Sources, compile};
+use crate::{
+    config::{Compiled, Report, Sources, compile},
+    toggle::Timestamp,
+};
 
-/// Exits with 0 when the configuration can be served, with 1 when not. Warnings do not fail.
+/// Exits with 0 when the configuration can be served, with 1 when not, or when a toggle
+/// expired. Warnings do not fail.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
@@ -17,6 +21,7 @@ pub(super) struct Arguments {
 
 pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let compiled = Sources::read(&arguments.config.config).and_then(|sources| compile(&sources));
+    let compiled = compiled.and_then(unexpired);
     let report = match &compiled {
         Ok(compiled) => &compiled.warnings,
         Err(report) => report,
@@ -27,6 +32,14 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Format::Text => report.to_string(),
     })?;
     Ok(if compiled.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What expired is an error here, where somebody can still do something about it; it keeps no proxy from
+/// serving.
+fn unexpired(compiled: Compiled) -> Result<Compiled, Report> {
+    let now = Timestamp(jiff::Timestamp::now().as_second());
+    let expired: Vec<_> = compiled.expired(now).cloned().collect();
+    if expired.is_empty() { Ok(compiled) } else { Err(compiled.warnings.with(expired)) }
 }
 
 fn summary(Compiled { plan, .. }: &Compiled) -> String {

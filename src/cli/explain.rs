@@ -13,8 +13,8 @@ use crate::{
     config::{Compiled, Sources, compile},
     contract::{Call, Verdict, Violation},
     plan::{Checking, Decision, Listener, Plan, Standing},
-    proxy::{read_asking, read_claims},
-    toggle::{Moment, Reason, Timestamp},
+    proxy::{Sticky, decide, read_asking, read_claims},
+    toggle::{Reason, Timestamp},
 };
 
 /// Explains, offline, what would be done with a request.
@@ -55,6 +55,8 @@ struct Explanation {
     token: Option<String>,
     route: Option<RouteMatch>,
     decision: Option<Decided>,
+    /// The cookie that would be set to a new assignment key.
+    cookie: Option<String>,
     contract: Option<Check>,
     /// The answer that weir itself would give.
     rejection: Option<Rejected>,
@@ -161,7 +163,8 @@ fn explained(
     explanation.token =
         token.as_ref().map(|read| read.as_ref().map_or_else(ToString::to_string, |_claims| "verified".to_owned()));
     let claims = token.and_then(Result::ok);
-    let asking = match read_asking(head, arguments.peer, arguments.consumer.as_deref(), listener, claims.as_ref()) {
+    let mut with_key = head.clone();
+    let mut asking = match read_asking(head, arguments.peer, arguments.consumer.as_deref(), listener, claims.as_ref()) {
         Ok(asking) => asking,
         Err(rejection) => {
             explanation.reject(&rejection);
@@ -174,16 +177,24 @@ fn explained(
         explanation.reject(&crate::proxy::Rejection::NoRoute);
         return explanation;
     };
-    let moment = Moment { now, pins: &[] };
-    let standing = Standing::default();
-    let decision = plan.decide(&standing, matched, &asking, &moment, &mut || fastrand::u32(..));
+    if let Some(sticky) = Sticky::mint(plan, matched, &asking) {
+        sticky.join(&mut with_key.headers);
+        asking.headers = &with_key.headers;
+        explanation.cookie = plan.sticky.as_ref().map(|cookie| cookie.name.clone());
+    }
+    let all = decide(plan, &Standing::default(), matched, &asking, now);
+    let decision = all.decision();
     let route = plan.route(matched.route);
     explanation.route = Some(RouteMatch {
         name: route.name.clone(),
         why: plan.table.pattern(matched.route).to_string(),
         service: plan.service(route.service).name.clone(),
     });
-    explanation.decision = Some(decided(plan, &decision));
+    explanation.decision = Some(decided(plan, decision));
+    if let Err(rejection) = all.granted(plan) {
+        explanation.reject(&rejection);
+        return explanation;
+    }
     let call = Call {
         method: asking.method,
         path: asking.path,
@@ -191,7 +202,7 @@ fn explained(
         headers: asking.headers,
         has_body: body.is_some_and(|body| !body.is_empty()),
     };
-    explanation.contract = check(plan, &decision, &call, body.unwrap_or_default(), &mut explanation.rejection);
+    explanation.contract = check(plan, decision, &call, body.unwrap_or_default(), &mut explanation.rejection);
     explanation
 }
 
@@ -313,6 +324,14 @@ impl Explanation {
                 line("toggle", format!("{toggle}: {variant}{value}"));
             }
             line("reason", format!("{}: {}", decided.reason.code(), decided.why));
+            if let Some(cookie) = &self.cookie {
+                line(
+                    "cookie",
+                    format!(
+                        "{cookie} is set to a new assignment key: this one decides, and the next requests bring it"
+                    ),
+                );
+            }
             line("arm", format!("{} at {}", decided.arm, decided.endpoints.join(", ")));
         }
         if let Some(Check { name, mode, operation, outcome, violations }) = &self.contract {

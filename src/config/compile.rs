@@ -1,25 +1,33 @@
 //! Compile: sources → a plan. Each part reads its own tables and reports its own problems; only when
 //! none of them did is there a plan.
 
+mod assignment;
+mod conditions;
 mod contracts;
 mod issuers;
 mod process;
+mod propagation;
+mod requires;
 mod rollouts;
 mod routes;
 mod rules;
+mod segments;
 mod services;
+mod shares;
 mod tls;
 mod toggles;
 
 use super::{
     change::Inventory,
     document::{Document, Parsed},
-    report::{Problems, Report},
+    expiry::Expiry,
+    report::{Problem, Problems, Report},
     source::Sources,
 };
 use crate::{
-    plan::{Lane, LaneId, Plan, Route},
+    plan::{Lane, LaneId, Plan, Route, ToggleId},
     route::{RouteId, RouteTable},
+    toggle::Timestamp,
 };
 
 /// A configuration that can be served.
@@ -29,6 +37,8 @@ pub struct Compiled {
     pub plan: Plan,
     /// What its author should know.
     pub warnings: Report,
+    /// What will be wrong when its date has come.
+    pub expiries: Vec<Expiry>,
     /// What it says, item by item.
     pub inventory: Inventory,
 }
@@ -43,13 +53,34 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Report> {
     let built = build(sources, &parsed, &problems);
     let report = problems.into_report();
     match built {
-        Some((plan, inventory)) if report.errors() == 0 => Ok(Compiled { plan, warnings: report, inventory }),
+        Some(Built { plan, expiries, inventory }) if report.errors() == 0 => {
+            Ok(Compiled { plan, warnings: report, expiries, inventory })
+        }
         _ => Err(report),
     }
 }
 
+impl Compiled {
+    /// What is wrong by now, though it was not when it was written.
+    pub fn expired(&self, now: Timestamp) -> impl Iterator<Item = &Problem> {
+        self.expiries.iter().filter(move |expiry| expiry.at <= now).map(|expiry| &expiry.problem)
+    }
+
+    /// What keeps nothing from being served, but should be told: warnings, and what expired.
+    pub fn notices(&self, now: Timestamp) -> impl Iterator<Item = &Problem> {
+        self.warnings.problems().iter().chain(self.expired(now))
+    }
+}
+
+/// A plan with what came out beside it.
+struct Built {
+    plan: Plan,
+    expiries: Vec<Expiry>,
+    inventory: Inventory,
+}
+
 /// `None` when something was missing; the problems then say what.
-fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Option<(Plan, Inventory)> {
+fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Option<Built> {
     // What a file defines that did not parse would be missed everywhere else: say only what is sure.
     if parsed.len() < sources.settings().len() {
         return None;
@@ -61,17 +92,26 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let issuers = issuers::issuers(&document);
     let listeners = process::listeners(&document, &issuers, sources, problems);
     let mut shelf = contracts::Shelf::new(sources, problems);
-    let backends = services::backends(&document, &mut shelf);
-    let toggles = toggles::toggles(&document);
+    let propagated = propagation::propagation(&document);
+    let sticky = assignment::cookie(&document);
+    let hosts = propagated.as_ref().map(|propagated| &propagated.hosts);
+    let mut backends = services::backends(&document, &mut shelf, hosts);
+    propagation::settle(&mut backends.arms);
+    let segments = segments::segments(&document);
+    let toggles = toggles::toggles(&document, &segments);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
-    let routes = routes::routes(&document, &backends, sources, problems);
+    let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
-    let toggles = toggles.finish()?;
+    segments.finish()?;
+    let (toggles, expiries) = toggles.finish()?;
+    let (propagation, in_flight) = (propagated?.propagation, false);
+    let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
+    let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
     let issuers = issuers.finish()?;
     let mut plan = Plan {
         process: process?,
@@ -85,7 +125,12 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         endpoints: backends.endpoints,
         timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
         issuers,
+        toggle_ids: toggles.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
         toggles,
+        propagation,
+        carried,
+        in_flight,
+        sticky,
         contracts: shelf.finish()?,
         cohort_headers,
         lanes: Vec::new(),
@@ -96,7 +141,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
     let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
-    Some((plan, inventory))
+    Some(Built { plan, expiries, inventory })
 }
 
 /// Numbers every route with every arm of its service.

@@ -15,9 +15,9 @@ use super::{
 const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// Top-level tables with fixed keys.
-const TABLES: [&str; 5] = ["weir", "admin", "telemetry", "limits", "timeouts"];
+const TABLES: [&str; 7] = ["weir", "admin", "telemetry", "limits", "timeouts", "propagation", "assignment"];
 /// Top-level tables of named tables.
-const NAMED: [&str; 4] = ["jwt", "services", "toggles", "rollouts"];
+const NAMED: [&str; 5] = ["jwt", "services", "segments", "toggles", "rollouts"];
 /// Top-level arrays of tables, joined over all files.
 const LISTS: [&str; 2] = ["listeners", "routes"];
 

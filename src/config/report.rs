@@ -72,6 +72,15 @@ impl Report {
         self.count(Severity::Warning)
     }
 
+    /// The same with more problems.
+    #[must_use]
+    pub fn with(self, more: impl IntoIterator<Item = Problem>) -> Report {
+        let Report { mut problems, errors_dropped } = self;
+        problems.extend(more);
+        sort(&mut problems);
+        Report { problems, errors_dropped }
+    }
+
     fn count(&self, severity: Severity) -> usize {
         self.problems.iter().filter(|problem| problem.severity == severity).count()
     }
@@ -159,15 +168,20 @@ impl Problems {
 
     pub(super) fn into_report(self) -> Report {
         let mut problems = self.kept.into_inner();
-        problems.sort_by(|left, right| {
-            let place = |problem: &Problem| (problem.line, problem.column);
-            let group = |severity: Severity| severity == Severity::Warning;
-            let groups = group(left.severity).cmp(&group(right.severity)).then_with(|| left.file.cmp(&right.file));
-            groups.then_with(|| place(left).cmp(&place(right)))
-        });
+        sort(&mut problems);
         let errors_dropped = self.errors.get().saturating_sub(ERRORS_KEPT_MAX);
         Report { problems, errors_dropped }
     }
+}
+
+/// Errors first, each in the order of files and lines.
+fn sort(problems: &mut [Problem]) {
+    problems.sort_by(|left, right| {
+        let place = |problem: &Problem| (problem.line, problem.column);
+        let group = |severity: Severity| severity == Severity::Warning;
+        let groups = group(left.severity).cmp(&group(right.severity)).then_with(|| left.file.cmp(&right.file));
+        groups.then_with(|| place(left).cmp(&place(right)))
+    });
 }
 
 fn shorten(text: &mut String) {

@@ -4,6 +4,8 @@
 //! serde would end a table at its first mistake; here every key is read, so that one run of
 //! `weir check` shows them all.
 
+mod values;
+
 use std::{collections::BTreeSet, fmt, fmt::Write};
 
 use toml::{
@@ -11,11 +13,10 @@ use toml::{
     de::{DeArray, DeTable, DeValue},
 };
 
-use crate::toggle::Timestamp;
-
 use super::{
     attached::Attached,
     document::Text,
+    names::unknown,
     report::{Problem, Problems, Severity},
 };
 
@@ -65,6 +66,11 @@ impl<'a> Section<'a> {
             self.refuse(format!("{key} is missing"), hint);
         }
         field
+    }
+
+    /// Whether there is such a key, without taking it.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.contains_key(key)
     }
 
     /// Whether some key was not taken.
@@ -214,16 +220,13 @@ impl<'a> Field<'a> {
         word.map(|(_, value)| *value)
     }
 
-    /// The value as the name of something that is defined; gives its place among `names`.
+    /// The value as the name of something that is defined; gives its place among `names`. For many names there
+    /// is [`Names`](super::names::Names).
     pub(super) fn reference(&self, kind: &str, names: &[&str]) -> Option<usize> {
         let name = self.text()?;
         let place = names.iter().position(|known| *known == name);
         if place.is_none() {
-            let hint = did_you_mean(name, names.iter().copied()).unwrap_or_else(|| match names {
-                [] => format!("there is no {kind} at all yet"),
-                names => format!("known: {}", names.iter().take(10).copied().collect::<Vec<_>>().join(", ")),
-            });
-            self.refuse(format!("unknown {kind} {name:?}"), &hint);
+            unknown(self, kind, name, names.iter().copied());
         }
         place
     }
@@ -239,67 +242,6 @@ impl<'a> Field<'a> {
                 self.refuse(format!("the file {path:?} cannot be read: {error}"), hint);
                 None
             }
-        }
-    }
-
-    /// The value as a flag.
-    pub(super) fn flag(&self) -> Option<bool> {
-        self.value.as_bool().or_else(|| self.refuse_type("true or false", "write it without quotes"))
-    }
-
-    /// The value as a date: the moment it begins, in UTC.
-    pub(super) fn date(&self) -> Option<Timestamp> {
-        let date = self.value.as_datetime().and_then(|written| match (written.date, written.time) {
-            (Some(date), None) => {
-                let date = jiff::civil::Date::new(
-                    date.year.try_into().ok()?,
-                    date.month.try_into().ok()?,
-                    date.day.try_into().ok()?,
-                );
-                jiff::tz::TimeZone::UTC.to_timestamp(date.ok()?.at(0, 0, 0, 0)).ok()
-            }
-            _ => None,
-        });
-        match date {
-            Some(date) => Some(Timestamp(date.as_second())),
-            None => self.refuse_type("a date", "write it without quotes and time, as in 2027-01-15"),
-        }
-    }
-
-    /// The value as a whole number of at least `min`.
-    pub(super) fn integer(&self, min: u64) -> Option<u64> {
-        let Some(integer) = self.value.as_integer() else {
-            return self.refuse_type("a whole number", "write it without quotes, as in 100");
-        };
-        let number = u64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok();
-        let number = number.filter(|number| *number >= min);
-        if number.is_none() {
-            self.refuse("the number is out of range".to_owned(), &format!("at least {min}"));
-        }
-        number
-    }
-
-    /// The value as a size in bytes: a number, or a text with a unit.
-    pub(super) fn size(&self) -> Option<u64> {
-        if self.value.is_integer() { self.integer(1) } else { self.parse(super::units::size) }
-    }
-
-    /// The value of a toggle's variant.
-    pub(super) fn variant_value(&self) -> Option<serde_json::Value> {
-        match self.value {
-            DeValue::String(text) => Some(text.as_ref().into()),
-            DeValue::Boolean(flag) => Some((*flag).into()),
-            DeValue::Integer(integer) => {
-                let number = i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok();
-                number
-                    .map(Into::into)
-                    .or_else(|| self.refuse_type("a whole number of 64 bits", "write a smaller one, or a text"))
-            }
-            DeValue::Float(float) => {
-                let number = float.as_str().replace('_', "").parse::<f64>().ok().and_then(serde_json::Number::from_f64);
-                number.map(Into::into).or_else(|| self.refuse_type("a finite number", "write a number"))
-            }
-            _ => self.refuse_type("true or false, a text or a number", "write one of these"),
         }
     }
 
@@ -330,13 +272,25 @@ impl<'a> Field<'a> {
         self.whole().problem(Severity::Warning, message, hint);
     }
 
+    /// A problem of the value that only time brings.
+    pub(super) fn later(&self, message: String, hint: &str) -> Problem {
+        self.whole().found(Severity::Error, message, hint)
+    }
+
     /// The place, as other problems refer to it.
     pub(super) fn location(&self) -> String {
         self.whole().location()
     }
 
     fn refuse_type<T>(&self, wanted: &str, hint: &str) -> Option<T> {
-        let written = match self.value {
+        let written = self.type_name();
+        self.refuse(format!("{written} is written where {wanted} belongs"), hint);
+        None
+    }
+
+    /// What kind of value is written.
+    pub(super) fn type_name(&self) -> &'static str {
+        match self.value {
             DeValue::String(_) => "a text",
             DeValue::Integer(_) => "a whole number",
             DeValue::Float(_) => "a number",
@@ -344,9 +298,7 @@ impl<'a> Field<'a> {
             DeValue::Datetime(_) => "a date or time",
             DeValue::Array(_) => "an array",
             DeValue::Table(_) => "a table",
-        };
-        self.refuse(format!("{written} is written where {wanted} belongs"), hint);
-        None
+        }
     }
 
     fn whole(&self) -> Place<'_> {
@@ -362,8 +314,12 @@ struct Place<'a> {
 
 impl Place<'_> {
     fn problem(&self, severity: Severity, message: String, hint: &str) {
+        self.origin.problems.add(self.found(severity, message, hint));
+    }
+
+    fn found(&self, severity: Severity, message: String, hint: &str) -> Problem {
         let (line, column) = self.origin.text.place(self.start);
-        self.origin.problems.add(Problem {
+        Problem {
             severity,
             file: self.origin.text.name.clone(),
             line: Some(line),
@@ -371,7 +327,7 @@ impl Place<'_> {
             key: self.key.to_owned(),
             message,
             hint: Some(hint.to_owned()),
-        });
+        }
     }
 
     fn location(&self) -> String {
@@ -391,6 +347,10 @@ fn near(name: &str, known: &str) -> Option<usize> {
     // The distance takes time and memory by the product of both lengths.
     const NAME_BYTES_MAX: usize = 100;
     if name.len() > NAME_BYTES_MAX || known.len() > NAME_BYTES_MAX {
+        return None;
+    }
+    // Each slip changes the length by one at most.
+    if name.chars().count().abs_diff(known.chars().count()) > 1 + name.len() / 4 {
         return None;
     }
     let distance = strsim::damerau_levenshtein(name, known);

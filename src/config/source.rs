@@ -60,6 +60,13 @@ impl Sources {
         }
     }
 
+    /// One file of this text.
+    #[cfg(test)]
+    pub(crate) fn of_text(text: &str) -> Sources {
+        let settings = vec![SourceFile { path: "weir.toml".into(), bytes: text.as_bytes().into() }];
+        Sources { root: PathBuf::new(), settings, contracts: Vec::new(), attached: Attached::default() }
+    }
+
     /// The directory that the configuration's relative paths start from.
     #[must_use]
     pub fn root(&self) -> &Path {

@@ -32,7 +32,7 @@ impl Visit {
     }
 
     /// A user by the header that the sample toggles bucket by.
-    pub(crate) fn of_user(user: impl ToString) -> Visit {
+    pub(crate) fn of_user(user: u32) -> Visit {
         Visit::with(&[("x-user-id", &user.to_string())])
     }
 
@@ -49,6 +49,8 @@ impl Visit {
             query: Some(&self.query),
             headers: &self.headers,
             caller: Caller { ip: self.ip, trusted: self.trusted },
+            claims: None,
+            consumer: None,
         }
     }
 

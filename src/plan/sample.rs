@@ -48,19 +48,21 @@ impl Sample {
                 workers: 1,
                 state_dir: PathBuf::from("state"),
                 drain_timeout: second,
+                lame_duck: second,
                 admin: None,
                 telemetry: None,
             },
-            limits: Limits {
-                connections_max: 1,
-                requests_max: 1,
-                head_bytes_max: 8192,
-                header_count_max: 10,
-                body_bytes_max: 1,
-                contract_body_bytes_max: 1,
-                idle_upstream_connections_max: 1,
+            limits: limits(),
+            timeouts: Timeouts {
+                client_head: second,
+                connect: second,
+                body_idle: second,
+                upstream_idle: second,
+                tls_handshake: second,
+                proxy_protocol: second,
+                http2_ping: second,
+                http2_pong: second,
             },
-            timeouts: Timeouts { client_head: second, connect: second, body_idle: second, upstream_idle: second },
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {
@@ -68,6 +70,7 @@ impl Sample {
                 service: ServiceId(0),
                 timeout: second,
                 checking: Checking::Off,
+                require: None,
                 first_lane: LaneId(0),
             }],
             services: vec![Service {
@@ -82,14 +85,44 @@ impl Sample {
                 endpoints: Vec::new(),
                 contract: None,
                 on_unavailable: None,
+                propagates: false,
             }],
             endpoints: Vec::new(),
             timed: self.0.iter().any(|planned| planned.toggle.is_timed()),
+            toggle_ids: self.0.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
             toggles: self.0,
+            issuers: Vec::new(),
+            propagation: None,
+            carried: Vec::new(),
+            in_flight: false,
+            sticky: None,
             contracts: Vec::new(),
             cohort_headers: Vec::new(),
             lanes: vec![Lane { route: RouteId(0), arm: ArmId(0) }],
         }
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        connections_max: 1,
+        requests_max: 1,
+        head_bytes_max: 8192,
+        header_count_max: 10,
+        body_bytes_max: 1,
+        contract_body_bytes_max: 1,
+        idle_upstream_connections_max: 1,
+        tls_handshakes_max: 1,
+        connections_per_source_max: 1,
+        http2_streams_max: 1,
+        http2_stream_window_bytes: 16_384,
+        http2_connection_window_bytes: 16_384,
+        http2_frame_bytes_max: 16_384,
+        http2_send_bytes_max: 1,
+        http2_resets_max: 1,
+        http2_cancels_max: 1,
+        token_bytes_max: 1,
+        tokens_remembered_max: 1,
     }
 }
 

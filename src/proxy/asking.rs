@@ -24,6 +24,16 @@ pub(super) struct Peer {
     pub(super) consumer: Option<Rc<str>>,
 }
 
+/// What a decision may look at of a request that came by a connection.
+pub(super) fn of<'a>(
+    head: &'a request::Parts,
+    peer: &'a Peer,
+    listener: &Listener,
+    claims: Option<&'a Claims>,
+) -> Result<Asking<'a>, Rejection> {
+    read(head, peer.ip, peer.consumer.as_deref(), listener, claims)
+}
+
 /// What a decision may look at. The host is that of the target, else of the one `Host` field
 /// (RFC 9112 §3.2); none, several or an empty one is a rejection.
 ///

@@ -5,11 +5,8 @@ use std::rc::Rc;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::{rejection::Rejection, worker::Snapshot};
-use crate::{
-    plan::{Decision, LaneId},
-    telemetry::LaneCells,
-};
+use super::{decided::Decided, in_flight::Listed, rejection::Rejection, worker::Snapshot};
+use crate::{plan::LaneId, telemetry::LaneCells};
 
 /// Counts a request when it is dropped, however it ended.
 #[derive(Debug)]
@@ -18,13 +15,15 @@ pub(super) struct Exchange {
     started: Instant,
     lane: Option<LaneId>,
     status: StatusCode,
+    /// Where it is found while it lasts.
+    listed: Option<Listed>,
 }
 
 impl Exchange {
     pub(super) fn begin(snapshot: Rc<Snapshot>) -> Exchange {
         // Dropped before there is an answer, it was the client who went: 499 is what others log.
         let status = StatusCode::from_u16(499).unwrap_or(StatusCode::BAD_REQUEST);
-        Exchange { snapshot, started: Instant::now(), lane: None, status }
+        Exchange { snapshot, started: Instant::now(), lane: None, status, listed: None }
     }
 
     pub(super) fn started(&self) -> Instant {
@@ -32,11 +31,13 @@ impl Exchange {
     }
 
     /// The request is counted with what was decided for it.
-    pub(super) fn decided(&mut self, decision: &Decision) {
-        self.lane = Some(decision.lane);
-        if let Some(toggle) = decision.toggle {
-            self.snapshot.toggle(toggle, decision.choice.variant).decided(decision.choice.reason);
+    pub(super) fn decided(&mut self, decided: &Decided) {
+        self.lane = Some(decided.decision().lane);
+        for (toggle, choice) in decided.choices() {
+            self.snapshot.toggle(toggle, choice.variant).decided(choice.reason);
         }
+        self.snapshot.count_arrived(decided);
+        self.listed = Snapshot::list(&self.snapshot, decided);
     }
 
     /// The head of a response came from the arm of this lane.

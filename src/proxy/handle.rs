@@ -9,16 +9,18 @@ use tokio::time::Instant;
 use super::{
     admit::admit,
     asking::{self, Peer},
+    decided::decide,
     exchange::Exchange,
     headers,
     rejection::Rejection,
     reply::Reply,
+    sticky::Sticky,
     tokens,
     translate::translate,
     upstream::{Served, forward},
     worker::{Snapshot, Worker},
 };
-use crate::{plan::Decision, toggle::Moment};
+use crate::plan::Decision;
 
 /// A trusted peer that sends this gets the decision with the response.
 const X_WEIR_EXPLAIN: HeaderName = HeaderName::from_static("x-weir-explain");
@@ -53,26 +55,36 @@ async fn answer(
     translate(&mut head, plan.limits.header_count_max)?;
     headers::strip_hop_by_hop(&mut head.headers);
     let claims = tokens::claims(snapshot, peer, &head.headers);
-    let listener = snapshot.listener(peer);
-    let asking = asking::read(&head, peer.ip, peer.consumer.as_deref(), listener, claims.as_deref())?;
+    let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
-    let moment = Moment { now: snapshot.now(), pins: &[] };
-    let decision = plan.decide(snapshot.standing(), matched, &asking, &moment, &mut || fastrand::u32(..));
-    exchange.decided(&decision);
+    let sticky = Sticky::mint(plan, matched, &asking);
+    if let Some(sticky) = &sticky {
+        sticky.join(&mut head.headers);
+        asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
+    }
+    let decided = decide(plan, snapshot.standing(), matched, &asking, snapshot.now());
+    exchange.decided(&decided);
+    decided.granted(plan)?;
 
+    let decision = decided.decision();
     let deadline = exchange.started() + plan.route(decision.route).timeout;
-    let admitted = admit(snapshot, &decision, &asking, body, deadline).await?;
+    let admitted = admit(snapshot, decision, &asking, body, deadline).await?;
     let caller = asking.caller;
     let explain = caller.trusted && head.headers.remove(X_WEIR_EXPLAIN).is_some();
     let dropped = headers::rewrite_request(&mut head, caller, peer, &plan.cohort_headers);
     snapshot.count_dropped_claims(dropped);
+    decided.carry(snapshot, &mut head.headers);
 
     let sent = Instant::now();
-    let Served { mut response, lease, lane } = forward(snapshot, &decision, head, admitted, deadline).await?;
+    let Served { mut response, lease, lane } = forward(snapshot, decision, head, admitted, deadline).await?;
     exchange.answered(response.status(), lane, sent);
     headers::strip_hop_by_hop(response.headers_mut());
+    if let Some(sticky) = &sticky {
+        sticky.set(response.headers_mut());
+        snapshot.count_minted_key();
+    }
     if explain {
-        response.headers_mut().extend(explained(snapshot, &decision).map(|value| (X_WEIR_DECISION, value)));
+        response.headers_mut().extend(explained(snapshot, decision).map(|value| (X_WEIR_DECISION, value)));
     }
     Ok(Answered { response, lease })
 }

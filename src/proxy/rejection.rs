@@ -64,6 +64,12 @@ pub enum Rejection {
     /// CONNECT.
     #[error("the method CONNECT is not forwarded")]
     MethodNotSupported,
+    /// The toggle that the route requires does not grant it.
+    #[error("the request is not granted what the route requires")]
+    NotGranted {
+        /// How that is answered.
+        status: StatusCode,
+    },
     /// Nothing matches.
     #[error("no route matches the request")]
     NoRoute,
@@ -118,8 +124,9 @@ impl Rejection {
             Rejection::UpstreamBroken(_) => (10, StatusCode::BAD_GATEWAY),
             Rejection::UpstreamTimeout { .. } => (11, StatusCode::GATEWAY_TIMEOUT),
             Rejection::ContentCoding => (12, StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Rejection::BadField => (13, StatusCode::BAD_REQUEST),
-            Rejection::TooManyFields { .. } => (14, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Rejection::NotGranted { status } => (13, *status),
+            Rejection::BadField => (14, StatusCode::BAD_REQUEST),
+            Rejection::TooManyFields { .. } => (15, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
         }
     }
 
@@ -165,6 +172,10 @@ impl Rejection {
     }
 
     fn document(&self) -> Bytes {
+        // Who is not to know that there is something is told what others are told where nothing is.
+        if matches!(self, Rejection::NotGranted { status } if *status == StatusCode::NOT_FOUND) {
+            return Rejection::NoRoute.document();
+        }
         let status = self.status();
         let mut problem = Problem {
             r#type: "about:blank",

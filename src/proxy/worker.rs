@@ -11,6 +11,7 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use http::{HeaderName, HeaderValue};
 use tokio::{
     runtime::{Builder, LocalOptions},
     sync::{oneshot, watch},
@@ -20,13 +21,16 @@ use tokio::{
 use super::{
     asking::Peer,
     bound::{Bound, Listening, SocketFile},
+    decided::Decided,
+    in_flight::{Directory, Listed, Questions},
     listener,
     pool::Pool,
     tokens::Tokens,
 };
 use crate::{
     live::{Follower, Live, Serving},
-    plan::{ArmId, Decision, EndpointId, LaneId, Listener, Standing, ToggleId},
+    plan::{ArmId, Decision, EndpointId, LaneId, Listener, Plan, Standing, ToggleId},
+    propagation,
     telemetry::{LaneCells, ToggleCells, WorkerCells},
     toggle::{Timestamp, VariantId},
 };
@@ -41,6 +45,7 @@ pub(super) struct Worker {
     workers: usize,
     follower: RefCell<Follower>,
     snapshot: RefCell<Rc<Snapshot>>,
+    directory: Rc<Directory>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
@@ -53,8 +58,12 @@ pub(super) struct Worker {
 pub(super) struct Snapshot {
     pub(super) serving: Arc<Serving>,
     worker: usize,
+    directory: Rc<Directory>,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
+    /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
+    /// shared one would be counted up and down by all of them.
+    app_headers: Vec<(HeaderName, Vec<HeaderValue>)>,
     tokens: Tokens,
 }
 
@@ -76,16 +85,18 @@ pub enum WorkerError {
 }
 
 impl Crew {
-    /// Starts the workers. They serve until `drain` says so, then finish what is in flight.
+    /// Starts a worker for each of the `questions`' ends. They serve until `drain` says so, then finish what
+    /// is in flight.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start(
         live: &Live,
         bound: Vec<Bound>,
-        workers: usize,
+        questions: Vec<Questions>,
         drain: &watch::Receiver<Option<Duration>>,
     ) -> Result<Crew, WorkerError> {
+        let workers = questions.len();
         let mut sockets: Vec<Vec<Listening>> = std::iter::repeat_with(Vec::new).take(workers).collect();
         let mut files = Vec::new();
         for listener in bound {
@@ -95,11 +106,11 @@ impl Crew {
             }
         }
         let mut crew = Crew { threads: Vec::new(), finished: Vec::new(), _files: files };
-        for (index, sockets) in sockets.into_iter().enumerate() {
+        for (index, (sockets, questions)) in sockets.into_iter().zip(questions).enumerate() {
             let (live, drain) = (live.clone(), drain.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run(index, workers, &live, sockets, &drain) {
+                if let Err(error) = run(index, workers, &live, sockets, questions, &drain) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -131,6 +142,7 @@ fn run(
     workers: usize,
     live: &Live,
     sockets: Vec<Listening>,
+    questions: Questions,
     drain: &watch::Receiver<Option<Duration>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
@@ -140,12 +152,14 @@ fn run(
         for (place, socket) in sockets.into_iter().enumerate() {
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
         }
+        let answering = tokio::task::spawn_local(questions.answer(Rc::clone(&worker.directory)));
         let sweeping = tokio::task::spawn_local(sweep(worker));
         while let Some(ended) = accepting.join_next().await {
             // A panic was told of already.
             ended.unwrap_or(Ok(()))?;
         }
         sweeping.abort();
+        answering.abort();
         io::Result::Ok(())
     })?;
     // A name that is still being looked up holds nobody back.
@@ -164,12 +178,14 @@ async fn sweep(worker: Rc<Worker>) {
 impl Worker {
     fn new(index: usize, workers: usize, live: &Live) -> Worker {
         let mut follower = live.follow();
-        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &[]);
+        let directory = Rc::new(Directory::default());
+        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &directory, &[]);
         Worker {
             index,
             workers,
             follower: RefCell::new(follower),
             snapshot: RefCell::new(Rc::new(snapshot)),
+            directory,
             connections: Cell::new(0),
             in_flight: Cell::new(0),
             handshakes: Cell::new(0),
@@ -183,7 +199,7 @@ impl Worker {
         let serving = follower.current();
         let mut snapshot = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(serving, &snapshot.serving) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &snapshot.pools));
+            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, &snapshot.pools));
         }
         Rc::clone(&snapshot)
     }
@@ -232,7 +248,7 @@ impl Worker {
 
 impl Snapshot {
     /// Takes over the pools of endpoints that stay; those of others close with their last request.
-    fn new(serving: Arc<Serving>, worker: usize, earlier: &[Rc<Pool>]) -> Snapshot {
+    fn new(serving: Arc<Serving>, worker: usize, directory: &Rc<Directory>, earlier: &[Rc<Pool>]) -> Snapshot {
         let by_authority: HashMap<&str, &Rc<Pool>> = earlier.iter().map(|pool| (&**pool.authority(), pool)).collect();
         let plan = &serving.plan;
         let pools = plan.endpoints.iter().enumerate().map(|(place, endpoint)| {
@@ -246,7 +262,9 @@ impl Snapshot {
         });
         let pools = pools.collect();
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
-        Snapshot { serving, worker, pools, turns, tokens: Tokens::default() }
+        let app_headers = app_headers(&serving.plan);
+        let directory = Rc::clone(directory);
+        Snapshot { serving, worker, directory, pools, turns, app_headers, tokens: Tokens::default() }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -263,11 +281,16 @@ impl Snapshot {
 
     /// The time, for decisions; no clock is read when none depends on it.
     pub(super) fn now(&self) -> Timestamp {
-        if !self.serving.plan.timed {
+        if !self.serving.plan.timed && self.serving.plan.keyring().is_none() {
             return Timestamp::default();
         }
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+
+    /// The fields that tell applications each carried toggle's variants, where they are told at all.
+    pub(super) fn app_headers(&self) -> &[(HeaderName, Vec<HeaderValue>)] {
+        &self.app_headers
     }
 
     pub(super) fn pool(&self, endpoint: EndpointId) -> &Rc<Pool> {
@@ -298,6 +321,35 @@ impl Snapshot {
         }
     }
 
+    /// Lists a request for whoever asks by its trace, where somebody may.
+    pub(super) fn list(snapshot: &Rc<Snapshot>, decided: &Decided) -> Option<Listed> {
+        let trace = decided.arrived().trace.as_ref().filter(|_| snapshot.serving.plan.in_flight)?;
+        snapshot.directory.list(trace.id, snapshot, decided.choices().collect())
+    }
+
+    /// Counts what a request brought of earlier decisions.
+    pub(super) fn count_arrived(&self, decided: &Decided) {
+        let (arrived, cells) = (decided.arrived(), &self.serving.meters.worker(self.worker).wire);
+        if let Some(outcome) = arrived.outcome {
+            cells.member(outcome);
+            cells.unknown_toggles.add(arrived.unknown_toggles);
+            cells.unknown_variants.add(arrived.strange.len() as u64);
+        }
+        arrived.overrides.iter().for_each(|outcome| cells.overridden(*outcome));
+        let divergence = |toggle: &ToggleId| self.serving.meters.divergence(*toggle).cells(self.worker).add_one();
+        decided.diverged().iter().for_each(divergence);
+    }
+
+    pub(super) fn count_left_out(&self, count: usize) {
+        if count > 0 {
+            self.serving.meters.worker(self.worker).wire.left_out.add(count as u64);
+        }
+    }
+
+    pub(super) fn count_minted_key(&self) {
+        self.serving.meters.worker(self.worker).wire.keys_minted.add_one();
+    }
+
     /// Tokens that were verified under this generation's keys.
     pub(super) fn tokens(&self) -> &Tokens {
         &self.tokens
@@ -313,4 +365,19 @@ impl Snapshot {
             self.serving.meters.worker(self.worker).claims_dropped.add(count as u64);
         }
     }
+}
+
+/// By the order of `plan.carried`; nothing where applications are not told.
+fn app_headers(plan: &Plan) -> Vec<(HeaderName, Vec<HeaderValue>)> {
+    if !plan.propagation.as_ref().is_some_and(|propagation| propagation.headers) {
+        return Vec::new();
+    }
+    let told = |id: &ToggleId| {
+        let toggle = &plan.toggle(*id).toggle;
+        let values = toggle.variants.iter().map(|variant| HeaderValue::from_str(&variant.name));
+        let name = HeaderName::try_from(propagation::app_header(&toggle.name));
+        // Names of toggles and variants are tokens: neither can fail.
+        name.ok().zip(values.collect::<Result<_, _>>().ok())
+    };
+    plan.carried.iter().filter_map(told).collect()
 }

@@ -14,6 +14,7 @@ use crate::{
     plan::{Listener, Plan, Process},
     store,
     telemetry::{Meters, ReloadGauges},
+    toggle::Timestamp,
 };
 
 /// Between two readings that have to agree.
@@ -131,7 +132,9 @@ impl Writer {
     }
 
     async fn apply(&mut self, compiled: Compiled, sources: Sources) -> Outcome {
-        let Compiled { mut plan, warnings, inventory } = compiled;
+        let now = Timestamp(jiff::Timestamp::now().as_second());
+        let notices: Vec<String> = compiled.notices(now).map(Problem::line).collect();
+        let Compiled { mut plan, inventory, .. } = compiled;
         let changes = self.inventory.changes_to(&inventory);
         let before = self.live.serving();
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
@@ -143,8 +146,8 @@ impl Writer {
         self.live.publish(Serving::new(Arc::new(plan), overlay, Arc::clone(&meters), generation));
         self.meters.send_replace(meters);
         self.retired.push(before);
-        for problem in warnings.problems() {
-            tracing::warn!("{}", problem.line());
+        for notice in notices {
+            tracing::warn!("{notice}");
         }
         tracing::info!(generation, %changes, "configuration reloaded");
         if restart_required {

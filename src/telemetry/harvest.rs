@@ -12,6 +12,7 @@ use super::{
         self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, REFUSAL_CAUSES,
         REJECTION_CODES,
     },
+    wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
 };
 use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
 
@@ -46,6 +47,7 @@ impl Harvest {
     /// Moves everything; the exporter's counters then equal the cells.
     pub(super) fn gather(&mut self, meters: &Meters) {
         self.gather_workers(meters);
+        self.gather_wire(meters);
         for lane in meters.all_lanes.meters.values() {
             self.gather_lane(lane);
         }
@@ -121,6 +123,28 @@ impl Harvest {
                 let count = listeners.clone().map(|cells| cells.handshakes[kind].read()).sum();
                 self.count(names::HANDSHAKES, (place, kind), labels, count);
             }
+        }
+    }
+
+    fn gather_wire(&mut self, meters: &Meters) {
+        let cells = meters.workers.iter().map(|cells| &cells.wire);
+        for (place, outcome) in MEMBER_OUTCOMES.into_iter().enumerate() {
+            let count = cells.clone().map(|cells| cells.members[place].read()).sum();
+            self.count(names::MEMBERS, (0, place), vec![("outcome", outcome)], count);
+        }
+        for (place, outcome) in OVERRIDE_OUTCOMES.into_iter().enumerate() {
+            let count = cells.clone().map(|cells| cells.overrides[place].read()).sum();
+            self.count(names::OVERRIDES, (0, place), vec![("outcome", outcome)], count);
+        }
+        for (place, outcome) in LOST_OUTCOMES.into_iter().enumerate() {
+            let count = cells.clone().map(|cells| cells.lost()[place].read()).sum();
+            self.count(names::DECISIONS_LOST, (0, place), vec![("outcome", outcome)], count);
+        }
+        self.count(names::KEYS_MINTED, (0, 0), vec![], cells.map(|cells| cells.keys_minted.read()).sum());
+        for toggle in meters.all_divergences.meters.values() {
+            let [name] = toggle.labels() else { continue };
+            let count = toggle.used().map(super::cells::Count::read).sum();
+            self.count(names::DIVERGENCES, (address(&**toggle), 0), vec![("toggle", name)], count);
         }
     }
 

@@ -13,6 +13,7 @@ use super::{
         CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES, REJECTION_CODES, RefusalCause,
         code_place,
     },
+    wire::WireCells,
 };
 use crate::{
     identity::TOKEN_OUTCOMES,
@@ -32,6 +33,8 @@ pub struct Meter<C> {
 pub type LaneMeter = Meter<LaneCells>;
 /// Counts a toggle's decisions for one variant. Labels: toggle, variant; empty when it gave none.
 pub type ToggleMeter = Meter<ToggleCells>;
+/// Counts a toggle's pins that differ from its own decision. Label: toggle.
+pub type DivergenceMeter = Meter<Count>;
 /// Counts contract checks of one route. Labels: route, contract, mode.
 pub type CheckMeter = Meter<CheckCells>;
 /// Counts connections to one endpoint. Label: endpoint.
@@ -82,6 +85,8 @@ pub struct WorkerCells {
     pub in_flight: Level,
     /// Cohort headers removed.
     pub claims_dropped: Count,
+    /// Decisions that travel.
+    pub wire: WireCells,
     /// Tokens looked at, by outcome.
     pub tokens: [Count; TOKEN_OUTCOMES.len()],
     /// By the listeners' order at the start of the process.
@@ -110,12 +115,14 @@ pub struct Meters {
     checks: Vec<Option<Arc<CheckMeter>>>,
     /// For each toggle: for no variant, then for each variant.
     toggles: Vec<Vec<Arc<ToggleMeter>>>,
+    divergences: Vec<Arc<DivergenceMeter>>,
     endpoints: Vec<Arc<EndpointMeter>>,
     pub(super) workers: Arc<[WorkerCells]>,
     pub(super) listener_names: Arc<[String]>,
     pub(super) all_lanes: Register<LaneCells>,
     pub(super) all_checks: Register<CheckCells>,
     pub(super) all_toggles: Register<ToggleCells>,
+    pub(super) all_divergences: Register<Count>,
     pub(super) all_endpoints: Register<EndpointCells>,
 }
 
@@ -147,12 +154,13 @@ impl Meters {
             lanes: self.all_lanes.clone(),
             checks: self.all_checks.clone(),
             toggles: self.all_toggles.clone(),
+            divergences: self.all_divergences.clone(),
             endpoints: self.all_endpoints.clone(),
         };
         Meters::build(plan, &self.listener_names, &self.workers, registers)
     }
 
-    fn build(plan: &Plan, names: &Arc<[String]>, workers: &Arc<[WorkerCells]>, mut all: Registers) -> Meters {
+    fn build(plan: &Plan, listener_names: &Arc<[String]>, workers: &Arc<[WorkerCells]>, mut all: Registers) -> Meters {
         let outside = all.lanes.meter(vec![String::new(); 3]);
         let mut lanes = Vec::with_capacity(plan.lanes.len());
         let mut checks = Vec::with_capacity(plan.lanes.len());
@@ -172,6 +180,8 @@ impl Meters {
             [""].into_iter().chain(variants).map(|variant| all.toggles.meter(labels(variant))).collect()
         });
         let toggles = toggles.collect();
+        let names = plan.toggles.iter().map(|planned| vec![planned.toggle.name.clone()]);
+        let divergences = names.map(|labels| all.divergences.meter(labels)).collect();
         let authorities = plan.endpoints.iter().map(|endpoint| vec![endpoint.authority.to_string()]);
         let endpoints = authorities.map(|labels| all.endpoints.meter(labels)).collect();
         Meters {
@@ -179,12 +189,14 @@ impl Meters {
             lanes,
             checks,
             toggles,
+            divergences,
             endpoints,
             workers: Arc::clone(workers),
-            listener_names: Arc::clone(names),
+            listener_names: Arc::clone(listener_names),
             all_lanes: all.lanes,
             all_checks: all.checks,
             all_toggles: all.toggles,
+            all_divergences: all.divergences,
             all_endpoints: all.endpoints,
         }
     }
@@ -205,6 +217,12 @@ impl Meters {
     #[must_use]
     pub fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleMeter {
         &self.toggles[toggle.0][variant.map_or(0, |variant| variant.0 + 1)]
+    }
+
+    /// The meter of a toggle's divergences.
+    #[must_use]
+    pub fn divergence(&self, toggle: ToggleId) -> &DivergenceMeter {
+        &self.divergences[toggle.0]
     }
 
     /// The meter of an endpoint.
@@ -299,6 +317,7 @@ struct Registers {
     lanes: Register<LaneCells>,
     checks: Register<CheckCells>,
     toggles: Register<ToggleCells>,
+    divergences: Register<Count>,
     endpoints: Register<EndpointCells>,
 }
 
@@ -308,6 +327,7 @@ impl Registers {
             lanes: Register::empty(workers),
             checks: Register::empty(workers),
             toggles: Register::empty(workers),
+            divergences: Register::empty(workers),
             endpoints: Register::empty(workers),
         }
     }

@@ -38,6 +38,11 @@ metrics! {
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
     UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
     CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
+    MEMBERS = "weir_propagation_members_total", "Signed decisions that came with requests, by what became of them.";
+    DECISIONS_LOST = "weir_propagation_decisions_lost_total", "Decisions that were unknown here, or had no room to travel on.";
+    DIVERGENCES = "weir_propagation_divergences_total", "Decisions that came with a request and would have been others here, by toggle.";
+    OVERRIDES = "weir_overrides_total", "Variants that peers asked for, by what became of the wish.";
+    KEYS_MINTED = "weir_sticky_keys_minted_total", "Assignment keys made for anonymous users.";
     TOKENS = "weir_jwt_verifications_total", "Tokens of clients that were looked at, by outcome.";
     ROLLOUT_WEIGHT = "weir_rollout_weight_ratio", "Share of assignment keys that the rollout gives its variant, from 0 to 1.";
     GENERATION = "weir_config_generation", "Number of the configuration snapshot in force.";
@@ -57,7 +62,7 @@ pub const DURATION_BUCKETS_SECONDS: [f64; 14] =
 pub const BUCKETS: usize = DURATION_BUCKETS_SECONDS.len() + 1;
 
 /// The `cause` label of rejections, in the order of `Rejection::index`.
-pub const REJECTION_CODES: [&str; 15] = [
+pub const REJECTION_CODES: [&str; 16] = [
     "bad_host",
     "method_not_supported",
     "no_route",
@@ -71,6 +76,7 @@ pub const REJECTION_CODES: [&str; 15] = [
     "upstream_broken",
     "upstream_timeout",
     "content_coding",
+    "not_granted",
     "bad_field",
     "too_many_fields",
 ];

@@ -1,75 +1,112 @@
-//! Conditions: one attribute, one test.
+//! Conditions: trees of tests over a subject's attributes.
+//!
+//! What an untrusted peer claims is neither true nor false but *unknown*: a rule matches only on true, and
+//! `not` makes no truth of what is unknown. So a peer can gain nothing by a claim, nor by leaving one out.
 
-use std::net::IpAddr;
+mod date;
+mod phrase;
+mod test;
+mod version;
 
-use ipnet::IpNet;
-use regex::Regex;
+use std::sync::Arc;
 
-use crate::identity::{Attribute, Seen, Subject};
+use crate::identity::{Attribute, Subject};
 
-/// Holds when the attribute passes the test. An absent attribute passes none but `exists = false`.
+pub use phrase::{Phrase, Phrases};
+pub use test::{Literal, Literals, Test};
+pub use version::{VersionRange, VersionRangeError};
+
+/// Who is meant.
 #[derive(Clone, Debug)]
-pub struct Condition {
-    /// What is looked at.
-    pub attr: Attribute,
-    /// What it has to be.
-    pub test: Test,
+pub enum Condition {
+    /// The attribute passes the test. An absent attribute passes none but `exists = false`.
+    Attribute {
+        /// What is looked at.
+        attr: Attribute,
+        /// What it has to be.
+        test: Test,
+    },
+    /// Each of them holds.
+    All(Vec<Condition>),
+    /// At least one of them holds.
+    Any(Vec<Condition>),
+    /// It does not hold.
+    Not(Box<Condition>),
+    /// The subject is in the segment.
+    Segment(Arc<Segment>),
 }
 
-/// What an attribute's value has to be.
+/// A condition with a name, for several rules.
 #[derive(Clone, Debug)]
-pub enum Test {
-    /// `equals`: this text.
-    Equals(String),
-    /// `in`: one of these texts.
-    In(Vec<String>),
-    /// `starts_with`.
-    StartsWith(String),
-    /// `ends_with`.
-    EndsWith(String),
-    /// `contains`.
-    Contains(String),
-    /// `matches`: a regular expression that runs in linear time.
-    Matches(Regex),
-    /// `in_network`: an address inside one of these networks.
-    InNetwork(Vec<IpNet>),
-    /// `exists`: there, or not there.
-    Exists(bool),
+pub struct Segment {
+    /// Its name.
+    pub name: String,
+    /// Who is in it.
+    pub when: Condition,
+}
+
+/// What a condition says of a subject, from false to true.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Truth {
+    False,
+    /// It depends on a claim that is not believed.
+    Unknown,
+    True,
 }
 
 impl Condition {
-    /// Whether the subject passes.
+    /// Whether the subject is surely meant. What it claims of itself counts only when it is `believed`.
     #[must_use]
-    pub fn holds(&self, subject: &Subject<'_>) -> bool {
-        // The caller's address is held as a number: no text is made of it on the way of a request.
-        if let (Attribute::Ip, Test::InNetwork(networks), Subject::Request(asking)) = (&self.attr, &self.test, subject)
-        {
-            return within(networks, asking.caller.ip);
-        }
-        match (subject.read(&self.attr), &self.test) {
-            (value, Test::Exists(wanted)) => value.is_some() == *wanted,
-            (Some(Seen::Text(value)), test) => test.holds(&value),
-            _ => false,
-        }
+    pub fn holds(&self, subject: &Subject<'_>, believed: bool) -> bool {
+        self.truth(subject, believed) == Truth::True
     }
-}
 
-impl Test {
-    fn holds(&self, value: &str) -> bool {
+    fn truth(&self, subject: &Subject<'_>, believed: bool) -> Truth {
         match self {
-            Test::Exists(wanted) => *wanted,
-            Test::Equals(text) => value == *text,
-            Test::In(texts) => texts.iter().any(|text| value == *text),
-            Test::StartsWith(text) => value.starts_with(text),
-            Test::EndsWith(text) => value.ends_with(text),
-            Test::Contains(text) => value.contains(text),
-            Test::Matches(regex) => regex.is_match(value),
-            Test::InNetwork(networks) => value.parse().is_ok_and(|ip| within(networks, ip)),
+            Condition::Attribute { attr, .. } if !believed && attr.is_claim() => Truth::Unknown,
+            Condition::Attribute { attr, test } if test.passes(attr, subject) => Truth::True,
+            Condition::Attribute { .. } => Truth::False,
+            Condition::All(conditions) => {
+                let mut least = Truth::True;
+                for condition in conditions {
+                    least = least.min(condition.truth(subject, believed));
+                    if least == Truth::False {
+                        break;
+                    }
+                }
+                least
+            }
+            Condition::Any(conditions) => {
+                let mut most = Truth::False;
+                for condition in conditions {
+                    most = most.max(condition.truth(subject, believed));
+                    if most == Truth::True {
+                        break;
+                    }
+                }
+                most
+            }
+            Condition::Not(condition) => match condition.truth(subject, believed) {
+                Truth::False => Truth::True,
+                Truth::Unknown => Truth::Unknown,
+                Truth::True => Truth::False,
+            },
+            Condition::Segment(segment) => segment.when.truth(subject, believed),
+        }
+    }
+
+    /// Shows every attribute that it looks at, those of its segments included.
+    pub fn each_attribute<'a>(&'a self, show: &mut dyn FnMut(&'a Attribute)) {
+        match self {
+            Condition::Attribute { attr, .. } => show(attr),
+            Condition::All(conditions) | Condition::Any(conditions) => {
+                conditions.iter().for_each(|condition| condition.each_attribute(show));
+            }
+            Condition::Not(condition) => condition.each_attribute(show),
+            Condition::Segment(segment) => segment.when.each_attribute(show),
         }
     }
 }
 
-fn within(networks: &[IpNet], ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    networks.iter().any(|network| network.contains(&ip))
-}
+#[cfg(test)]
+mod tests;

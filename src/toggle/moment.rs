@@ -28,6 +28,14 @@ pub struct Moment<'a> {
     pub pins: &'a [Pin],
 }
 
+impl Timestamp {
+    /// The same as a number that dates of any precision compare with.
+    #[expect(clippy::cast_precision_loss, reason = "a second of any year that can be written is exact")]
+    pub(super) fn seconds(self) -> f64 {
+        self.0 as f64
+    }
+}
+
 impl Moment<'_> {
     /// The pin of a toggle.
     #[must_use]

@@ -1,6 +1,6 @@
 //! Toggles to decide, in tests.
 
-use super::{Category, OnExpiry, Schedule, Toggle, Variant, VariantId};
+use super::{Category, Condition, Literal, OnExpiry, Phrase, Rule, Schedule, Serve, Test, Toggle, Variant, VariantId};
 
 /// The variant `on` of every sample.
 pub(crate) const ON: VariantId = VariantId(0);
@@ -30,5 +30,18 @@ pub(crate) fn toggle(name: &str) -> Toggle {
         rules: Vec::new(),
         split: None,
         propagate: false,
+        overridable: false,
     }
+}
+
+/// An attribute that is just this text.
+pub(crate) fn equals(attr: &str, text: &str) -> Condition {
+    let test = Test::Equals(Literal::Text(Phrase::new(text, false)));
+    Condition::Attribute { attr: attr.parse().unwrap(), test }
+}
+
+/// A rule for trusted peers, at all times.
+pub(crate) fn rule(when: Condition, serve: VariantId) -> Rule {
+    let schedule = Schedule::default();
+    Rule { name: "cohort".into(), when, serve: Serve::Variant(serve), schedule, from_anyone: false }
 }

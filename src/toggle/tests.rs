@@ -1,124 +1,39 @@
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use proptest::prelude::*;
-use regex::Regex;
+use serde_json::{Map, Value, json};
 
-use super::*;
-use crate::identity::{Asking, Caller};
+use super::{
+    sample::{OFF, ON, equals, rule, toggle},
+    *,
+};
+use crate::{
+    bucket::SLOTS,
+    identity::{Context, sample::Visit},
+};
 
-fn toggle(rules: Vec<Rule>) -> Toggle {
-    let variant = |name: &str, on: bool| Variant { name: name.into(), value: on.into() };
-    Toggle {
-        name: "checkout-v2".into(),
-        category: Category::Release,
-        owner: "team".into(),
-        description: None,
-        created: None,
-        expires: None,
-        on_expiry: OnExpiry::Warn,
-        enabled: true,
-        schedule: Schedule::default(),
-        requires: Vec::new(),
-        bucketing: Bucketing::FlagdV2,
-        salt: "checkout-v2".into(),
-        split: None,
-        propagate: false,
-        variants: vec![variant("on", true), variant("off", false)],
-        default: VariantId(1),
-        off: None,
-        bucket_by: vec!["header:x-user-id".parse().unwrap()],
-        rules,
-    }
-}
+const NOW: Timestamp = Timestamp(1_000);
 
-fn rule(attr: &str, test: Test, from_anyone: bool) -> Rule {
-    let when = Condition { attr: attr.parse().unwrap(), test };
-    Rule {
-        name: "cohort".into(),
-        when,
-        serve: Serve::Variant(VariantId(0)),
-        schedule: Schedule::default(),
-        from_anyone,
-    }
+fn with_rules(rules: Vec<Rule>) -> Toggle {
+    Toggle { rules, ..toggle("checkout-v2") }
 }
 
 fn share(weight: &str) -> Option<Share> {
-    Some(Share { variant: VariantId(0), weight: weight.parse().unwrap() })
+    Some(Share { variant: ON, weight: weight.parse().unwrap() })
 }
 
-struct Request {
-    method: Method,
-    headers: HeaderMap,
-    query: &'static str,
-    trusted: bool,
-    ip: &'static str,
+fn decided(visit: &Visit, toggle: &Toggle, share: Option<Share>) -> Choice {
+    visit.see(|subject| decide(toggle, share, subject, NOW, &mut || 0))
 }
 
-impl Request {
-    fn with(fields: &[(&'static str, &str)]) -> Request {
-        let mut headers = HeaderMap::new();
-        for (name, value) in fields {
-            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
-        }
-        Request { method: Method::GET, headers, query: "", trusted: true, ip: "203.0.113.7" }
-    }
-
-    fn decide(&self, toggle: &Toggle, share: Option<Share>) -> Choice {
-        let asking = Asking {
-            method: &self.method,
-            host: "shop.example.com".into(),
-            path: "/checkout/pay",
-            query: Some(self.query),
-            headers: &self.headers,
-            caller: Caller { ip: self.ip.parse().unwrap(), trusted: self.trusted },
-            claims: None,
-            consumer: None,
-        };
-        decide(toggle, share, &Subject::Request(&asking), Timestamp(0), &mut || 0)
-    }
+fn slots(weights: &[(usize, u32)]) -> Vec<(VariantId, Weight)> {
+    weights.iter().map(|(variant, slots)| (VariantId(*variant), Weight::from_slots(*slots))).collect()
 }
 
-#[test]
-fn every_test_has_two_sides() {
-    let text = |text: &str| text.to_owned();
-    for (attr, test, fields, matches) in [
-        ("header:x-cohort", Test::Equals(text("beta")), &[("x-cohort", "beta")][..], true),
-        ("header:x-cohort", Test::Equals(text("beta")), &[("x-cohort", "Beta")], false),
-        ("header:x-cohort", Test::Equals(text("beta")), &[], false),
-        ("cookie:plan", Test::In(vec![text("pro"), text("team")]), &[("cookie", "plan=team")], true),
-        ("cookie:plan", Test::In(vec![text("pro"), text("team")]), &[("cookie", "plan=free")], false),
-        ("header:x-app", Test::StartsWith(text("ios/")), &[("x-app", "ios/2")], true),
-        ("header:x-app", Test::StartsWith(text("ios/")), &[("x-app", "web")], false),
-        ("header:x-mail", Test::EndsWith(text("@example.com")), &[("x-mail", "a@example.com")], true),
-        ("header:x-mail", Test::EndsWith(text("@example.com")), &[("x-mail", "a@example.org")], false),
-        ("header:x-app", Test::Contains(text("beta")), &[("x-app", "2-beta-1")], true),
-        ("header:x-app", Test::Contains(text("beta")), &[("x-app", "2")], false),
-        ("header:x-app", Test::Matches(Regex::new("^v[0-9]+$").unwrap()), &[("x-app", "v12")], true),
-        ("header:x-app", Test::Matches(Regex::new("^v[0-9]+$").unwrap()), &[("x-app", "12")], false),
-        ("header:x-app", Test::Exists(true), &[("x-app", "1")], true),
-        ("header:x-app", Test::Exists(true), &[], false),
-        ("header:x-app", Test::Exists(false), &[], true),
-        ("header:x-app", Test::Exists(false), &[("x-app", "1")], false),
-        ("header:x-ip", Test::InNetwork(vec!["10.0.0.0/8".parse().unwrap()]), &[("x-ip", "10.1.2.3")], true),
-        ("header:x-ip", Test::InNetwork(vec!["10.0.0.0/8".parse().unwrap()]), &[("x-ip", "11.1.2.3")], false),
-        ("header:x-ip", Test::InNetwork(vec!["10.0.0.0/8".parse().unwrap()]), &[("x-ip", "no address")], false),
-        ("ip", Test::InNetwork(vec!["203.0.113.0/24".parse().unwrap()]), &[], true),
-        ("ip", Test::InNetwork(vec!["10.0.0.0/8".parse().unwrap()]), &[], false),
-        ("method", Test::Equals(text("GET")), &[], true),
-        ("method", Test::Equals(text("POST")), &[], false),
-        ("path", Test::StartsWith(text("/checkout/")), &[], true),
-        ("host", Test::Equals(text("shop.example.com")), &[], true),
-        ("query:beta", Test::Exists(true), &[], false),
-    ] {
-        let toggle = toggle(vec![rule(attr, test, false)]);
-        let choice = Request::with(fields).decide(&toggle, None);
-        let expected = if matches { (VariantId(0), Reason::Rule(0)) } else { (VariantId(1), Reason::Default) };
-        assert_eq!((choice.variant.unwrap(), choice.reason), expected, "{attr} {:?} {fields:?}", toggle.rules[0].when);
-    }
+fn split(bands: Vec<Band>) -> Split {
+    Split { salt: "t#split".into(), bucket_by: Vec::new(), bands }
 }
 
 #[test]
 fn a_claim_of_an_untrusted_peer_forces_nothing() {
-    let beta = || Test::Equals("beta".into());
     for (attr, from_anyone, trusted, matches) in [
         ("header:x-cohort", false, true, true),
         ("header:x-cohort", false, false, false),
@@ -126,90 +41,277 @@ fn a_claim_of_an_untrusted_peer_forces_nothing() {
         ("query:cohort", false, false, false),
         ("cookie:cohort", false, false, false),
     ] {
-        let toggle = toggle(vec![rule(attr, beta(), from_anyone)]);
-        let mut request = Request::with(&[("x-cohort", "beta"), ("cookie", "cohort=beta")]);
-        request.trusted = trusted;
-        request.query = "cohort=beta";
-        let matched = request.decide(&toggle, None).reason == Reason::Rule(0);
+        let toggle = with_rules(vec![Rule { from_anyone, ..rule(equals(attr, "beta"), ON) }]);
+        let mut visit = Visit::with(&[("x-cohort", "beta"), ("cookie", "cohort=beta")]);
+        visit.trusted = trusted;
+        visit.query = "cohort=beta".into();
+        let matched = decided(&visit, &toggle, None).reason == Reason::Rule(0);
         assert_eq!(matched, matches, "{attr} from_anyone={from_anyone} trusted={trusted}");
     }
 }
 
 #[test]
-fn what_the_proxy_saw_itself_needs_no_trust() {
-    let office = rule("ip", Test::InNetwork(vec!["203.0.113.0/24".parse().unwrap()]), false);
-    let mut request = Request::with(&[]);
-    request.trusted = false;
-    assert_eq!(request.decide(&toggle(vec![office]), None).reason, Reason::Rule(0));
-}
-
-#[test]
 fn a_rule_beats_the_share() {
-    let mut rules = vec![rule("method", Test::Equals("GET".into()), false)];
-    rules[0].serve = Serve::Variant(VariantId(1));
-    let choice = Request::with(&[("x-user-id", "1")]).decide(&toggle(rules), share("100%"));
-    assert_eq!((choice.variant, choice.reason), (Some(VariantId(1)), Reason::Rule(0)));
+    let toggle = with_rules(vec![rule(equals("method", "GET"), OFF)]);
+    let choice = decided(&Visit::of_user(1), &toggle, share("100%"));
+    assert_eq!((choice.variant, choice.reason), (Some(OFF), Reason::Rule(0)));
 }
 
 #[test]
 fn the_first_matching_rule_decides() {
-    let get = |serve| Rule { serve, ..rule("method", Test::Equals("GET".into()), false) };
-    let choice = Request::with(&[])
-        .decide(&toggle(vec![get(Serve::Variant(VariantId(1))), get(Serve::Variant(VariantId(0)))]), None);
-    assert_eq!((choice.variant, choice.reason), (Some(VariantId(1)), Reason::Rule(0)));
+    let get = |serve| rule(equals("method", "GET"), serve);
+    let toggle = with_rules(vec![rule(equals("method", "PUT"), ON), get(OFF), get(ON)]);
+    let choice = decided(&Visit::new(), &toggle, None);
+    assert_eq!((choice.variant, choice.reason), (Some(OFF), Reason::Rule(1)));
+}
+
+#[test]
+fn a_schedule_holds_from_its_first_moment_until_its_end() {
+    for (from, until, holds) in [
+        (None, None, true),
+        (Some(1_000), None, true),
+        (Some(1_001), None, false),
+        (None, Some(1_001), true),
+        (None, Some(1_000), false),
+        (Some(999), Some(1_001), true),
+    ] {
+        let schedule = Schedule { from: from.map(Timestamp), until: until.map(Timestamp) };
+        let of_rule = with_rules(vec![Rule { schedule, ..rule(equals("method", "GET"), ON) }]);
+        let expected = if holds { Reason::Rule(0) } else { Reason::Default };
+        assert_eq!(decided(&Visit::new(), &of_rule, None).reason, expected, "{schedule:?}");
+        let of_toggle = Toggle { schedule, ..toggle("t") };
+        let expected = if holds { Some(ON) } else { Some(OFF) };
+        assert_eq!(decided(&Visit::of_user(1), &of_toggle, share("100%")).variant, expected, "{schedule:?}");
+        assert_eq!(of_rule.is_timed(), schedule != Schedule::default());
+    }
 }
 
 #[test]
 fn without_a_key_the_draw_decides_and_says_so() {
-    let choice = Request::with(&[("x-user-id", "")]).decide(&toggle(vec![]), share("0.001%"));
-    assert_eq!((choice.variant, choice.reason), (Some(VariantId(0)), Reason::Random), "the draw was slot 0");
+    let empty = Visit::with(&[("x-user-id", "")]);
+    let choice = decided(&empty, &toggle("t"), share("100%"));
+    assert_eq!((choice.variant, choice.reason), (Some(ON), Reason::Random));
     assert!(!choice.reason.is_sticky());
+    let halves = Toggle { split: Some(split(Split::packed(&slots(&[(0, 1), (1, SLOTS - 1)])))), ..toggle("t") };
+    assert_eq!(decided(&empty, &halves, None).reason, Reason::Random);
 }
 
 #[test]
 fn an_empty_share_gives_nobody_and_a_whole_one_everybody() {
-    for (weight, variant) in [("0%", VariantId(1)), ("100%", VariantId(0))] {
+    for (weight, variant) in [("0%", OFF), ("100%", ON)] {
         for user in 0..100 {
-            let choice = Request::with(&[("x-user-id", &user.to_string())]).decide(&toggle(vec![]), share(weight));
+            let choice = decided(&Visit::of_user(user), &toggle("t"), share(weight));
             assert_eq!((choice.variant, choice.reason), (Some(variant), Reason::Split));
         }
     }
 }
 
 #[test]
-fn two_toggles_bucket_independently() {
-    let first = toggle(vec![]);
-    let second = Toggle { name: "search-v3".into(), salt: "search-v3".into(), ..first.clone() };
-    let on = |toggle: &Toggle, user: u32| {
-        let request = Request::with(&[("x-user-id", &user.to_string())]);
-        request.decide(toggle, share("50%")).variant == Some(VariantId(0))
+fn a_split_gives_each_variant_its_share_for_a_rule_or_for_everybody() {
+    let bands = Split::packed(&slots(&[(0, 20_000), (1, 30_000), (2, 50_000)]));
+    let everybody = Toggle { split: Some(split(bands.clone())), ..toggle("t") };
+    let cohort = with_rules(vec![Rule { serve: Serve::Split(split(bands)), ..rule(equals("method", "GET"), ON) }]);
+    let mut counts = [0; 3];
+    for user in 0..10_000 {
+        let choice = decided(&Visit::of_user(user), &everybody, None);
+        counts[choice.variant.unwrap().0] += 1;
+        assert_eq!(choice.reason, Reason::Split);
+        let in_rule = decided(&Visit::of_user(user), &cohort, None);
+        assert_eq!((in_rule.variant, in_rule.reason), (choice.variant, Reason::RuleSplit(0)));
+    }
+    for (count, expected) in counts.into_iter().zip([2_000, 3_000, 5_000]) {
+        assert!((expected - 150..=expected + 150).contains(&count), "{counts:?}");
+    }
+}
+
+#[test]
+fn a_split_may_bucket_by_something_of_its_own() {
+    let own = Split {
+        bucket_by: vec!["cookie:org".parse().unwrap()],
+        ..split(Split::packed(&slots(&[(0, 50_000), (1, 50_000)])))
     };
-    let both = (0..10_000).filter(|&user| on(&first, user) && on(&second, user)).count();
-    assert!((2300..=2700).contains(&both), "a quarter of all users is expected in both, got {both}");
+    let toggle = Toggle { split: Some(own), ..toggle("t") };
+    let slot_of = |user: &str, org: &str| {
+        decided(&Visit::with(&[("x-user-id", user), ("cookie", &format!("org={org}"))]), &toggle, None).slot
+    };
+    assert_eq!(slot_of("1", "acme"), slot_of("2", "acme"));
+    assert_ne!(slot_of("1", "acme"), slot_of("1", "apex"));
+}
+
+/// The counts of users in both of two halves, of ten thousand.
+fn in_both(first: &Toggle, second: &Toggle) -> usize {
+    let on = |toggle: &Toggle, user: u32| decided(&Visit::of_user(user), toggle, share("50%")).variant == Some(ON);
+    (0..10_000).filter(|&user| on(first, user) && on(second, user)).count()
+}
+
+#[test]
+fn two_toggles_choose_independently_unless_they_share_a_salt() {
+    for bucketing in Bucketing::ALL {
+        let of = |name: &str| Toggle { bucketing, ..toggle(name) };
+        let apart = in_both(&of("checkout-v2"), &of("search-v3"));
+        assert!((2300..=2700).contains(&apart), "a quarter of all users is expected in both, got {apart}");
+        let grouped = |name: &str| Toggle { salt: "new-shop".into(), ..of(name) };
+        let together = in_both(&grouped("checkout-v2"), &grouped("search-v3"));
+        assert!((4700..=5300).contains(&together), "half of all users is expected in both, got {together}");
+    }
+}
+
+#[test]
+fn a_split_inside_of_a_ramp_is_not_correlated_with_it() {
+    let ramp = toggle("t");
+    let halves = Toggle { split: Some(split(Split::packed(&slots(&[(0, 50_000), (1, 50_000)])))), ..toggle("t") };
+    let ramped = |user: &u32| decided(&Visit::of_user(*user), &ramp, share("10%")).variant == Some(ON);
+    let users: Vec<u32> = (0..10_000).filter(ramped).collect();
+    let first = users.iter().filter(|user| decided(&Visit::of_user(**user), &halves, None).variant == Some(ON)).count();
+    let half = users.len() / 2;
+    assert!(first.abs_diff(half) < half / 5, "{first} of {}", users.len());
+}
+
+fn context(members: &Value) -> Map<String, Value> {
+    members.as_object().cloned().unwrap_or_default()
+}
+
+#[test]
+fn a_context_is_bucketed_by_what_the_toggle_names_and_else_by_its_targeting_key() {
+    let slot_of = |members: Value| {
+        let members = context(&members);
+        let context = Context {
+            targeting_key: members.get("targetingKey").and_then(Value::as_str),
+            members: &members,
+            claims: None,
+        };
+        decide(&toggle("t"), share("50%"), &Subject::Context(&context), NOW, &mut || 0)
+    };
+    let by_header = slot_of(json!({"header:x-user-id": "u1", "targetingKey": "other"}));
+    assert_eq!(by_header.slot, decided(&Visit::with(&[("x-user-id", "u1")]), &toggle("t"), share("50%")).slot);
+    assert_eq!(slot_of(json!({"targetingKey": "u1"})).slot, by_header.slot);
+    assert_eq!(slot_of(json!({})).reason, Reason::Random);
+}
+
+fn json_value() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<f64>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        ".{0,12}".prop_map(Value::from),
+        "v?[0-9.]{0,9}(-[a-z]+)?".prop_map(Value::from),
+        "[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9:]{5}Z)?".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(3, 20, 4, |inner| {
+        prop_oneof![
+            proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+            proptest::collection::vec((".{0,4}", inner), 0..4)
+                .prop_map(|members| Value::Object(members.into_iter().collect())),
+        ]
+    })
+}
+
+/// One of each test, all over the attribute `context:a`.
+fn every_test() -> Vec<Test> {
+    let phrase = || Phrase::new("a", true);
+    vec![
+        Test::Equals(Literal::Text(phrase())),
+        Test::Equals(Literal::Number(1.0)),
+        Test::Equals(Literal::Flag(true)),
+        Test::In(Literals::Texts(Phrases::new(vec!["a".into(), "B".into()], true))),
+        Test::In(Literals::Numbers(vec![1.0, 2.0])),
+        Test::StartsWith(phrase()),
+        Test::EndsWith(phrase()),
+        Test::Contains(phrase()),
+        Test::Matches(regex::Regex::new("^a+$").unwrap()),
+        Test::Above(1.0),
+        Test::AtLeast(1.0),
+        Test::Below(1.0),
+        Test::AtMost(1.0),
+        Test::Before(NOW),
+        Test::After(NOW),
+        Test::Version(VersionRange::parse(">=1.2 <3").unwrap()),
+        Test::InNetwork(vec!["::/0".parse().unwrap(), "10.0.0.0/8".parse().unwrap()]),
+        Test::Exists(true),
+    ]
+}
+
+fn rules_of_every_test(attr: &str) -> Vec<Rule> {
+    let attr: Attribute = attr.parse().unwrap();
+    // None of them holds, so that each is tried.
+    let never =
+        |test| Condition::All(vec![Condition::Attribute { attr: attr.clone(), test }, equals("method", "NONE")]);
+    every_test().into_iter().map(|test| rule(never(test), ON)).collect()
 }
 
 proptest! {
     #[test]
-    fn deciding_never_panics(value in proptest::collection::vec(any::<u8>(), 0..40), query in ".*") {
+    fn no_context_makes_deciding_panic(members in proptest::collection::vec(("a|b|targetingKey", json_value()), 0..4)) {
+        let members: Map<String, Value> = members.into_iter().collect();
+        let context = Context { targeting_key: members.get("targetingKey").and_then(Value::as_str), members: &members, claims: None };
+        let toggle = Toggle { bucket_by: vec!["context:b".parse().unwrap()], ..with_rules(rules_of_every_test("context:a")) };
+        let choice = decide(&toggle, share("50%"), &Subject::Context(&context), NOW, &mut || 7);
+        prop_assert!(choice.variant.is_some());
+    }
+
+    #[test]
+    fn no_request_makes_deciding_panic(value in proptest::collection::vec(any::<u8>(), 0..40), query in ".*") {
         let value: Vec<u8> = value.into_iter().filter(|byte| *byte >= 32 && *byte != 127).collect();
-        let toggle = toggle(vec![
-            rule("cookie:a", Test::Exists(true), false),
-            rule("query:a", Test::Contains("x".into()), false),
-            rule("header:x-user-id", Test::InNetwork(vec!["::/0".parse().unwrap()]), false),
-        ]);
-        let mut request = Request::with(&[]);
-        request.headers.append("x-user-id", HeaderValue::from_bytes(&value).unwrap());
-        request.headers.append("cookie", HeaderValue::from_bytes(&value).unwrap());
-        let asking = Asking {
-            method: &request.method,
-            host: "h".into(),
-            path: "/",
-            query: Some(&query),
-            headers: &request.headers,
-            caller: Caller { ip: "::1".parse().unwrap(), trusted: true },
-            claims: None,
-            consumer: None,
+        let rules = ["cookie:a", "query:a", "header:x-user-id"].into_iter().flat_map(rules_of_every_test).collect();
+        let mut visit = Visit { query, ..Visit::new() };
+        let field = http::HeaderValue::from_bytes(&value).unwrap();
+        visit.headers.append("x-user-id", field.clone());
+        visit.headers.append("cookie", field);
+        decided(&visit, &with_rules(rules), share("50%"));
+    }
+
+    #[test]
+    fn raising_a_share_only_adds_users(user: u32, low in 0..=SLOTS, more in 0..=SLOTS, v3: bool) {
+        let bucketing = if v3 { Bucketing::FlagdV3 } else { Bucketing::FlagdV2 };
+        let toggle = Toggle { bucketing, ..toggle("t") };
+        let on = |slots: u32| {
+            let share = Some(Share { variant: ON, weight: Weight::from_slots(slots) });
+            decided(&Visit::of_user(user), &toggle, share).variant == Some(ON)
         };
-        decide(&toggle, share("50%"), &Subject::Request(&asking), Timestamp(0), &mut || 7);
+        prop_assert!(!on(low) || on(low.saturating_add(more)));
+    }
+
+    #[test]
+    fn packed_bands_are_as_large_as_their_shares_and_cover_every_slot(cuts in proptest::collection::vec(0..=SLOTS, 0..6)) {
+        let mut ends = cuts;
+        ends.push(SLOTS);
+        ends.sort_unstable();
+        let mut start = 0;
+        let shares: Vec<(usize, u32)> = ends.iter().enumerate().map(|(variant, end)| {
+            let slots = end - start;
+            start = *end;
+            (variant, slots)
+        }).collect();
+        let split = split(Split::packed(&slots(&shares)));
+        prop_assert_eq!(split.bands.last().map(|band| band.end), Some(SLOTS));
+        for (variant, owned) in shares {
+            prop_assert_eq!(split.weight(VariantId(variant)).slots(), owned);
+        }
+    }
+
+    #[test]
+    fn growing_in_a_reserved_layout_moves_only_users_of_the_control(
+        before in proptest::collection::vec(0..=25_000_u32, 3),
+        which in 0..3_usize,
+        grown in 0..=25_000_u32,
+        slot in 0..SLOTS,
+    ) {
+        const CONTROL: VariantId = VariantId(3);
+        let bands = |weights: &[u32]| {
+            let zones: Vec<Zone> = weights.iter().enumerate().map(|(variant, slots)| Zone {
+                variant: VariantId(variant),
+                weight: Weight::from_slots(*slots),
+                whole: Weight::from_slots(25_000),
+            }).collect();
+            split(Split::reserved(&zones, CONTROL))
+        };
+        let mut after = before.clone();
+        after[which] = before[which].max(grown);
+        let (old, new) = (bands(&before), bands(&after));
+        let at = |split: &Split| split.band(Slot::from_number(slot)).unwrap().1.variant;
+        prop_assert!(at(&old) == at(&new) || (at(&old) == CONTROL && at(&new) == VariantId(which)));
+        prop_assert_eq!(new.weight(VariantId(which)).slots(), after[which]);
+        prop_assert_eq!(new.weight(CONTROL).slots(), SLOTS - after.iter().sum::<u32>());
     }
 }

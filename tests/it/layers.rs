@@ -5,9 +5,10 @@ use std::{fs, path::Path};
 use crate::command::package;
 
 /// The rank of every top-level module; a module may use only lower ranks.
-const RANKS: [(&str, u8); 16] = [
+const RANKS: [(&str, u8); 17] = [
     ("bucket", 0),
     ("identity", 1),
+    ("propagation", 1),
     ("route", 2),
     ("toggle", 2),
     ("rollout", 2),
@@ -28,7 +29,7 @@ const RANKS: [(&str, u8); 16] = [
 const ROOTS: [&str; 2] = ["lib", "main"];
 
 /// Modules without IO, clocks and runtimes: time and randomness are arguments.
-const PURE: [&str; 6] = ["bucket", "identity", "route", "toggle", "rollout", "contract"];
+const PURE: [&str; 7] = ["bucket", "identity", "propagation", "route", "toggle", "rollout", "contract"];
 
 const IMPURE: [&str; 6] = ["tokio", "hyper", "tracing", "std::fs", "SystemTime", "Instant::now"];
 

@@ -50,6 +50,7 @@ fn the_reference_shows_the_defaults() {
     assert_eq!(reference.limits, defaults.limits);
     assert_eq!(reference.timeouts, defaults.timeouts);
     assert_eq!(reference.process.drain_timeout, defaults.process.drain_timeout);
+    assert_eq!(reference.process.lame_duck, defaults.process.lame_duck);
     assert_eq!(reference.process.workers, defaults.process.workers);
     assert_eq!(reference.process.state_dir, defaults.process.state_dir);
 }

@@ -4,12 +4,14 @@ use std::collections::BTreeMap;
 
 use super::{
     services::Backends,
-    toggles::{Toggles, bucket_by},
+    shares,
+    toggles::{BUCKET_BY, Toggles, bucket_by},
 };
 use crate::{
     bucket::{Bucketing, Weight},
     config::{
         document::Document,
+        expiry::Expiry,
         section::{Field, Section},
         units,
     },
@@ -52,7 +54,7 @@ impl<'a> Moved<'a> {
         self.toggles.made()
     }
 
-    pub(super) fn finish(self) -> Option<Vec<PlannedToggle>> {
+    pub(super) fn finish(self) -> Option<(Vec<PlannedToggle>, Vec<Expiry>)> {
         self.toggles.finish()
     }
 }
@@ -90,8 +92,7 @@ pub(super) fn attach<'a>(mut toggles: Toggles<'a>, rollouts: Vec<Option<Targeted
         match target {
             Target::Toggle(id, variant) => {
                 if toggles.get(id).is_some_and(|planned| planned.toggle.bucket_by.is_empty()) {
-                    let hint = "name what identifies a user: bucket_by = [\"header:x-user-id\"]";
-                    toggles.warn(id, "without bucket_by every request is drawn anew".to_owned(), hint);
+                    toggles.warn(id, "without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
                 }
                 if let Some(planned) = toggles.get_mut(id) {
                     planned.rollout = Some(PlannedRollout { rollout, variant });
@@ -114,6 +115,7 @@ pub(super) fn attach<'a>(mut toggles: Toggles<'a>, rollouts: Vec<Option<Targeted
                     salt: format!("rollout.{}", rollout.name),
                     split: None,
                     propagate: false,
+                    overridable: false,
                     variants: vec![variant(&arm, true), variant(&otherwise, false)],
                     default: VariantId(1),
                     off: Some(VariantId(1)),
@@ -158,20 +160,23 @@ fn targeted(name: &str, mut section: Section<'_>, toggles: &Toggles<'_>, backend
 
 fn toggle_target(toggle: &Field<'_>, variant: Option<Field<'_>>, toggles: &Toggles<'_>) -> Option<Target> {
     let id = toggles.reference(toggle)?;
-    let variants = &toggles.get(id)?.toggle.variants;
-    let names: Vec<&str> = variants.iter().map(|variant| &*variant.name).collect();
-    let variant = variant?.reference("variant", &names)?;
-    Some(Target::Toggle(id, VariantId(variant)))
+    let moved = &toggles.get(id)?.toggle;
+    let variant = shares::variant(&variant?, &moved.variants);
+    if moved.split.is_some() {
+        let hint = "keep one of them: a split is a share that no rollout moves";
+        toggle.refuse(format!("the toggle {:?} has a split for everybody already", moved.name), hint);
+        return None;
+    }
+    Some(Target::Toggle(id, variant?))
 }
 
 fn service_target(section: &mut Section<'_>, service: &Field<'_>, backends: &Backends<'_>) -> Option<Target> {
     let arm = section.take("arm");
     let keys = section.take("bucket_by");
     if keys.is_none() {
-        let hint = "name what identifies a user: bucket_by = [\"header:x-user-id\"]";
-        section.warn("without bucket_by every request is drawn anew".to_owned(), hint);
+        section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
     }
-    let bucket_by = keys.map_or(Some(Vec::new()), bucket_by);
+    let bucket_by = keys.map_or(Some(Vec::new()), |field| bucket_by(field, None));
     let service = backends.reference(service)?;
     let names = backends.arm_names(service);
     // Against no arms at all, every name would be unknown: that was reported already.

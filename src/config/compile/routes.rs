@@ -2,9 +2,9 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use http::{HeaderName, HeaderValue, Method};
+use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::services::Backends;
+use super::{services::Backends, toggles::Toggles};
 use crate::{
     config::{
         document::Document,
@@ -13,8 +13,9 @@ use crate::{
         source::Sources,
         units,
     },
-    plan::{Checking, LaneId, Route},
+    plan::{Checking, LaneId, Requirement, Route},
     route::{HostPattern, PathPattern, Pattern, RouteTable},
+    toggle::VariantId,
 };
 
 /// How long a route waits for a response's head when it does not say.
@@ -23,6 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(15);
 pub(super) fn routes(
     document: &Document<'_>,
     backends: &Backends<'_>,
+    toggles: &Toggles<'_>,
     sources: &Sources,
     problems: &Problems,
 ) -> Vec<Option<(Pattern, Route)>> {
@@ -32,7 +34,7 @@ pub(super) fn routes(
     let fields: Vec<Field<'_>> = document.list("routes").collect();
     for field in &fields {
         locations.push(field.location());
-        let route = field.clone().section().and_then(|section| route(section, backends));
+        let route = field.clone().section().and_then(|section| route(section, backends, toggles));
         if let Some((_, route)) = &route
             && let Some(earlier) = names.insert(route.name.clone(), field.location())
         {
@@ -66,18 +68,48 @@ fn report_ties(fields: &[Field<'_>], locations: &[String], routes: &[Option<(Pat
     }
 }
 
-fn route(mut section: Section<'_>, backends: &Backends<'_>) -> Option<(Pattern, Route)> {
+fn route(mut section: Section<'_>, backends: &Backends<'_>, toggles: &Toggles<'_>) -> Option<(Pattern, Route)> {
     let name = section.require("name", "name the route, for metrics and logs: name = \"checkout\"");
     let matched = section.require("match", "say what it matches: match = { path_prefix = \"/\" }");
     let service = section.require("service", "name where it sends: service = \"checkout\"");
     let timeout = section.take("timeout").map_or(Some(TIMEOUT), |field| field.parse(units::duration));
     let checking = section.take("contract").map_or(Some(Checking::Off), |field| checking(field.section()?));
+    let require = section.take("require");
+    let require = require.map_or(Some(None), |field| requirement(field.section()?, toggles).map(Some));
     section.finish();
     let name = name.and_then(|field| field.parse(units::name_of));
     let service = service.and_then(|field| backends.reference(&field));
     let pattern = matched.and_then(|field| pattern(field.section()?));
-    let route = Route { name: name?, service: service?, timeout: timeout?, checking: checking?, first_lane: LaneId(0) };
+    let route = Route {
+        name: name?,
+        service: service?,
+        timeout: timeout?,
+        checking: checking?,
+        require: require?,
+        first_lane: LaneId(0),
+    };
     Some((pattern?, route))
+}
+
+fn requirement(mut section: Section<'_>, toggles: &Toggles<'_>) -> Option<Requirement> {
+    let toggle = section.require("toggle", "name the toggle that has to grant it: toggle = \"beta-api\"");
+    let variant = section.require("variant", "name the variant that it has to give: variant = \"on\"");
+    let status = section.take("status").map_or(Some(StatusCode::FORBIDDEN), |field| {
+        let status = field.integer(0)?;
+        let known = [StatusCode::FORBIDDEN, StatusCode::NOT_FOUND];
+        let status = known.into_iter().find(|known| u64::from(known.as_u16()) == status);
+        if status.is_none() {
+            let hint = "write 403, or 404 where nobody is to know that there is something";
+            field.refuse("a request is not refused with that".to_owned(), hint);
+        }
+        status
+    });
+    section.finish();
+    let toggle = toggles.reference(&toggle?)?;
+    let variants = &toggles.get(toggle)?.toggle.variants;
+    let names: Vec<&str> = variants.iter().map(|variant| &*variant.name).collect();
+    let variant = variant?.reference("variant", &names).map(VariantId)?;
+    Some(Requirement { toggle, variant, status: status? })
 }
 
 fn checking(mut section: Section<'_>) -> Option<Checking> {

@@ -1,24 +1,37 @@
 //! The rules of toggles, and what follows from them for headers of untrusted peers.
 
-use http::HeaderName;
-use regex::Regex;
+use std::collections::HashSet;
 
+use http::HeaderName;
+
+use super::{
+    conditions::Scope,
+    segments::Segments,
+    shares::{self, Whose},
+};
 use crate::{
-    config::{
-        section::{Field, Section},
-        units,
-    },
+    config::section::{Field, Section},
     identity::Attribute,
     plan::{PlannedToggle, Route},
     route::Pattern,
-    toggle::{Condition, Rule, Schedule, Serve, Test, Variant, VariantId},
+    toggle::{Category, Rule, Schedule, Serve},
 };
 
-pub(super) fn rule(mut section: Section<'_>, index: usize, variants: Option<&[Variant]>) -> Option<Rule> {
+pub(super) fn rule(mut section: Section<'_>, index: usize, whose: Whose<'_>, segments: &Segments) -> Option<Rule> {
     let name = section.take("name");
     let when = section.require("when", "say who is meant: when = { attr = \"header:x-cohort\", equals = \"beta\" }");
-    let serve = section.require("serve", "name the variant they get: serve = \"on\"");
+    let keys = shares::Keys::of_rule(&mut section);
+    let serve = match section.take("serve") {
+        Some(field) if keys.has_split() => {
+            field.refuse("a rule serves either one variant or a split".to_owned(), "keep one of serve and split");
+            None
+        }
+        Some(field) => Some(field),
+        None if keys.has_split() => None,
+        None => section.require("serve", "name the variant they get: serve = \"on\""),
+    };
     let from = section.take("from");
+    let schedule = section.take("schedule").map_or(Some(Schedule::default()), schedule);
     section.finish();
     let name = match name {
         Some(field) => field.text().map(str::to_owned),
@@ -29,96 +42,58 @@ pub(super) fn rule(mut section: Section<'_>, index: usize, variants: Option<&[Va
         None => Some(false),
     };
     // Against no variants at all, every name would be unknown: that was reported already.
-    let names: Option<Vec<&str>> = variants.map(|variants| variants.iter().map(|variant| &*variant.name).collect());
-    let serve = serve.and_then(|field| field.reference("variant", &names?)).map(VariantId);
-    let when = when.and_then(|field| condition(field.section()?));
-    Some(Rule {
-        name: name?,
-        when: when?,
-        serve: Serve::Variant(serve?),
-        schedule: Schedule::default(),
-        from_anyone: from_anyone?,
-    })
+    let variant = serve.and_then(|field| shares::variant(&field, whose.variants?)).map(Serve::Variant);
+    let split = keys.read(whose);
+    let scope = Scope::of_rule(segments, whose.category == Some(Category::Permission));
+    let when = when.and_then(|field| scope.condition(field));
+    let serve = split?.map(Serve::Split).or(variant);
+    Some(Rule { name: name?, when: when?, serve: serve?, schedule: schedule?, from_anyone: from_anyone? })
 }
 
-fn condition(mut section: Section<'_>) -> Option<Condition> {
-    let hint = "name what is looked at: header:NAME, cookie:NAME, query:NAME, jwt:CLAIM, context:NAME, method, path, host or ip";
-    let attr = section
-        .require("attr", hint)
-        .and_then(|field| field.parse(|text| text.parse::<Attribute>().map_err(|error| format!("{error}; {hint}"))));
-    let mut tests = Vec::new();
-    let mut whole = true;
-    for key in ["equals", "in", "starts_with", "ends_with", "contains", "matches", "in_network", "exists"] {
-        if let Some(field) = section.take(key) {
-            let test = test(key, &field);
-            whole &= test.is_some();
-            tests.extend(test);
-        }
-    }
-    let test = match tests.len() {
-        1 => tests.pop(),
-        // A test that is wrong or misspelt is reported as that.
-        0 if !whole || section.has_unknown() => None,
-        count => {
-            let hint = "write exactly one of equals, in, starts_with, ends_with, contains, matches, in_network, exists";
-            section.refuse(format!("the condition has {count} tests"), hint);
-            None
-        }
-    };
-    if let (Some(Attribute::Ip), Some(other)) = (&attr, &test)
-        && !matches!(other, Test::InNetwork(_))
+/// `{ from = …, until = … }`.
+pub(super) fn schedule(field: Field<'_>) -> Option<Schedule> {
+    let mut section = field.clone().section()?;
+    let from = section.take("from").map_or(Some(None), |field| field.moment().map(Some));
+    let until = section.take("until").map_or(Some(None), |field| field.moment().map(Some));
+    if let (Some(None), Some(None)) = (from, until)
+        && !section.has_unknown()
     {
-        section.refuse("an address is not a text".to_owned(), "test ip with in_network = [\"10.0.0.0/8\"]");
-        whole = false;
+        section.refuse("the schedule has no bound".to_owned(), "write from = 2027-01-15T08:00:00Z, until = …, or both");
     }
     section.finish();
-    Some(Condition { attr: attr?, test: test? }).filter(|_| whole)
-}
-
-fn test(key: &str, field: &Field<'_>) -> Option<Test> {
-    let text = || field.text().map(str::to_owned);
-    match key {
-        "equals" => text().map(Test::Equals),
-        "in" => each(field, |field| field.text().map(str::to_owned)).map(Test::In),
-        "starts_with" => text().map(Test::StartsWith),
-        "ends_with" => text().map(Test::EndsWith),
-        "contains" => text().map(Test::Contains),
-        "matches" => field.parse(|text| Regex::new(text).map_err(|error| regex_error(&error))).map(Test::Matches),
-        "in_network" => each(field, |field| field.parse(units::network)).map(Test::InNetwork),
-        _ => field.flag().map(Test::Exists),
+    let schedule = Schedule { from: from?, until: until? };
+    if schedule.from.zip(schedule.until).is_some_and(|(from, until)| from >= until) {
+        field.refuse("the schedule ends before it begins".to_owned(), "make until later than from");
+        return None;
     }
-}
-
-/// Reads one or several; all of them are read, so that each reports its problem.
-fn each<T>(field: &Field<'_>, read: impl Fn(&Field<'_>) -> Option<T>) -> Option<Vec<T>> {
-    let values: Vec<Option<T>> = field.clone().one_or_more().iter().map(read).collect();
-    values.into_iter().collect()
-}
-
-/// The library draws the pattern and a caret over several lines; the last one says what is wrong.
-fn regex_error(error: &regex::Error) -> String {
-    let text = error.to_string();
-    text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    Some(schedule)
 }
 
 /// Headers that decide only for trusted peers: rules read them, none for anyone, and neither routes
 /// nor assignment keys need them.
 pub(super) fn cohort_headers(toggles: &[&PlannedToggle], routes: &[Option<(Pattern, Route)>]) -> Vec<HeaderName> {
-    let header = |attribute: &Attribute| match attribute {
-        Attribute::Header(name) => Some(name.clone()),
-        _ => None,
-    };
-    let rules = || toggles.iter().flat_map(|planned| &planned.toggle.rules);
-    let mut names: Vec<HeaderName> =
-        rules().filter(|rule| !rule.from_anyone).filter_map(|rule| header(&rule.when.attr)).collect();
-    let needed: Vec<HeaderName> = rules()
-        .filter(|rule| rule.from_anyone)
-        .filter_map(|rule| header(&rule.when.attr))
-        .chain(toggles.iter().flat_map(|planned| &planned.toggle.bucket_by).filter_map(header))
-        .chain(routes.iter().flatten().flat_map(|(pattern, _)| pattern.headers.iter().map(|(name, _)| name.clone())))
-        .collect();
-    names.retain(|name| !needed.contains(name));
+    let mut cohorts: HashSet<&HeaderName> = HashSet::new();
+    let mut needed: HashSet<&HeaderName> = HashSet::new();
+    for toggle in toggles.iter().map(|planned| &planned.toggle) {
+        needed.extend(toggle.bucket_by.iter().filter_map(header));
+        needed.extend(toggle.split.iter().flat_map(|split| &split.bucket_by).filter_map(header));
+        for rule in &toggle.rules {
+            let read = if rule.from_anyone { &mut needed } else { &mut cohorts };
+            rule.when.each_attribute(&mut |attr| read.extend(header(attr)));
+            if let Serve::Split(split) = &rule.serve {
+                needed.extend(split.bucket_by.iter().filter_map(header));
+            }
+        }
+    }
+    needed.extend(routes.iter().flatten().flat_map(|(pattern, _)| pattern.headers.iter().map(|(name, _)| name)));
+    let mut names: Vec<HeaderName> = cohorts.difference(&needed).map(|name| (*name).clone()).collect();
     names.sort_by(|left, right| left.as_str().cmp(right.as_str()));
-    names.dedup();
     names
+}
+
+fn header(attr: &Attribute) -> Option<&HeaderName> {
+    match attr {
+        Attribute::Header(name) => Some(name),
+        _ => None,
+    }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{contracts::Shelf, rollouts::Moved};
+use super::{contracts::Shelf, propagation::TrustedHosts, rollouts::Moved};
 use crate::{
     config::{
         document::Document,
+        names::Names,
         section::{Field, Section, did_you_mean},
         units,
     },
@@ -19,7 +20,7 @@ pub(super) struct Backends<'a> {
     pub(super) arms: Vec<Option<Arm>>,
     pub(super) endpoints: Vec<Endpoint>,
     endpoint_ids: HashMap<Endpoint, EndpointId>,
-    names: Vec<&'a str>,
+    names: Names<'a>,
     /// For each service the place of its first arm, and the names of its arms.
     arm_names: Vec<(ArmId, Vec<&'a str>)>,
 }
@@ -27,7 +28,7 @@ pub(super) struct Backends<'a> {
 impl Backends<'_> {
     /// The service that a field names.
     pub(super) fn reference(&self, field: &Field<'_>) -> Option<ServiceId> {
-        field.reference("service", &self.names).map(ServiceId)
+        self.names.reference(field).map(ServiceId)
     }
 
     pub(super) fn arm_names(&self, service: ServiceId) -> Vec<&str> {
@@ -48,13 +49,17 @@ impl Backends<'_> {
 }
 
 /// Reads services and arms; who gets which arm is for [`splits`] to read, once toggles are known.
-pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Backends<'a> {
+pub(super) fn backends<'a>(
+    document: &Document<'a>,
+    shelf: &mut Shelf<'_>,
+    hosts: Option<&TrustedHosts>,
+) -> Backends<'a> {
     let mut backends = Backends {
         services: Vec::new(),
         arms: Vec::new(),
         endpoints: Vec::new(),
         endpoint_ids: HashMap::new(),
-        names: Vec::new(),
+        names: Names::new("service"),
         arm_names: Vec::new(),
     };
     for (name, field) in document.named("services") {
@@ -66,7 +71,7 @@ pub(super) fn backends<'a>(document: &Document<'a>, shelf: &mut Shelf<'_>) -> Ba
             let arms = named_arms(name, section)?;
             backends.arm_names[id.0].1 = arms.iter().map(|(name, _)| *name).collect();
             for (name, field) in arms {
-                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf));
+                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf, hosts));
                 backends.arms.push(arm);
             }
             let arm_count = backends.arms.len() - first_arm.0;
@@ -101,6 +106,7 @@ fn arm(
     service: ServiceId,
     backends: &mut Backends<'_>,
     shelf: &mut Shelf<'_>,
+    hosts: Option<&TrustedHosts>,
 ) -> Option<Arm> {
     let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} is not a valid name"), hint));
     let hint = "write where it runs: endpoints = [\"127.0.0.1:9001\"]";
@@ -125,15 +131,21 @@ fn arm(
         }),
         None => Some(names.iter().position(|other| *other == "stable" && name != "stable")),
     };
+    let propagate = section.take("propagate").map_or(Some(None), |field| field.flag().map(Some));
     let on_unavailable = fallback.map(|place| place.map(|place| ArmId(first_arm.0 + place)));
     section.finish();
     named.ok()?;
+    let endpoints: Vec<EndpointId> = endpoints?;
+    let trusted =
+        |endpoint: &EndpointId| hosts.is_some_and(|hosts| hosts.trusts(&backends.endpoints[endpoint.0].authority));
+    let propagates = propagate?.unwrap_or_else(|| endpoints.iter().all(trusted));
     Some(Arm {
         name: name.to_owned(),
         service,
-        endpoints: endpoints?,
+        endpoints,
         contract: contract?,
         on_unavailable: on_unavailable?,
+        propagates,
     })
 }
 

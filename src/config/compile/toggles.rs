@@ -1,30 +1,46 @@
 //! `[toggles.NAME]`.
 
-use super::rules;
+use super::{
+    conditions::refuse_claim,
+    requires, rules,
+    segments::Segments,
+    shares::{self, Whose},
+};
 use crate::{
     bucket::Bucketing,
     config::{
         document::Document,
+        expiry::Expiry,
+        names::Names,
         section::{Field, Section},
         units,
     },
     identity::Attribute,
     plan::{PlannedToggle, ToggleId},
-    toggle::{Category, OnExpiry, Schedule, Toggle, Variant, VariantId},
+    toggle::{Category, OnExpiry, Schedule, Timestamp, Toggle, Variant},
 };
+
+const CATEGORIES: [Category; 4] = [Category::Experiment, Category::Release, Category::Ops, Category::Permission];
 
 /// Toggles so far; `None` stands where one was refused, so that references to it still resolve.
 pub(super) struct Toggles<'a> {
-    names: Vec<String>,
+    names: Names<'a>,
     places: Vec<Option<Section<'a>>>,
     toggles: Vec<Option<PlannedToggle>>,
+    expiries: Vec<Expiry>,
+}
+
+/// A toggle's table, read, and what of it waits for all toggles to be read.
+struct Read<'a> {
+    toggle: Option<Toggle>,
+    requires: Option<Field<'a>>,
+    expiry: Option<Expiry>,
 }
 
 impl<'a> Toggles<'a> {
     /// The toggle that a field names.
     pub(super) fn reference(&self, field: &Field<'_>) -> Option<ToggleId> {
-        let names: Vec<&str> = self.names.iter().map(String::as_str).collect();
-        field.reference("toggle", &names).map(ToggleId)
+        self.names.reference(field).map(ToggleId)
     }
 
     /// The toggle, unless it was refused.
@@ -38,6 +54,9 @@ impl<'a> Toggles<'a> {
 
     /// Adds a toggle that no table of its own defines.
     pub(super) fn push(&mut self, toggle: PlannedToggle) -> ToggleId {
+        if let Some(taken) = self.names.place(&toggle.toggle.name) {
+            self.refuse(ToggleId(taken), "a rollout implies a toggle of this name", "give the toggle another one");
+        }
         self.names.push(toggle.toggle.name.clone());
         self.places.push(None);
         self.toggles.push(Some(toggle));
@@ -49,9 +68,9 @@ impl<'a> Toggles<'a> {
         self.toggles.iter().flatten().collect()
     }
 
-    /// All of them; `None` when one was refused.
-    pub(super) fn finish(self) -> Option<Vec<PlannedToggle>> {
-        self.toggles.into_iter().collect()
+    /// All of them with their dates; `None` when one was refused.
+    pub(super) fn finish(self) -> Option<(Vec<PlannedToggle>, Vec<Expiry>)> {
+        Some((self.toggles.into_iter().collect::<Option<_>>()?, self.expiries))
     }
 
     /// Warns where a toggle's own table stands.
@@ -60,111 +79,224 @@ impl<'a> Toggles<'a> {
             section.warn(message, hint);
         }
     }
+
+    /// Reports a problem where a toggle's own table stands.
+    pub(super) fn refuse(&self, id: ToggleId, message: &str, hint: &str) {
+        if let Some(section) = &self.places[id.0] {
+            section.refuse(message.to_owned(), hint);
+        }
+    }
+
+    /// Forgets a toggle that turned out to be wrong.
+    pub(super) fn drop_refused(&mut self, id: ToggleId) {
+        self.toggles[id.0] = None;
+    }
+
+    pub(super) fn name(&self, id: ToggleId) -> &str {
+        self.names.name(id.0)
+    }
+
+    /// How many there are.
+    pub(super) fn count(&self) -> usize {
+        self.toggles.len()
+    }
 }
 
-pub(super) fn toggles<'a>(document: &Document<'a>) -> Toggles<'a> {
-    let mut toggles = Toggles { names: Vec::new(), places: Vec::new(), toggles: Vec::new() };
+pub(super) fn toggles<'a>(document: &Document<'a>, segments: &Segments) -> Toggles<'a> {
+    let mut toggles =
+        Toggles { names: Names::new("toggle"), places: Vec::new(), toggles: Vec::new(), expiries: Vec::new() };
+    let mut required = Vec::new();
     for (name, field) in document.named("toggles") {
         let named = units::name(name);
         if let Err(hint) = named {
             field.refuse(format!("{name:?} is not a valid name"), hint);
         }
         let place = field.clone().section();
-        let toggle = field.section().and_then(|section| toggle(name, section)).filter(|_| named.is_ok());
-        toggles.names.push(name.to_owned());
+        let read = field.section().map(|section| toggle(name, section, segments));
+        let Read { toggle, requires, expiry } = read.unwrap_or(Read { toggle: None, requires: None, expiry: None });
+        let id = ToggleId(toggles.toggles.len());
+        required.extend(requires.map(|field| (id, field)));
+        toggles.names.push(name);
         toggles.places.push(place);
+        toggles.expiries.extend(expiry);
+        let toggle = toggle.filter(|_| named.is_ok());
         toggles.toggles.push(toggle.map(|toggle| PlannedToggle { toggle, rollout: None }));
     }
+    requires::attach(&mut toggles, required);
     toggles
 }
 
-fn toggle(name: &str, mut section: Section<'_>) -> Option<Toggle> {
+#[expect(clippy::too_many_lines, reason = "each line is one key of the table, read before any may end it")]
+fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read<'a> {
     let category = section
         .require("category", "one of: experiment, release, ops, permission")
         .and_then(|field| field.word(&CATEGORIES.map(|category| (category.as_str(), category))));
-    let owner = section.require("owner", "name who answers for it: owner = \"team-payments\"");
-    let owner = owner.and_then(|field| field.text());
-    let expires = match (section.take("expires"), category) {
-        (Some(field), _) => field.date().map(Some),
+    let owner = section.require("owner", "name who answers for it: owner = \"team-payments\"").and_then(owner);
+    let description = section.take("description").map_or(Some(None), |field| field.text().map(Some));
+    let created = section.take("created").map_or(Some(None), |field| field.date().map(Some));
+    let on_expiry = section
+        .take("on_expiry")
+        .map_or(Some(OnExpiry::Warn), |field| field.word(&[("warn", OnExpiry::Warn), ("default", OnExpiry::Default)]));
+    let expires = expires(&mut section, category);
+    let expiry = expires
+        .as_ref()
+        .and_then(|expires| expires.as_ref())
+        .map(|(field, at)| Expiry { at: *at, problem: expired(name, field, *at, on_expiry.unwrap_or(OnExpiry::Warn)) });
+    let enabled = section.take("enabled").map_or(Some(true), |field| field.flag());
+    let propagate = section.take("propagate").map_or(Some(false), |field| field.flag());
+    let overridable = section.take("override").map_or(Some(false), |field| overridable(&field, category));
+    let variants = section
+        .require("variants", "name its answers: variants = { on = true, off = false }")
+        .and_then(|field| variants(field.section()?));
+    // Against no variants at all, every name would be unknown: that was reported already.
+    let variant = |field: Field<'_>| shares::variant(&field, variants.as_deref()?);
+    let default = section.require("default", "name the variant for everybody else: default = \"off\"");
+    let default = default.and_then(variant);
+    let off = section.take("off").map_or(Some(None), |field| variant(field).map(Some));
+    let requires = section.take("requires");
+    let bucketing = section.take("bucketing").map_or(Some(Bucketing::default()), |field| {
+        field.word(&Bucketing::ALL.map(|bucketing| (bucketing.as_str(), bucketing)))
+    });
+    let bucket_by = section.take("bucket_by").map_or(Some(Vec::new()), |field| bucket_by(field, category));
+    let schedule = section.take("schedule").map_or(Some(Schedule::default()), rules::schedule);
+    let own_salt = section.take("salt");
+    let salt = salt(name, &mut section, own_salt.as_ref());
+    let whose = Whose { variants: variants.as_deref(), category, salt: salt.as_deref().unwrap_or(name) };
+    let split = shares::Keys::of_toggle(&mut section).with_salt(own_salt).read(whose);
+    let rules = section.take("rules").map_or(Some(Vec::new()), |field| {
+        let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
+        let rules = sections.into_iter().enumerate();
+        let rules = rules.map(|(index, section)| rules::rule(section?, index, whose, segments));
+        // Collected first, so that every rule is read and reports its problems.
+        rules.collect::<Vec<_>>().into_iter().collect()
+    });
+    let keyless = bucket_by.as_ref().is_some_and(Vec::is_empty);
+    if keyless && split.as_ref().is_some_and(Option::is_some) {
+        section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
+    }
+    section.finish();
+    let toggle = || {
+        Some(Toggle {
+            name: name.to_owned(),
+            category: category?,
+            owner: owner?,
+            description: description?.map(str::to_owned),
+            created: created?,
+            expires: expires?.map(|(_, at)| at),
+            on_expiry: on_expiry?,
+            enabled: enabled?,
+            default: default?,
+            off: off?,
+            schedule: schedule?,
+            requires: Vec::new(),
+            bucketing: bucketing?,
+            salt: salt?,
+            split: split?,
+            propagate: propagate?,
+            overridable: overridable?,
+            bucket_by: bucket_by?,
+            rules: rules?,
+            variants: variants?,
+        })
+    };
+    Read { toggle: toggle(), requires, expiry }
+}
+
+/// What to do about an assignment key that is missing.
+pub(super) const BUCKET_BY: &str = "name what identifies a user: bucket_by = [\"header:x-user-id\"]";
+
+fn owner(field: Field<'_>) -> Option<String> {
+    let owner = field.text()?.trim();
+    if owner.is_empty() {
+        field.refuse("nobody is named".to_owned(), "name who answers for it: owner = \"team-payments\"");
+    }
+    Some(owner.to_owned()).filter(|owner| !owner.is_empty())
+}
+
+/// The date with the field that says it.
+fn expires<'a>(section: &mut Section<'a>, category: Option<Category>) -> Option<Option<(Field<'a>, Timestamp)>> {
+    match (section.take("expires"), category) {
+        (Some(field), _) => field.date().map(|at| Some((field, at))),
         (None, Some(Category::Release | Category::Experiment)) => {
             let hint = "say when it has to be gone: expires = 2027-01-15";
             section.refuse("expires is missing: a toggle of this category is temporary".to_owned(), hint);
             None
         }
         (None, _) => Some(None),
-    };
-    let enabled = section.take("enabled").map_or(Some(true), |field| field.flag());
-    let variants = section
-        .require("variants", "name its answers: variants = { on = true, off = false }")
-        .and_then(|field| variants(field.section()?));
-    let names: Vec<&str> = variants.iter().flatten().map(|variant| &*variant.name).collect();
-    let variant = |field: Field<'_>| field.reference("variant", &names).map(VariantId);
-    let default = section.require("default", "name the variant for everybody else: default = \"off\"");
-    // Against no variants at all, every name would be unknown: that was reported already.
-    let default = default.filter(|_| variants.is_some()).and_then(variant);
-    let off = section.take("off").filter(|_| variants.is_some()).map_or(Some(None), |field| variant(field).map(Some));
-    let bucket_by = section.take("bucket_by").map_or(Some(Vec::new()), bucket_by);
-    let rules = section.take("rules").map_or(Some(Vec::new()), |field| {
-        let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
-        let variants = variants.as_deref();
-        let rules = sections.into_iter().enumerate().map(|(index, section)| rules::rule(section?, index, variants));
-        // Collected first, so that every rule is read and reports its problems.
-        rules.collect::<Vec<_>>().into_iter().collect()
-    });
-    section.finish();
-    Some(Toggle {
-        name: name.to_owned(),
-        category: category?,
-        owner: owner?.to_owned(),
-        description: None,
-        created: None,
-        expires: expires?,
-        on_expiry: OnExpiry::Warn,
-        enabled: enabled?,
-        default: default?,
-        off: off?,
-        schedule: Schedule::default(),
-        requires: Vec::new(),
-        bucketing: Bucketing::default(),
-        salt: name.to_owned(),
-        split: None,
-        propagate: false,
-        bucket_by: bucket_by?,
-        rules: rules?,
-        variants: variants?,
-    })
+    }
 }
 
-const CATEGORIES: [Category; 4] = [Category::Experiment, Category::Release, Category::Ops, Category::Permission];
+fn expired(name: &str, field: &Field<'_>, at: Timestamp, on_expiry: OnExpiry) -> crate::config::Problem {
+    let effect = match on_expiry {
+        OnExpiry::Warn => "",
+        OnExpiry::Default => ", so everybody gets its default",
+    };
+    let hint = "remove it together with the code that asks for it, or say how much longer it is needed";
+    field.later(format!("the toggle {name:?} expired at {at}{effect}"), hint)
+}
+
+/// What is hashed before the assignment key, unless a split says otherwise.
+fn salt(name: &str, section: &mut Section<'_>, own: Option<&Field<'_>>) -> Option<String> {
+    match (own, section.take("cohort_group")) {
+        (Some(_), Some(group)) => {
+            let hint =
+                "keep cohort_group to choose the same users as the others of the group, or salt to choose other ones";
+            group.refuse("a cohort group is a salt too".to_owned(), hint);
+            None
+        }
+        (Some(own), None) => shares::salt_of(own),
+        (None, Some(group)) => group.parse(units::name_of),
+        (None, None) => Some(name.to_owned()),
+    }
+}
+
+/// Whether trusted peers may choose. Who may do what is never theirs to say.
+fn overridable(field: &Field<'_>, category: Option<Category>) -> Option<bool> {
+    let overridable = field.flag()?;
+    if overridable && category == Some(Category::Permission) {
+        let hint = "remove override: a permission follows from who somebody is";
+        field.refuse("a permission toggle cannot be overridden".to_owned(), hint);
+        return None;
+    }
+    Some(overridable)
+}
 
 fn variants(section: Section<'_>) -> Option<Vec<Variant>> {
-    let whole = |name: &str, field: &Field<'_>| match units::name(name) {
-        Ok(()) => true,
-        Err(hint) => {
-            field.refuse(format!("{name:?} is not a valid name"), hint);
-            false
-        }
-    };
-    let read: Vec<Option<Variant>> = section
-        .entries()
-        .map(|(name, field)| {
-            let value = field.variant_value().filter(|_| whole(name, &field))?;
-            Some(Variant { name: name.to_owned(), value })
-        })
-        .collect();
-    read.into_iter().collect()
+    let fields: Vec<(&str, Field<'_>)> = section.entries().collect();
+    let read: Vec<Option<Variant>> = fields.iter().map(|(name, field)| variant(name, field)).collect();
+    let kind = |field: &Field<'_>| field.type_name();
+    let odd = fields.iter().skip(1).find(|(_, field)| kind(field) != kind(&fields[0].1));
+    let variants: Vec<Variant> = read.into_iter().collect::<Option<_>>()?;
+    if let Some((name, field)) = odd {
+        let (first, one) = (fields[0].0, kind(&fields[0].1));
+        let message = format!("the variant {first:?} is {one}, and {name:?} is {}", kind(field));
+        field.refuse(message, "make all variants of a toggle one type; 1 is a whole number and 1.0 is not");
+        return None;
+    }
+    Some(variants)
+}
+
+fn variant(name: &str, field: &Field<'_>) -> Option<Variant> {
+    let named = units::name(name).map_err(|hint| field.refuse(format!("{name:?} is not a valid name"), hint));
+    let value = field.variant_value();
+    named.ok()?;
+    Some(Variant { name: name.to_owned(), value: value? })
 }
 
 /// The sources of an assignment key: one or a list.
-pub(super) fn bucket_by(field: Field<'_>) -> Option<Vec<Attribute>> {
+pub(super) fn bucket_by(field: Field<'_>, category: Option<Category>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
         let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
+        if category == Some(Category::Permission) && attribute.is_claim() {
+            refuse_claim(&field, &attribute, "");
+            return None;
+        }
         let identifies =
             attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Consumer | Attribute::Jwt(_));
         if !identifies {
             field.refuse(
                 format!("{attribute} tells nobody apart"),
-                "an assignment key is header:NAME, cookie:NAME, query:NAME, context:NAME, jwt:CLAIM or ip",
+                "an assignment key is header:NAME, cookie:NAME, query:NAME, context:NAME, jwt:CLAIM, consumer or ip",
             );
         }
         identifies.then_some(attribute)

@@ -2,11 +2,11 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::{
-    identity::{Attribute, sample::Visit},
+    identity::sample::Visit,
     plan::{Kill, Overlay, sample::Sample},
     toggle::{
-        Condition, Pin, Prerequisite, Rule, Schedule, Serve, Test, Timestamp, Toggle, VariantId,
-        sample::{OFF, ON},
+        Pin, Prerequisite, Rule, Schedule, Timestamp, Toggle, VariantId,
+        sample::{OFF, ON, equals, rule},
     },
 };
 
@@ -18,9 +18,7 @@ fn overlay(kills: &[&str]) -> Overlay {
 }
 
 fn get(serve: VariantId) -> Rule {
-    let when = Condition { attr: Attribute::Method, test: Test::Equals("GET".into()) };
-    let schedule = Schedule::default();
-    Rule { name: "get".into(), when, serve: Serve::Variant(serve), schedule, from_anyone: false }
+    rule(equals("method", "GET"), serve)
 }
 
 fn pin(toggle: ToggleId, variant: VariantId, reason: Reason) -> Pin {

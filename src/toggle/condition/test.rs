@@ -1,0 +1,159 @@
+//! Tests: what one attribute's value has to be.
+
+use std::net::IpAddr;
+
+use ipnet::IpNet;
+use regex::Regex;
+
+use super::{
+    date,
+    phrase::{Phrase, Phrases},
+    version::{self, VersionRange},
+};
+use crate::{
+    identity::{Attribute, Seen, Subject},
+    toggle::Timestamp,
+};
+
+/// What an attribute's value has to be. A test of numbers, flags, dates, versions or addresses reads texts as
+/// such; a text that is none passes no test. A list passes when one of its elements does.
+#[derive(Clone, Debug)]
+pub enum Test {
+    /// `equals`: this value.
+    Equals(Literal),
+    /// `in`: one of these values.
+    In(Literals),
+    /// `starts_with`.
+    StartsWith(Phrase),
+    /// `ends_with`.
+    EndsWith(Phrase),
+    /// `contains`.
+    Contains(Phrase),
+    /// `matches`: a regular expression that runs in linear time.
+    Matches(Regex),
+    /// `above`: a larger number.
+    Above(f64),
+    /// `at_least`: this number or a larger one.
+    AtLeast(f64),
+    /// `below`: a smaller number.
+    Below(f64),
+    /// `at_most`: this number or a smaller one.
+    AtMost(f64),
+    /// `before`: an earlier moment.
+    Before(Timestamp),
+    /// `after`: a later moment.
+    After(Timestamp),
+    /// `semver`: a version in this range.
+    Version(VersionRange),
+    /// `in_network`: an address inside one of these networks.
+    InNetwork(Vec<IpNet>),
+    /// `exists`: there, or not there.
+    Exists(bool),
+}
+
+/// One value to compare with.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literal {
+    /// A text.
+    Text(Phrase),
+    /// A number.
+    Number(f64),
+    /// True or false.
+    Flag(bool),
+}
+
+/// Values to compare with, all of one type.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Literals {
+    /// Texts.
+    Texts(Phrases),
+    /// Numbers.
+    Numbers(Vec<f64>),
+}
+
+impl Test {
+    /// Whether it compares texts as such.
+    #[must_use]
+    pub fn is_of_text(&self) -> bool {
+        self.has_case() || matches!(self, Test::Exists(_))
+    }
+
+    /// Whether upper and lower case make a difference to it.
+    #[must_use]
+    pub fn has_case(&self) -> bool {
+        match self {
+            Test::Equals(Literal::Text(_)) | Test::In(Literals::Texts(_)) => true,
+            Test::StartsWith(_) | Test::EndsWith(_) | Test::Contains(_) | Test::Matches(_) => true,
+            Test::Equals(_) | Test::In(_) => false,
+            Test::Above(_) | Test::AtLeast(_) | Test::Below(_) | Test::AtMost(_) => false,
+            Test::Before(_) | Test::After(_) | Test::Version(_) | Test::InNetwork(_) | Test::Exists(_) => false,
+        }
+    }
+
+    /// Whether the subject's attribute passes.
+    pub(super) fn passes(&self, attr: &Attribute, subject: &Subject<'_>) -> bool {
+        // The caller's address is held as a number: no text is made of it on the way of a request.
+        if let (Attribute::Ip, Subject::Request(asking)) = (attr, subject) {
+            match self {
+                Test::InNetwork(networks) => return within(networks, asking.caller.ip),
+                Test::Exists(wanted) => return *wanted,
+                _ => {}
+            }
+        }
+        match (subject.read(attr), self) {
+            (value, Test::Exists(wanted)) => value.is_some() == *wanted,
+            (Some(Seen::List(values)), test) => {
+                let mut elements = values.iter().filter_map(Seen::of);
+                elements.any(|element| !matches!(element, Seen::List(_)) && test.holds(&element))
+            }
+            (Some(value), test) => test.holds(&value),
+            (None, _) => false,
+        }
+    }
+
+    fn holds(&self, seen: &Seen<'_>) -> bool {
+        let text = |holds: &dyn Fn(&str) -> bool| matches!(seen, Seen::Text(text) if holds(text));
+        let number_is = |holds: &dyn Fn(f64) -> bool| number(seen).is_some_and(holds);
+        match self {
+            Test::Equals(Literal::Text(phrase)) => text(&|text| phrase.is(text)),
+            Test::Equals(Literal::Number(wanted)) => number_is(&|number| number == *wanted),
+            Test::Equals(Literal::Flag(wanted)) => flag(seen) == Some(*wanted),
+            Test::In(Literals::Texts(phrases)) => text(&|text| phrases.hold(text)),
+            Test::In(Literals::Numbers(wanted)) => number_is(&|number| wanted.contains(&number)),
+            Test::StartsWith(phrase) => text(&|text| phrase.starts(text)),
+            Test::EndsWith(phrase) => text(&|text| phrase.ends(text)),
+            Test::Contains(phrase) => text(&|text| phrase.is_within(text)),
+            Test::Matches(regex) => text(&|text| regex.is_match(text)),
+            Test::Above(bound) => number_is(&|number| number > *bound),
+            Test::AtLeast(bound) => number_is(&|number| number >= *bound),
+            Test::Below(bound) => number_is(&|number| number < *bound),
+            Test::AtMost(bound) => number_is(&|number| number <= *bound),
+            Test::Before(moment) => date::seconds(seen).is_some_and(|seconds| seconds < moment.seconds()),
+            Test::After(moment) => date::seconds(seen).is_some_and(|seconds| seconds > moment.seconds()),
+            Test::Version(range) => version::read(seen).is_some_and(|version| range.holds(&version)),
+            Test::InNetwork(networks) => text(&|text| text.parse().is_ok_and(|ip| within(networks, ip))),
+            Test::Exists(wanted) => *wanted,
+        }
+    }
+}
+
+fn number(seen: &Seen<'_>) -> Option<f64> {
+    match seen {
+        Seen::Number(number) => Some(*number),
+        Seen::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        Seen::Flag(_) | Seen::List(_) => None,
+    }
+}
+
+fn flag(seen: &Seen<'_>) -> Option<bool> {
+    match seen {
+        Seen::Flag(flag) => Some(*flag),
+        Seen::Text(text) => text.parse().ok(),
+        Seen::Number(_) | Seen::List(_) => None,
+    }
+}
+
+fn within(networks: &[IpNet], ip: IpAddr) -> bool {
+    let ip = ip.to_canonical();
+    networks.iter().any(|network| network.contains(&ip))
+}
