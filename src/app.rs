@@ -24,7 +24,7 @@ use crate::{
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
     plan::Address,
-    proxy::{Bound, Crew, InFlight, WorkerError, bind_tcp},
+    proxy::{AccessLog, Bound, Crew, InFlight, WorkerError, bind_tcp},
     reload::{self, Command, Outcome, Writer},
     telemetry::{Exporter, Meters, Scrape},
     toggle::Timestamp,
@@ -46,6 +46,7 @@ pub struct App {
     drain: watch::Sender<Option<Duration>>,
     crew: Crew,
     control: Control,
+    access_log: AccessLog,
 }
 
 /// Where an [`App`] listens, with the ports that were really taken.
@@ -81,6 +82,9 @@ pub enum StartError {
     /// The control thread did not start.
     #[error("the control thread could not be started: {0}")]
     Control(#[source] io::Error),
+    /// The access log's thread did not start.
+    #[error("the access log's thread could not be started: {0}")]
+    AccessLog(#[source] io::Error),
     /// The metrics exporter did not start.
     #[error("the metrics exporter could not be started: {0}")]
     Exporter(#[source] metrics_exporter_prometheus::BuildError),
@@ -141,6 +145,7 @@ impl App {
         };
 
         let meters = Arc::new(Meters::new(&plan, workers));
+        let lines_lost = Arc::clone(&meters.lines_lost);
         let (meters_sender, meters_receiver) = watch::channel(Arc::clone(&meters));
         let (exporter, scrape, gauges) = Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
         let live = Live::new(Serving::new(Arc::new(plan), Arc::default(), meters, 1));
@@ -158,11 +163,23 @@ impl App {
             sockets: [admin, telemetry].into_iter().flatten().collect(),
             readiness,
         };
+        let (access_log, lines) = AccessLog::start(lines_lost).map_err(StartError::AccessLog)?;
         let control = Control::start(parts).map_err(StartError::Control)?;
         let (in_flight, questions) = InFlight::new(workers);
-        let crew = Crew::start(&live, bound, questions, &draining)?;
+        let crew = Crew::start(&live, bound, questions, &lines, &draining)?;
         addresses.log(workers);
-        Ok(App { addresses, live, published: meters_receiver, in_flight, commands, unready, drain, crew, control })
+        Ok(App {
+            addresses,
+            live,
+            published: meters_receiver,
+            in_flight,
+            commands,
+            unready,
+            drain,
+            crew,
+            control,
+            access_log,
+        })
     }
 
     /// Where it listens.
@@ -202,6 +219,11 @@ impl App {
         }
     }
 
+    /// Opens the access log's file anew: it may have been rotated.
+    pub fn reopen_access_log(&self) {
+        self.access_log.reopen();
+    }
+
     /// Stops: readiness goes off, connections are accepted for as long as `lame_duck` says, then no more;
     /// requests in flight may end within `drain_timeout`. Returns when every thread has ended.
     pub async fn drain(self) {
@@ -217,6 +239,7 @@ impl App {
         }
         self.drain.send_replace(Some(timeout));
         self.crew.join().await;
+        self.access_log.finish().await;
         drop(self.commands);
         self.control.stop().await;
         tracing::info!("weir stopped");

@@ -8,6 +8,7 @@
 
 mod address;
 mod choosing;
+mod log;
 mod overlay;
 mod propagation;
 #[cfg(test)]
@@ -27,6 +28,7 @@ use crate::{
 
 pub use crate::toggle::ToggleId;
 pub use address::Address;
+pub use log::{AccessLog, LogFormat, LogLines, LogTarget};
 pub use overlay::{Kill, Overlay, Standing};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
@@ -62,6 +64,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Deadlines on peers.
     pub timeouts: Timeouts,
+    /// Which requests are logged; none without.
+    pub access_log: Option<AccessLog>,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
     /// By [`IssuerId`].

@@ -9,6 +9,7 @@
 //!   agree.
 //! - The toggle decides the arm; whether an endpoint can be reached only decides who stands in.
 
+mod access_log;
 mod admit;
 mod arrived;
 mod asking;
@@ -36,6 +37,7 @@ mod transport;
 mod upstream;
 mod worker;
 
+pub use access_log::{AccessLog, Lines};
 pub use asking::read as read_asking;
 pub use bound::{Bound, tcp as bind_tcp};
 pub use decided::{Decided, decide};

@@ -11,7 +11,7 @@ use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::Subscriber
 use super::Config;
 use crate::app::App;
 
-/// SIGHUP loads the configuration now. SIGTERM and SIGINT drain and exit with 0; a second one of them
+/// SIGHUP loads the configuration now, and opens the access log anew. SIGTERM and SIGINT drain and exit with 0; a second one of them
 /// ends at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -46,7 +46,10 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let app = if arguments.take_over { App::take_over(config)? } else { App::start(config)? };
         loop {
             tokio::select! {
-                _ = hangup.recv() => { app.reload().await; }
+                _ = hangup.recv() => {
+                    app.reopen_access_log();
+                    app.reload().await;
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }

@@ -1,6 +1,7 @@
 //! Compile: sources → a plan. Each part reads its own tables and reports its own problems; only when
 //! none of them did is there a plan.
 
+mod access_log;
 mod assignment;
 mod conditions;
 mod contracts;
@@ -88,6 +89,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let document = Document::join(parsed, sources.attached(), problems);
     let process = process::process(&document);
     let limits = process::limits(&document);
+    let access_log = access_log::access_log(&document);
     let timeouts = process::timeouts(&document);
     let issuers = issuers::issuers(&document);
     let listeners = process::listeners(&document, &issuers, sources, problems);
@@ -117,6 +119,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         process: process?,
         limits: limits?,
         timeouts: timeouts?,
+        access_log: access_log?,
         listeners: listeners?,
         table: RouteTable::new(patterns).ok()?,
         routes,

@@ -63,6 +63,7 @@ impl Sample {
                 http2_ping: second,
                 http2_pong: second,
             },
+            access_log: None,
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {

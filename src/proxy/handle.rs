@@ -34,6 +34,7 @@ pub(super) async fn handle(
 ) -> Result<Response<Reply>, Infallible> {
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
+    exchange.describe(&peer, &request);
     match answer(&snapshot, &peer, request, &mut exchange).await {
         Ok(answered) => Ok(answered.into_response(&snapshot, exchange)),
         Err(rejection) => {
@@ -56,6 +57,7 @@ async fn answer(
     headers::strip_hop_by_hop(&mut head.headers);
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
+    exchange.asked_by(asking.caller.ip);
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let sticky = Sticky::mint(plan, matched, &asking);
     if let Some(sticky) = &sticky {

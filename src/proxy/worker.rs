@@ -19,6 +19,7 @@ use tokio::{
 };
 
 use super::{
+    access_log::{Line, Lines},
     asking::Peer,
     bound::{Bound, Listening, SocketFile},
     decided::Decided,
@@ -59,6 +60,7 @@ pub(super) struct Snapshot {
     pub(super) serving: Arc<Serving>,
     worker: usize,
     directory: Rc<Directory>,
+    lines: Lines,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
     /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
@@ -94,6 +96,7 @@ impl Crew {
         live: &Live,
         bound: Vec<Bound>,
         questions: Vec<Questions>,
+        lines: &Lines,
         drain: &watch::Receiver<Option<Duration>>,
     ) -> Result<Crew, WorkerError> {
         let workers = questions.len();
@@ -107,10 +110,10 @@ impl Crew {
         }
         let mut crew = Crew { threads: Vec::new(), finished: Vec::new(), _files: files };
         for (index, (sockets, questions)) in sockets.into_iter().zip(questions).enumerate() {
-            let (live, drain) = (live.clone(), drain.clone());
+            let (live, lines, drain) = (live.clone(), lines.clone(), drain.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run(index, workers, &live, sockets, questions, &drain) {
+                if let Err(error) = run((index, workers), &live, sockets, questions, lines, &drain) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -138,16 +141,16 @@ impl Crew {
 }
 
 fn run(
-    index: usize,
-    workers: usize,
+    (index, workers): (usize, usize),
     live: &Live,
     sockets: Vec<Listening>,
     questions: Questions,
+    lines: Lines,
     drain: &watch::Receiver<Option<Duration>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let worker = Rc::new(Worker::new(index, workers, live));
+        let worker = Rc::new(Worker::new(index, workers, live, &lines));
         let mut accepting = JoinSet::new();
         for (place, socket) in sockets.into_iter().enumerate() {
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
@@ -176,10 +179,10 @@ async fn sweep(worker: Rc<Worker>) {
 }
 
 impl Worker {
-    fn new(index: usize, workers: usize, live: &Live) -> Worker {
+    fn new(index: usize, workers: usize, live: &Live, lines: &Lines) -> Worker {
         let mut follower = live.follow();
         let directory = Rc::new(Directory::default());
-        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &directory, &[]);
+        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &directory, lines, &[]);
         Worker {
             index,
             workers,
@@ -199,7 +202,13 @@ impl Worker {
         let serving = follower.current();
         let mut snapshot = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(serving, &snapshot.serving) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, &snapshot.pools));
+            *snapshot = Rc::new(Snapshot::new(
+                Arc::clone(serving),
+                self.index,
+                &self.directory,
+                &snapshot.lines,
+                &snapshot.pools,
+            ));
         }
         Rc::clone(&snapshot)
     }
@@ -248,7 +257,13 @@ impl Worker {
 
 impl Snapshot {
     /// Takes over the pools of endpoints that stay; those of others close with their last request.
-    fn new(serving: Arc<Serving>, worker: usize, directory: &Rc<Directory>, earlier: &[Rc<Pool>]) -> Snapshot {
+    fn new(
+        serving: Arc<Serving>,
+        worker: usize,
+        directory: &Rc<Directory>,
+        lines: &Lines,
+        earlier: &[Rc<Pool>],
+    ) -> Snapshot {
         let by_authority: HashMap<&str, &Rc<Pool>> = earlier.iter().map(|pool| (&**pool.authority(), pool)).collect();
         let plan = &serving.plan;
         let pools = plan.endpoints.iter().enumerate().map(|(place, endpoint)| {
@@ -264,7 +279,8 @@ impl Snapshot {
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
         let app_headers = app_headers(&serving.plan);
         let directory = Rc::clone(directory);
-        Snapshot { serving, worker, directory, pools, turns, app_headers, tokens: Tokens::default() }
+        let lines = lines.clone();
+        Snapshot { serving, worker, directory, lines, pools, turns, app_headers, tokens: Tokens::default() }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -272,6 +288,13 @@ impl Snapshot {
         // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
         // peer is ever taken for that of another listener.
         &self.serving.plan.listeners[peer.listener]
+    }
+
+    /// Gives a line to the access log.
+    pub(super) fn log(&self, line: Box<Line>) {
+        if !self.lines.give(line) {
+            self.serving.meters.worker(self.worker).lines_dropped.add_one();
+        }
     }
 
     /// What operators changed, for decisions.

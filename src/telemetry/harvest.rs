@@ -100,6 +100,8 @@ impl Harvest {
             let count = workers.clone().map(|cells| cells.tokens[place].read()).sum();
             self.count(names::TOKENS, (0, place), vec![("outcome", outcome)], count);
         }
+        let dropped = workers.clone().map(|cells| cells.lines_dropped.read()).sum::<u64>() + meters.lines_lost.read();
+        self.count(names::LINES_DROPPED, (0, 0), vec![], dropped);
         for (place, name) in meters.listener_names.iter().enumerate() {
             let listeners = workers.clone().map(|cells| &cells.listeners[place]);
             let labels = || vec![("listener", &**name)];

@@ -83,6 +83,8 @@ pub struct EndpointCells {
 pub struct WorkerCells {
     /// Requests being answered.
     pub in_flight: Level,
+    /// Lines of the access log that found no place to wait.
+    pub lines_dropped: Count,
     /// Cohort headers removed.
     pub claims_dropped: Count,
     /// Decisions that travel.
@@ -119,6 +121,8 @@ pub struct Meters {
     endpoints: Vec<Arc<EndpointMeter>>,
     pub(super) workers: Arc<[WorkerCells]>,
     pub(super) listener_names: Arc<[String]>,
+    /// Lines of the access log that could not be written.
+    pub lines_lost: Arc<Count>,
     pub(super) all_lanes: Register<LaneCells>,
     pub(super) all_checks: Register<CheckCells>,
     pub(super) all_toggles: Register<ToggleCells>,
@@ -144,7 +148,7 @@ impl Meters {
             ..WorkerCells::default()
         };
         let workers: Arc<[WorkerCells]> = std::iter::repeat_with(worker).take(workers).collect();
-        Meters::build(plan, &listener_names, &workers, Registers::empty(workers.len()))
+        Meters::build(plan, &listener_names, &workers, &Arc::default(), Registers::empty(workers.len()))
     }
 
     /// The meters of the next plan: those of the same labels go on counting.
@@ -157,10 +161,16 @@ impl Meters {
             divergences: self.all_divergences.clone(),
             endpoints: self.all_endpoints.clone(),
         };
-        Meters::build(plan, &self.listener_names, &self.workers, registers)
+        Meters::build(plan, &self.listener_names, &self.workers, &self.lines_lost, registers)
     }
 
-    fn build(plan: &Plan, listener_names: &Arc<[String]>, workers: &Arc<[WorkerCells]>, mut all: Registers) -> Meters {
+    fn build(
+        plan: &Plan,
+        listener_names: &Arc<[String]>,
+        workers: &Arc<[WorkerCells]>,
+        lines_lost: &Arc<Count>,
+        mut all: Registers,
+    ) -> Meters {
         let outside = all.lanes.meter(vec![String::new(); 3]);
         let mut lanes = Vec::with_capacity(plan.lanes.len());
         let mut checks = Vec::with_capacity(plan.lanes.len());
@@ -193,6 +203,7 @@ impl Meters {
             endpoints,
             workers: Arc::clone(workers),
             listener_names: Arc::clone(listener_names),
+            lines_lost: Arc::clone(lines_lost),
             all_lanes: all.lanes,
             all_checks: all.checks,
             all_toggles: all.toggles,

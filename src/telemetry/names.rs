@@ -37,6 +37,7 @@ metrics! {
     CERTIFICATE_EXPIRY = "weir_tls_certificate_expiry_timestamp_seconds", "When a certificate in force expires, by listener and file.";
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
     UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
+    LINES_DROPPED = "weir_access_log_lines_dropped_total", "Lines of the access log that were dropped since they could not be written in time.";
     CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
     MEMBERS = "weir_propagation_members_total", "Signed decisions that came with requests, by what became of them.";
     DECISIONS_LOST = "weir_propagation_decisions_lost_total", "Decisions that were unknown here, or had no room to travel on.";

@@ -1,6 +1,7 @@
 //! All integration tests, as one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod access_log;
 mod cli;
 mod command;
 mod config;
