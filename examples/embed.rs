@@ -41,7 +41,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     // Files are watched; `reload` does it now and tells what came of it.
     fs::write(directory.join("weir.toml"), config.replace("/orders", "/v2/orders"))?;
     match app.reload().await {
-        Outcome::Applied { generation, changes } => println!("generation {generation}: {changes}"),
+        Outcome::Applied { generation, changes, .. } => println!("generation {generation}: {changes}"),
         Outcome::Unchanged => println!("nothing changed"),
         Outcome::Unsettled => println!("the files are still being written"),
         Outcome::Rejected(report) => println!("{report}"),

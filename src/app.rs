@@ -23,9 +23,11 @@ use crate::{
     admin,
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
+    observe::Observer,
     plan::Address,
     proxy::{AccessLog, Bound, Crew, InFlight, WorkerError, bind_tcp},
-    reload::{self, Command, Outcome, Writer},
+    reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
+    store,
     telemetry::{Exporter, Meters, Scrape},
     toggle::Timestamp,
 };
@@ -66,6 +68,12 @@ pub enum StartError {
     /// The configuration cannot be used.
     #[error("the configuration cannot be used\n\n{0}")]
     Config(Report),
+    /// What operators changed before cannot be read.
+    #[error(
+        "{0}; it says which toggles are killed, so nothing is served without it: restore the file, or move it \
+         away to start with no toggle killed"
+    )]
+    Overlay(#[from] store::OverlayError),
     /// An address cannot be listened on.
     #[error("{key} cannot listen on {address}: {source}; stop what listens there, or choose another address")]
     Bind {
@@ -124,6 +132,7 @@ impl App {
             tracing::warn!("{}", problem.line());
         }
         let Compiled { plan, inventory, .. } = compiled;
+        let overlay = store::kept_overlay(&plan.process.state_dir)?;
         let workers = match plan.process.workers {
             0 => thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
@@ -147,8 +156,10 @@ impl App {
         let meters = Arc::new(Meters::new(&plan, workers));
         let lines_lost = Arc::clone(&meters.lines_lost);
         let (meters_sender, meters_receiver) = watch::channel(Arc::clone(&meters));
-        let (exporter, scrape, gauges) = Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
-        let live = Live::new(Serving::new(Arc::new(plan), Arc::default(), meters, 1));
+        let (exporter, scrape, gauges, toggle_gauges) =
+            Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
+        let live = Live::new(Serving::new(Arc::new(plan), Arc::new(overlay), meters, 1));
+        let observer = Observer::new(live.clone(), meters_receiver.clone(), toggle_gauges);
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (unready, readiness) = watch::channel(None);
@@ -158,6 +169,7 @@ impl App {
             exporter,
             scrape,
             writer,
+            observer,
             commands: commands.clone(),
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
@@ -224,6 +236,38 @@ impl App {
         self.access_log.reopen();
     }
 
+    /// Kills a toggle: everybody gets its `off` variant with the next request that is read, until it is
+    /// restored, whatever the configuration says and over restarts. `by` is who orders it.
+    ///
+    /// # Errors
+    /// When the toggle is unknown, it is not said who orders it, or the kill cannot be written to
+    /// `state_dir`. Then nothing has changed.
+    pub async fn kill(&self, toggle: &str, by: &str, note: Option<&str>) -> Result<Killed, OrderError> {
+        self.order(toggle, by, note, |order, answer| Command::Kill { order, answer }).await
+    }
+
+    /// Takes a kill back: the toggle is decided as the configuration says.
+    ///
+    /// # Errors
+    /// Like [`kill`](App::kill).
+    pub async fn restore(&self, toggle: &str, by: &str, note: Option<&str>) -> Result<Restored, OrderError> {
+        self.order(toggle, by, note, |order, answer| Command::Restore { order, answer }).await
+    }
+
+    async fn order<T>(
+        &self,
+        toggle: &str,
+        by: &str,
+        note: Option<&str>,
+        command: impl FnOnce(Order, oneshot::Sender<Result<T, OrderError>>) -> Command,
+    ) -> Result<T, OrderError> {
+        let order = Order { toggle: toggle.to_owned(), by: by.to_owned(), note: note.map(str::to_owned) };
+        let (answer, outcome) = oneshot::channel();
+        // The control thread is gone only when the process ends.
+        self.commands.send(command(order, answer)).await.map_err(|_gone| OrderError::Stopping)?;
+        outcome.await.unwrap_or(Err(OrderError::Stopping))
+    }
+
     /// Stops: readiness goes off, connections are accepted for as long as `lame_duck` says, then no more;
     /// requests in flight may end within `drain_timeout`. Returns when every thread has ended.
     pub async fn drain(self) {
@@ -274,6 +318,7 @@ struct Parts {
     exporter: Exporter,
     scrape: Scrape,
     writer: Writer,
+    observer: Observer,
     commands: mpsc::Sender<Command>,
     received: mpsc::Receiver<Command>,
     sockets: Vec<TcpListener>,
@@ -318,8 +363,13 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));
         tasks.spawn_local(reload::watch(parts.config, parts.commands));
+        let (end, ending) = oneshot::channel();
+        let observing = tokio::task::spawn_local(parts.observer.run(ending));
         // Whether told to stop or left alone, the end is the same.
         drop(stopping.await);
+        // Both fail only when the task has ended already.
+        end.send(()).ok();
+        observing.await.ok();
         tasks.shutdown().await;
         io::Result::Ok(())
     })?;

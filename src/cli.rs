@@ -7,6 +7,7 @@ mod check;
 mod demo;
 mod explain;
 mod run;
+mod toggle;
 
 use std::{io, io::Write, path::PathBuf, process::ExitCode};
 
@@ -33,6 +34,8 @@ enum Verb {
     Check(check::Arguments),
     /// Print the decision for one described request.
     Explain(Box<explain::Arguments>),
+    /// Print the catalogue of toggles, what is stale in it, and why a toggle gives what it gives.
+    Toggle(Box<toggle::Arguments>),
 }
 
 /// Where the configuration is.
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Verb::Demo(arguments) => demo::demo(&arguments),
         Verb::Check(arguments) => check::check(&arguments),
         Verb::Explain(arguments) => explain::explain(&arguments),
+        Verb::Toggle(arguments) => toggle::toggle(&arguments),
     };
     outcome.unwrap_or_else(|error| {
         // Whoever reads standard error may be gone; the exit code still tells.

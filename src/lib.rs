@@ -8,7 +8,7 @@
 //! ```text
 //! listener ─ shed ─ handle: snapshot            one generation, kept to the end
 //!                           plan.match_route    → Matched    | Rejection::NoRoute
-//!                           plan.decide         → Decision   arm, variant, reason
+//!                           decide              → Decided    arm, variant, reason; what travels on | Rejection::NotGranted
 //!                           admit               → Admitted   | Rejection::{Contract, BodyTooLarge, …}
 //!                           forward             → Response   | Rejection::{Connect, UpstreamTimeout, …}
 //!                           record              when the response has ended
@@ -30,7 +30,7 @@
 //! | 3 | [`plan`]: everything compiled, found by index |
 //! | 4 | [`config`], [`telemetry`] |
 //! | 5 | [`live`], [`store`] |
-//! | 6 | [`proxy`], [`reload`] |
+//! | 6 | [`proxy`], [`reload`], [`observe`], [`catalogue`] |
 //! | 7, 8, 9 | [`admin`]; [`app`]; [`cli`] |
 //!
 //! # Embedding
@@ -61,6 +61,8 @@ pub mod telemetry;
 pub mod live;
 pub mod store;
 
+pub mod catalogue;
+pub mod observe;
 pub mod proxy;
 pub mod reload;
 
@@ -69,4 +71,4 @@ pub mod app;
 pub mod cli;
 
 pub use app::{Addresses, App, StartError};
-pub use reload::Outcome;
+pub use reload::{Killed, OrderError, Outcome, Restored};

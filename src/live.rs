@@ -5,7 +5,10 @@
 //! - Only the reload task publishes; generations count up from 1.
 //! - A worker reads through its [`Follower`]: no lock, and no cache line that another worker writes.
 
-use std::sync::Arc;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use arc_swap::{ArcSwap, cache::Cache};
 
@@ -27,7 +30,13 @@ pub struct Serving {
     pub meters: Arc<Meters>,
     /// Counts the snapshots published since the process started.
     pub generation: u64,
+    /// When the first request was decided on it.
+    pub first_decision: Arc<FirstDecision>,
 }
+
+/// When the first request was decided on a snapshot, by any worker.
+#[derive(Debug, Default)]
+pub struct FirstDecision(OnceLock<Instant>);
 
 /// The holder of the current snapshot.
 #[derive(Clone, Debug)]
@@ -42,7 +51,21 @@ impl Serving {
     #[must_use]
     pub fn new(plan: Arc<Plan>, overlay: Arc<Overlay>, meters: Arc<Meters>, generation: u64) -> Serving {
         let standing = overlay.standing(&plan.toggles);
-        Serving { plan, overlay, standing, meters, generation }
+        Serving { plan, overlay, standing, meters, generation, first_decision: Arc::default() }
+    }
+}
+
+impl FirstDecision {
+    /// A request was decided now. Each worker says it once.
+    pub fn note(&self) {
+        // A worker that was faster has set it.
+        self.0.set(Instant::now()).ok();
+    }
+
+    /// When it was; `None` before.
+    #[must_use]
+    pub fn at(&self) -> Option<Instant> {
+        self.0.get().copied()
     }
 }
 

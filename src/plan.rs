@@ -8,6 +8,7 @@
 
 mod address;
 mod choosing;
+mod churn;
 mod log;
 mod overlay;
 mod propagation;
@@ -15,6 +16,7 @@ mod propagation;
 pub(crate) mod sample;
 mod settings;
 mod tls;
+mod uses;
 
 use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
@@ -34,6 +36,7 @@ pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
+pub use uses::Uses;
 
 /// A service's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

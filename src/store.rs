@@ -4,10 +4,19 @@
 //! - `state_dir/last-good` is a whole configuration directory whenever it exists: it is written beside
 //!   and renamed into place.
 //! - A store that cannot be written never keeps the proxy from serving.
+//! - The overlay is on the disk before it is in force; an overlay that cannot be read is an error, since
+//!   a forgotten kill is worse than a start that is refused.
+
+mod durable;
+mod observed;
+mod overlay;
 
 use std::{fs, io, path::Path};
 
 use crate::config::Sources;
+
+pub use observed::{OBSERVED, Observed, Settled, Sighting, keep_observed, kept_observed};
+pub use overlay::{OVERLAY, OverlayError, OverlayFault, keep_overlay, kept_overlay};
 
 /// The folder of the last configuration that was put in force.
 pub const LAST_GOOD: &str = "last-good";

@@ -13,13 +13,17 @@ mod exporter;
 mod harvest;
 mod meters;
 pub mod names;
+mod reloads;
+mod toggles;
 mod wire;
 
 pub use cells::{Count, Durations, Level};
-pub use exporter::{Exporter, ReloadGauges, Scrape};
+pub use exporter::{Exporter, Scrape};
 pub use meters::{
     CheckMeter, DivergenceMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter,
     WorkerCells,
 };
 pub use names::{HandshakeOutcome, RefusalCause};
+pub use reloads::{Change, OrderKind, OrderOutcome, ReloadGauges};
+pub use toggles::ToggleGauges;
 pub use wire::{MemberOutcome, OverrideOutcome, WireCells};

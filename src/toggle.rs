@@ -10,10 +10,13 @@
 //! - Without an assignment key the choice is one random draw, marked as not sticky; an empty key is
 //!   never hashed.
 
+mod churn;
 mod condition;
 mod moment;
 mod reason;
 mod serve;
+mod shares;
+mod state;
 
 use std::fmt;
 
@@ -24,10 +27,12 @@ use crate::{
     identity::{Attribute, Subject},
 };
 
+pub use churn::{Churn, Move, Note, Population, Portion, Shift, Side, churn};
 pub use condition::{Condition, Literal, Literals, Phrase, Phrases, Segment, Test, VersionRange, VersionRangeError};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
 pub use serve::{Band, Serve, Split, Zone};
+pub use state::{STATES, State};
 
 /// A toggle's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -10,11 +10,12 @@ use serde_json::Value;
 use super::{Config, Format, print};
 use crate::{
     app::StartError,
+    bucket::{SLOTS, Slot},
     config::{Compiled, Sources, compile},
     contract::{Call, Verdict, Violation},
-    plan::{Checking, Decision, Listener, Plan, Standing},
+    plan::{Checking, Decision, Listener, Plan, PlannedRollout, Standing},
     proxy::{Sticky, decide, read_asking, read_claims},
-    toggle::{Reason, Timestamp},
+    toggle::{Reason, Serve, Timestamp},
 };
 
 /// Explains, offline, what would be done with a request.
@@ -86,6 +87,8 @@ struct Decided {
     reason: Reason,
     rule: Option<String>,
     slot: Option<u32>,
+    /// The first slot of the band that decided, and the first one after it.
+    band: Option<[u32; 2]>,
     weight: Option<String>,
     sticky: bool,
     why: String,
@@ -124,7 +127,7 @@ pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn listener<'a>(plan: &'a Plan, name: Option<&str>) -> anyhow::Result<&'a Listener> {
+pub(super) fn listener<'a>(plan: &'a Plan, name: Option<&str>) -> anyhow::Result<&'a Listener> {
     let Some(name) = name else { return Ok(&plan.listeners[0]) };
     let Some(listener) = plan.listeners.iter().find(|listener| listener.name == name) else {
         let names: Vec<&str> = plan.listeners.iter().map(|listener| &*listener.name).collect();
@@ -190,7 +193,7 @@ fn explained(
         why: plan.table.pattern(matched.route).to_string(),
         service: plan.service(route.service).name.clone(),
     });
-    explanation.decision = Some(decided(plan, decision));
+    explanation.decision = Some(decided(plan, decision, now));
     if let Err(rejection) = all.granted(plan) {
         explanation.reject(&rejection);
         return explanation;
@@ -206,7 +209,7 @@ fn explained(
     explanation
 }
 
-fn decided(plan: &Plan, decision: &Decision) -> Decided {
+fn decided(plan: &Plan, decision: &Decision, now: Timestamp) -> Decided {
     let arm = plan.arm(decision.arm);
     let toggle = decision.toggle.map(|toggle| &plan.toggle(toggle).toggle);
     let variant = toggle.and_then(|toggle| Some(&toggle.variants[decision.choice.variant?.0]));
@@ -222,21 +225,45 @@ fn decided(plan: &Plan, decision: &Decision) -> Decided {
         variant: variant.map(|variant| variant.name.clone()),
         value: variant.map(|variant| variant.value.clone()),
         reason: decision.choice.reason,
-        why: why(plan, decision, rule.as_deref()),
+        why: why(plan, decision, rule.as_deref(), now),
+        band: band(plan, decision),
         rule,
-        slot: decision.choice.slot.map(crate::bucket::Slot::number),
+        slot: decision.choice.slot.map(Slot::number),
         weight: decision.choice.weight.map(|weight| weight.to_string()),
         sticky: decision.choice.reason.is_sticky(),
     }
 }
 
-fn why(plan: &Plan, decision: &Decision, rule: Option<&str>) -> String {
-    let slot = decision.choice.slot.map_or(0, crate::bucket::Slot::number);
-    let weight = decision.choice.weight.unwrap_or_default();
-    let rollout = decision.toggle.and_then(|toggle| plan.toggle(toggle).rollout.as_ref());
-    let rollout = rollout.map_or("", |planned| &planned.rollout.name);
-    let side = if weight.owns(crate::bucket::Slot::from_number(slot)) { "inside" } else { "outside" };
-    match decision.choice.reason {
+/// The slots that the decision's own slot lies among, when a share decided.
+fn band(plan: &Plan, decision: &Decision) -> Option<[u32; 2]> {
+    let planned = plan.toggle(decision.toggle?);
+    let toggle = &planned.toggle;
+    let slot = decision.choice.slot?;
+    let split = match decision.choice.reason {
+        Reason::RuleSplit(rule) => match &toggle.rules[rule].serve {
+            Serve::Split(split) => Some(split),
+            Serve::Variant(_) => None,
+        },
+        Reason::Split => toggle.split.as_ref(),
+        _ => return None,
+    };
+    match split {
+        Some(split) => split.band(slot).map(|(start, band)| [start, band.end]),
+        None => {
+            let weight = decision.choice.weight?;
+            Some(if weight.owns(slot) { [0, weight.slots()] } else { [weight.slots(), SLOTS] })
+        }
+    }
+}
+
+fn why(plan: &Plan, decision: &Decision, rule: Option<&str>, now: Timestamp) -> String {
+    let choice = &decision.choice;
+    let slot = choice.slot.map_or(0, Slot::number);
+    let planned = decision.toggle.map(|toggle| plan.toggle(toggle));
+    let rule = rule.unwrap_or_default();
+    let [start, end] = band(plan, decision).unwrap_or_default();
+    let owner = plan.variant_name(decision).unwrap_or_default();
+    match choice.reason {
         Reason::Unsplit => "the service has one arm for everybody".to_owned(),
         Reason::Disabled => "the toggle is switched off".to_owned(),
         Reason::Killed => "an operator killed the toggle".to_owned(),
@@ -245,17 +272,26 @@ fn why(plan: &Plan, decision: &Decision, rule: Option<&str>) -> String {
         Reason::Override => "a trusted peer asked for it".to_owned(),
         Reason::Unsatisfied => "a toggle that it requires gives another variant".to_owned(),
         Reason::Targeting => "the toggle's targeting expression gives it".to_owned(),
-        Reason::Rule(_) => format!("the rule {:?} matches", rule.unwrap_or_default()),
+        Reason::Rule(_) => format!("the rule {rule:?} matches"),
         Reason::RuleSplit(_) => {
-            format!("the rule {:?} matches, and slot {slot} is in this variant's band", rule.unwrap_or_default())
+            format!("the rule {rule:?} matches, and slot {slot} lies in [{start}, {end}), which is {owner:?} there")
         }
-        Reason::Split => format!("slot {slot} of 100000 is {side} the {weight} of the rollout {rollout:?}"),
-        Reason::Random => format!(
-            "no assignment key: this draw, slot {slot}, is {side} the {weight} of the rollout {rollout:?}; \
-             the next request is drawn anew"
-        ),
+        Reason::Split => match planned.and_then(|planned| planned.rollout.as_ref()) {
+            Some(PlannedRollout { rollout, .. }) => {
+                let weight = choice.weight.unwrap_or_default();
+                let side = if end == weight.slots() { "inside" } else { "outside" };
+                format!("slot {slot} of {SLOTS} is {side} the {weight} of the rollout {:?}", rollout.name)
+            }
+            None => format!("slot {slot} of {SLOTS} lies in [{start}, {end}), which is {owner:?}"),
+        },
+        Reason::Random => {
+            format!("no assignment key: slot {slot} was drawn, and the next request is drawn anew")
+        }
+        Reason::Default if planned.is_some_and(|planned| !planned.toggle.schedule.holds(now)) => {
+            "the toggle's schedule does not hold now".to_owned()
+        }
         Reason::Default => "no rule matches".to_owned(),
-        Reason::Static => "the toggle has neither rules nor a rollout".to_owned(),
+        Reason::Static => "the toggle has neither rules nor a share".to_owned(),
     }
 }
 
@@ -349,7 +385,7 @@ impl Explanation {
     }
 }
 
-fn header_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
+pub(super) fn header_field(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write a field as 'name: value'")?;
     let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|error| error.to_string())?;
     let value = HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?;

@@ -5,6 +5,7 @@ mod access_log;
 mod assignment;
 mod conditions;
 mod contracts;
+mod guards;
 mod issuers;
 mod process;
 mod propagation;
@@ -22,6 +23,7 @@ use super::{
     change::Inventory,
     document::{Document, Parsed},
     expiry::Expiry,
+    guard::Guards,
     report::{Problem, Problems, Report},
     source::Sources,
 };
@@ -42,6 +44,8 @@ pub struct Compiled {
     pub expiries: Vec<Expiry>,
     /// What it says, item by item.
     pub inventory: Inventory,
+    /// How many users it lets a reload move.
+    pub guards: Guards,
 }
 
 /// Compiles sources.
@@ -54,8 +58,8 @@ pub fn compile(sources: &Sources) -> Result<Compiled, Report> {
     let built = build(sources, &parsed, &problems);
     let report = problems.into_report();
     match built {
-        Some(Built { plan, expiries, inventory }) if report.errors() == 0 => {
-            Ok(Compiled { plan, warnings: report, expiries, inventory })
+        Some(Built { plan, expiries, inventory, guards }) if report.errors() == 0 => {
+            Ok(Compiled { plan, warnings: report, expiries, inventory, guards })
         }
         _ => Err(report),
     }
@@ -78,6 +82,7 @@ struct Built {
     plan: Plan,
     expiries: Vec<Expiry>,
     inventory: Inventory,
+    guards: Guards,
 }
 
 /// `None` when something was missing; the problems then say what.
@@ -105,6 +110,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
     let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);
+    let guards = guards::guards(&document);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
     let services = services::join(backends.services, splits?)?;
@@ -144,7 +150,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
     let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
-    Some(Built { plan, expiries, inventory })
+    Some(Built { plan, expiries, inventory, guards: guards? })
 }
 
 /// Numbers every route with every arm of its service.

@@ -262,6 +262,16 @@ impl<'a> Field<'a> {
         text
     }
 
+    /// Whether the value is a table.
+    pub(super) fn is_table(&self) -> bool {
+        matches!(self.value, DeValue::Table(_))
+    }
+
+    /// The place, for an error that is found later.
+    pub(super) fn place(&self) -> Problem {
+        self.whole().found(Severity::Error, String::new(), "")
+    }
+
     /// Reports a problem of the value.
     pub(super) fn refuse(&self, message: String, hint: &str) {
         self.whole().problem(Severity::Error, message, hint);
@@ -337,7 +347,7 @@ impl Place<'_> {
 }
 
 /// A hint when a known name is but a slip away.
-pub(super) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+pub(crate) fn did_you_mean<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let (_, nearest) = known.filter_map(|known| near(name, known).map(|distance| (distance, known))).min()?;
     Some(format!("did you mean {nearest:?}?"))
 }

@@ -9,6 +9,7 @@ use crate::toggle::{Timestamp, ToggleId};
 
 /// Live state. It belongs to names, not places, so that it outlives every plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Overlay {
     /// Toggles that an operator killed, by name; one that no plan has now is kept.
     pub kills: BTreeMap<String, Kill>,
@@ -16,6 +17,7 @@ pub struct Overlay {
 
 /// Why a toggle is killed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Kill {
     /// Who did it.
     pub by: String,

@@ -3,7 +3,7 @@
 use http::{HeaderMap, HeaderValue};
 
 use crate::{
-    bucket::Slot,
+    bucket::{Slot, Weight},
     identity::Asking,
     plan::{Plan, ToggleId, UnknownPin},
     propagation::{self, Member, Reading, Refusal, Terms, TraceId, X_WEIR_OVERRIDE},
@@ -122,7 +122,9 @@ fn outcome(refusal: Refusal) -> MemberOutcome {
 impl Trace {
     fn begin(plan: &Plan) -> Trace {
         let id = TraceId::new(fastrand::u128(..));
-        let share = plan.propagation.as_ref().map(|propagation| propagation.traces_sampled).unwrap_or_default();
+        // As a service would without weir before it, unless it is told otherwise: a trace that is marked as
+        // not recorded is recorded by nobody further on.
+        let share = plan.propagation.as_ref().map_or(Weight::WHOLE, |propagation| propagation.traces_sampled);
         let sampled = share.owns(Slot::from_hash(fastrand::u32(..)));
         Trace { id, begun: Some(propagation::traceparent(id, fastrand::u64(..), sampled)) }
     }

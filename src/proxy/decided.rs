@@ -36,9 +36,10 @@ pub fn decide(plan: &Plan, standing: &Standing, matched: Matched, asking: &Askin
 
     let mut choices: Vec<(ToggleId, Choice)> = Vec::with_capacity(plan.carried.len() + arrived.pins.len());
     choices.extend(plan.carried.iter().map(|id| (*id, choose(*id))));
-    for pin in &arrived.pins {
-        if chosen(plan, &choices, pin.toggle).is_none() {
-            choices.push((pin.toggle, choose(pin.toggle)));
+    let came = arrived.pins.iter().map(|pin| pin.toggle).chain(arrived.strange.iter().copied());
+    for toggle in came {
+        if chosen(plan, &choices, toggle).is_none() {
+            choices.push((toggle, choose(toggle)));
         }
     }
     let decision = plan.direct(matched, &mut |id| chosen(plan, &choices, id).unwrap_or_else(|| choose(id)));

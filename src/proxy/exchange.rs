@@ -52,6 +52,7 @@ impl Exchange {
         if let Some(line) = &mut self.line {
             line.decision = Some(*decided.decision());
         }
+        self.snapshot.note_decision();
         for (toggle, choice) in decided.choices() {
             self.snapshot.toggle(toggle, choice.variant).decided(choice.reason);
         }

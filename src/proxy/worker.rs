@@ -63,6 +63,8 @@ pub(super) struct Snapshot {
     lines: Lines,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
+    /// Until its first decision.
+    undecided: Cell<bool>,
     /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
     /// shared one would be counted up and down by all of them.
     app_headers: Vec<(HeaderName, Vec<HeaderValue>)>,
@@ -280,7 +282,17 @@ impl Snapshot {
         let app_headers = app_headers(&serving.plan);
         let directory = Rc::clone(directory);
         let lines = lines.clone();
-        Snapshot { serving, worker, directory, lines, pools, turns, app_headers, tokens: Tokens::default() }
+        Snapshot {
+            serving,
+            worker,
+            directory,
+            lines,
+            pools,
+            turns,
+            app_headers,
+            tokens: Tokens::default(),
+            undecided: Cell::new(true),
+        }
     }
 
     /// The listener that the peer came by, as it is configured now.
@@ -332,6 +344,13 @@ impl Snapshot {
 
     pub(super) fn outside(&self) -> &LaneCells {
         self.serving.meters.outside.cells(self.worker)
+    }
+
+    /// A request was decided on this snapshot.
+    pub(super) fn note_decision(&self) {
+        if self.undecided.take() {
+            self.serving.first_decision.note();
+        }
     }
 
     pub(super) fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleCells {

@@ -14,7 +14,7 @@ use std::{
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
 use tokio::{sync::mpsc, time::Instant};
 
-use super::writer::Command;
+use super::command::Command;
 
 /// How often files are looked at without any event.
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -31,15 +31,17 @@ pub async fn watch(config: PathBuf, commands: mpsc::Sender<Command>) {
     let (hint, mut hints) = mpsc::channel::<()>(1);
     let mut watcher = watcher(hint);
     let mut watched = BTreeSet::new();
+    let mut noticed = Instant::now();
     loop {
         // Before the look, so that nothing can change unseen between the two.
         if let Some(watcher) = &mut watcher {
             rearm(watcher, &mut watched, &config);
         }
-        if commands.send(Command::Look).await.is_err() {
+        if commands.send(Command::Look { noticed: noticed.into_std() }).await.is_err() {
             return;
         }
         let hinted = tokio::time::timeout(POLL_EVERY, hints.recv()).await;
+        noticed = Instant::now();
         if hinted == Ok(None) {
             // The watcher's thread is gone: from now on there is only the slow look.
             watcher = None;

@@ -3,55 +3,35 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::JoinSet,
+};
 
+use super::{
+    command::{Command, Killed, Order, OrderError, Outcome, Restored},
+    reading::{Found, Look, Next, Reading, judged},
+};
 use crate::{
-    config::{Changes, Compiled, Inventory, Problem, Report, Sources, compile},
-    live::{Live, Serving},
-    plan::{Listener, Plan, Process},
+    config::{Inventory, Problem, Report, Sources, did_you_mean},
+    live::{FirstDecision, Live, Serving},
+    plan::{Kill, Listener, Overlay, Plan, Process},
     store,
-    telemetry::{Meters, ReloadGauges},
-    toggle::Timestamp,
+    telemetry::{Change, Meters, OrderKind, OrderOutcome, ReloadGauges},
+    toggle::{Churn, Timestamp},
 };
-
-/// Between two readings that have to agree.
-const SETTLE: Duration = Duration::from_millis(20);
-
-/// Readings after which files that keep changing are left to the next look.
-const READINGS_MAX: usize = 25;
 
 /// Problems of one rejection that its log line holds.
 const PROBLEMS_LOGGED_MAX: usize = 5;
 
-/// What the task can be told.
-#[derive(Debug)]
-pub enum Command {
-    /// Files may have changed: look, and say nothing when they have not.
-    Look,
-    /// Load the files now and answer.
-    Load(oneshot::Sender<Outcome>),
-}
+/// Toggles of one reload whose churn is logged, a line each.
+const CHURN_LOGGED_MAX: usize = 20;
 
-/// What came of a load.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// The files are in force, as this generation.
-    Applied {
-        /// The new generation.
-        generation: u64,
-        /// What is different.
-        changes: Changes,
-    },
-    /// They were in force already.
-    Unchanged,
-    /// They kept changing while they were read; the watch will load them when they rest.
-    Unsettled,
-    /// They were refused; the last good configuration serves on.
-    Rejected(Report),
-}
+/// How often it is looked whether a request was decided on the newest snapshot.
+const FIRST_DECISION_EVERY: Duration = Duration::from_secs(1);
 
 /// The state of the task.
 #[derive(Debug)]
@@ -62,11 +42,35 @@ pub struct Writer {
     gauges: ReloadGauges,
     /// What needs a restart to change, as the process started with it.
     started: (Process, Vec<Listener>),
-    applied: Sources,
+    applied: Arc<Sources>,
     inventory: Inventory,
     /// The last reading that was refused, so that it is reported once.
-    refused: Option<Result<Sources, Report>>,
+    refused: Option<Arc<Reading>>,
     retired: Vec<Arc<Serving>>,
+    /// The look that is under way, and who waits for it.
+    looking: JoinSet<Found>,
+    underway: Wanted,
+    /// The look after it: files may have changed since that one read them.
+    wanted: Wanted,
+    /// The change that no request was decided on yet.
+    awaited: Option<Awaited>,
+}
+
+/// Why there is to be a look.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Since when.
+    since: Option<Instant>,
+    answers: Vec<oneshot::Sender<Outcome>>,
+    /// What the look before it came to, after they asked: it may have read what they mean.
+    earlier: Option<Outcome>,
+}
+
+#[derive(Debug)]
+struct Awaited {
+    change: Change,
+    since: Instant,
+    first: Arc<FirstDecision>,
 }
 
 impl Writer {
@@ -81,90 +85,159 @@ impl Writer {
         mut gauges: ReloadGauges,
     ) -> Writer {
         let serving = live.serving();
-        gauges.applied(&serving.plan, serving.generation, false);
+        gauges.applied(&serving.plan, false);
+        gauges.published(serving.generation);
         let started = (serving.plan.process.clone(), serving.plan.listeners.clone());
         keep_last_good(&serving.plan.process.state_dir, &applied);
-        Writer { config, live, meters, gauges, started, applied, inventory, refused: None, retired: Vec::new() }
+        Writer {
+            config,
+            live,
+            meters,
+            gauges,
+            started,
+            applied: Arc::new(applied),
+            inventory,
+            refused: None,
+            retired: Vec::new(),
+            looking: JoinSet::new(),
+            underway: Wanted::default(),
+            wanted: Wanted::default(),
+            awaited: None,
+        }
     }
 
-    /// Obeys commands until nobody can send one.
+    /// Obeys commands until nobody can send one. Files are read and compiled beside it, so that a kill
+    /// waits for nothing but its own way to the disk.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
-        while let Some(command) = commands.recv().await {
-            match command {
-                Command::Look => {
-                    self.look(false).await;
+        let mut tick = tokio::time::interval(FIRST_DECISION_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                command = commands.recv() => match command {
+                    Some(command) => self.obey(command).await,
+                    None => return,
+                },
+                Some(found) = self.looking.join_next() => {
+                    // An error is the end of the process.
+                    self.found(found.unwrap_or(Found::Unsettled)).await;
                 }
-                Command::Load(answer) => {
-                    let outcome = self.look(true).await;
-                    // Who asked may have gone; the load counts all the same.
-                    answer.send(outcome).ok();
-                }
+                _ = tick.tick(), if self.awaited.is_some() => {}
             }
+            self.look();
+            self.note_first_decision();
             self.retired.retain(|serving| Arc::strong_count(serving) > 1);
         }
     }
 
-    /// Who `asked` is always answered and counted; else what is known already is passed over.
-    async fn look(&mut self, asked: bool) -> Outcome {
-        let Some(reading) = settled(&self.config).await else {
-            tracing::warn!("the files keep changing: they are looked at again when they rest");
-            return Outcome::Unsettled;
-        };
-        if reading.as_ref() == Ok(&self.applied) {
-            if self.refused.take().is_some() || asked {
-                self.gauges.unchanged();
-                tracing::info!("the configuration on disk is the one in force");
+    async fn obey(&mut self, command: Command) {
+        // Who asked may have gone; what was done counts all the same.
+        match command {
+            Command::Look { noticed } => self.wanted.want(noticed, None),
+            Command::Load(answer) => self.wanted.want(Instant::now(), Some(answer)),
+            Command::Kill { order, answer } => {
+                let killed = self.kill(&order).await;
+                let changed = killed.as_ref().map(|killed| matches!(killed, Killed::Now { .. }));
+                self.tell(OrderKind::Kill, &order, changed);
+                answer.send(killed).ok();
             }
-            return Outcome::Unchanged;
-        }
-        if !asked && self.refused.as_ref() == Some(&reading) {
-            return Outcome::Unchanged;
-        }
-        let compiled = match &reading {
-            Ok(sources) => compiled(sources.clone()).await,
-            Err(report) => Err(report.clone()),
-        };
-        match (compiled, reading) {
-            (Ok(compiled), Ok(sources)) => self.apply(compiled, sources).await,
-            (Err(report), reading) => self.reject(report, reading),
-            (Ok(_), Err(report)) => Outcome::Rejected(report),
+            Command::Restore { order, answer } => {
+                let restored = self.restore(&order).await;
+                let changed = restored.as_ref().map(|restored| matches!(restored, Restored::Now { .. }));
+                self.tell(OrderKind::Restore, &order, changed);
+                answer.send(restored).ok();
+            }
         }
     }
 
-    async fn apply(&mut self, compiled: Compiled, sources: Sources) -> Outcome {
+    /// Starts the look that is wanted, unless one is under way.
+    fn look(&mut self) {
+        if self.wanted.since.is_none() || !self.looking.is_empty() {
+            return;
+        }
+        self.underway = std::mem::take(&mut self.wanted);
+        let look = Look {
+            config: self.config.clone(),
+            applied: Arc::clone(&self.applied),
+            refused: self.refused.clone(),
+            asked: self.underway.is_asked(),
+            serving: self.live.serving(),
+        };
+        self.looking.spawn(look.run());
+    }
+
+    async fn found(&mut self, found: Found) {
+        let outcome = match found {
+            Found::Unsettled => {
+                tracing::warn!("the files keep changing: they are looked at again when they rest");
+                Outcome::Unsettled
+            }
+            Found::InForce => {
+                if self.refused.take().is_some() || self.underway.is_asked() {
+                    self.gauges.unchanged();
+                    tracing::info!("the configuration on disk is the one in force");
+                }
+                Outcome::Unchanged
+            }
+            Found::Known => Outcome::Unchanged,
+            Found::Refused(reading, report) => self.reject(report, reading),
+            Found::Next(next) => self.apply(*next).await,
+        };
+        if self.wanted.is_asked() {
+            self.wanted.earlier = Some(outcome.clone());
+        }
+        let Wanted { answers, earlier, .. } = std::mem::take(&mut self.underway);
+        let outcome = match (outcome, earlier) {
+            (Outcome::Unchanged, Some(applied @ Outcome::Applied { .. })) => applied,
+            (outcome, _) => outcome,
+        };
+        for answer in answers {
+            // Who asked may have gone; the load counts all the same.
+            answer.send(outcome.clone()).ok();
+        }
+    }
+
+    async fn apply(&mut self, next: Next) -> Outcome {
+        let Next { sources, compiled, mut churn, overlay } = next;
+        let before = self.live.serving();
+        if !Arc::ptr_eq(&overlay, &before.overlay) {
+            // A toggle was killed or restored meanwhile, and that decides who moves.
+            churn = judged(&before, &compiled.plan, &compiled.guards);
+        }
+        let churn = match churn {
+            Ok(churn) => churn,
+            Err(report) => return self.reject(report, Arc::new(Ok(Sources::clone(&sources)))),
+        };
         let now = Timestamp(jiff::Timestamp::now().as_second());
         let notices: Vec<String> = compiled.notices(now).map(Problem::line).collect();
-        let Compiled { mut plan, inventory, .. } = compiled;
-        let changes = self.inventory.changes_to(&inventory);
-        let before = self.live.serving();
+        let mut plan = compiled.plan;
+        let changes = self.inventory.changes_to(&compiled.inventory);
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
         let meters = Arc::new(before.meters.next(&plan));
-        let generation = before.generation + 1;
-        self.gauges.applied(&plan, generation, restart_required);
+        self.gauges.applied(&plan, restart_required);
         let state_dir = plan.process.state_dir.clone();
-        let overlay = Arc::clone(&before.overlay);
-        self.live.publish(Serving::new(Arc::new(plan), overlay, Arc::clone(&meters), generation));
-        self.meters.send_replace(meters);
-        self.retired.push(before);
+        let since = self.underway.since.unwrap_or_else(Instant::now);
+        let generation = self.publish(Arc::new(plan), Arc::clone(&before.overlay), meters, Change::Files, since);
+        drop(before);
         for notice in notices {
             tracing::warn!("{notice}");
         }
         tracing::info!(generation, %changes, "configuration reloaded");
+        log_churn(generation, &churn);
         if restart_required {
             tracing::warn!("workers, state_dir, listeners, admin and telemetry change with the next start");
         }
         // Off this thread: a slow volume must not hold up health and metrics.
-        let kept = sources.clone();
+        let kept = Arc::clone(&sources);
         let keeping = tokio::task::spawn_blocking(move || keep_last_good(&state_dir, &kept));
         // It logs its own failure; an error here is the end of the process.
         keeping.await.ok();
         self.applied = sources;
-        self.inventory = inventory;
+        self.inventory = compiled.inventory;
         self.refused = None;
-        Outcome::Applied { generation, changes }
+        Outcome::Applied { generation, changes, churn }
     }
 
-    fn reject(&mut self, report: Report, reading: Result<Sources, Report>) -> Outcome {
+    fn reject(&mut self, report: Report, reading: Arc<Reading>) -> Outcome {
         self.gauges.rejected();
         let generation = self.live.serving().generation;
         let problems: Vec<String> = report.problems().iter().take(PROBLEMS_LOGGED_MAX).map(Problem::line).collect();
@@ -176,6 +249,131 @@ impl Writer {
         );
         self.refused = Some(reading);
         Outcome::Rejected(report)
+    }
+
+    async fn kill(&mut self, order: &Order) -> Result<Killed, OrderError> {
+        order.check()?;
+        let before = self.live.serving();
+        if let Some(kill) = before.overlay.kills.get(&order.toggle) {
+            return Ok(Killed::Already(kill.clone()));
+        }
+        let names = || before.plan.toggles.iter().map(|planned| &*planned.toggle.name);
+        if !names().any(|name| name == order.toggle) {
+            let hint = did_you_mean(&order.toggle, names());
+            let hint = hint.unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
+            return Err(OrderError::UnknownToggle { toggle: order.toggle.clone(), hint });
+        }
+        let mut overlay = Overlay::clone(&before.overlay);
+        let at = jiff::Timestamp::now().as_second();
+        let kill = Kill { by: order.by.clone(), at, note: order.note.clone() };
+        overlay.kills.insert(order.toggle.clone(), kill);
+        let generation = self.overlay(&before, overlay).await?;
+        Ok(Killed::Now { generation })
+    }
+
+    async fn restore(&mut self, order: &Order) -> Result<Restored, OrderError> {
+        order.check()?;
+        let before = self.live.serving();
+        let mut overlay = Overlay::clone(&before.overlay);
+        let Some(kill) = overlay.kills.remove(&order.toggle) else {
+            let names = || before.plan.toggles.iter().map(|planned| &*planned.toggle.name);
+            if names().any(|name| name == order.toggle) {
+                return Ok(Restored::NotKilled);
+            }
+            let killed = before.overlay.kills.keys().map(String::as_str);
+            let hint = did_you_mean(&order.toggle, killed.chain(names()));
+            let hint = hint.unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
+            return Err(OrderError::UnknownToggle { toggle: order.toggle.clone(), hint });
+        };
+        let generation = self.overlay(&before, overlay).await?;
+        Ok(Restored::Now { generation, kill })
+    }
+
+    /// Puts an overlay in force, once it is on the disk.
+    async fn overlay(&mut self, before: &Serving, overlay: Overlay) -> Result<u64, OrderError> {
+        let since = Instant::now();
+        // The directory of this process's start: the one that the next start reads.
+        let state_dir = self.started.0.state_dir.clone();
+        let path = state_dir.join(store::OVERLAY);
+        let overlay = Arc::new(overlay);
+        let (earlier, next) = (Arc::clone(&before.overlay), Arc::clone(&overlay));
+        // Off this thread: a slow volume must not hold up health and metrics.
+        let keeping = tokio::task::spawn_blocking(move || store::keep_overlay(&state_dir, &earlier, &next));
+        match keeping.await {
+            Ok(Ok(())) => {}
+            Ok(Err(source)) => return Err(OrderError::Store { path, source }),
+            Err(_ended) => return Err(OrderError::Stopping),
+        }
+        // What was refused may move fewer users now, or none.
+        self.refused = None;
+        let meters = Arc::clone(&before.meters);
+        Ok(self.publish(Arc::clone(&before.plan), overlay, meters, Change::Overlay, since))
+    }
+
+    /// The only place that publishes.
+    fn publish(
+        &mut self,
+        plan: Arc<Plan>,
+        overlay: Arc<Overlay>,
+        meters: Arc<Meters>,
+        change: Change,
+        since: Instant,
+    ) -> u64 {
+        // The one before may have been decided on just now.
+        self.note_first_decision();
+        let before = self.live.serving();
+        let generation = before.generation + 1;
+        let next = Serving::new(plan, overlay, Arc::clone(&meters), generation);
+        self.awaited = Some(Awaited { change, since, first: Arc::clone(&next.first_decision) });
+        self.gauges.published(generation);
+        self.live.publish(next);
+        self.meters.send_replace(meters);
+        self.retired.push(before);
+        generation
+    }
+
+    fn note_first_decision(&mut self) {
+        let awaited = self.awaited.take_if(|awaited| awaited.first.at().is_some());
+        if let Some(Awaited { change, since, first }) = awaited {
+            let took = first.at().map_or(Duration::ZERO, |at| at.saturating_duration_since(since));
+            self.gauges.decided(change, took);
+        }
+    }
+
+    fn tell(&self, kind: OrderKind, Order { toggle, by, note }: &Order, changed: Result<bool, &OrderError>) {
+        let generation = self.live.serving().generation;
+        let outcome = match changed {
+            Ok(true) => OrderOutcome::Applied,
+            Ok(false) => OrderOutcome::Unchanged,
+            Err(_) => OrderOutcome::Refused,
+        };
+        self.gauges.ordered(kind, outcome);
+        let order = kind.as_str();
+        match changed {
+            Ok(true) => tracing::warn!(order, ?toggle, ?by, ?note, generation, "toggle overlay changed"),
+            Ok(false) => tracing::info!(order, ?toggle, ?by, generation, "toggle overlay is so already"),
+            Err(error) => tracing::error!(order, ?toggle, ?by, generation, %error, "toggle overlay not changed"),
+        }
+    }
+}
+
+impl Wanted {
+    fn want(&mut self, noticed: Instant, answer: Option<oneshot::Sender<Outcome>>) {
+        self.since = Some(self.since.map_or(noticed, |since| since.min(noticed)));
+        self.answers.extend(answer);
+    }
+
+    fn is_asked(&self) -> bool {
+        !self.answers.is_empty()
+    }
+}
+
+fn log_churn(generation: u64, churn: &[Churn]) {
+    for churn in churn.iter().take(CHURN_LOGGED_MAX) {
+        tracing::info!(generation, "{churn}");
+    }
+    if let Some(more) = churn.len().checked_sub(CHURN_LOGGED_MAX).filter(|more| *more > 0) {
+        tracing::info!(generation, "and {more} more toggles");
     }
 }
 
@@ -199,31 +397,6 @@ fn keep_what_is_bound(plan: &mut Plan, started: &(Process, Vec<Listener>), befor
     wanted_otherwise |= plan.process != kept;
     plan.process = kept;
     wanted_otherwise
-}
-
-/// Reads the files until two readings agree; `None` when they do not stop changing.
-async fn settled(config: &Path) -> Option<Result<Sources, Report>> {
-    let mut last = read(config.to_owned()).await;
-    for _ in 0..READINGS_MAX {
-        tokio::time::sleep(SETTLE).await;
-        let next = read(config.to_owned()).await;
-        if next == last {
-            return Some(next);
-        }
-        last = next;
-    }
-    None
-}
-
-async fn read(config: PathBuf) -> Result<Sources, Report> {
-    let reading = tokio::task::spawn_blocking(move || Sources::read(&config)).await;
-    // An error is a panic or the end of the process: neither is a configuration.
-    reading.unwrap_or_else(|_ended| Err(Report::default()))
-}
-
-async fn compiled(sources: Sources) -> Result<Compiled, Report> {
-    let compiling = tokio::task::spawn_blocking(move || compile(&sources)).await;
-    compiling.unwrap_or_else(|_ended| Err(Report::default()))
 }
 
 fn keep_last_good(state_dir: &Path, sources: &Sources) {

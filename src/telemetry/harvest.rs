@@ -37,7 +37,9 @@ impl Harvest {
             let (name, help) = (KeyName::from_const_str(metric.name), metric.help.into());
             match metric.name {
                 name_text if name_text.ends_with("_total") => recorder.describe_counter(name, None, help),
-                name_text if name_text.ends_with("duration_seconds") => recorder.describe_histogram(name, None, help),
+                name_text if name_text.ends_with("duration_seconds") || name_text.ends_with("decision_seconds") => {
+                    recorder.describe_histogram(name, None, help)
+                }
                 _ => recorder.describe_gauge(name, None, help),
             }
         }
@@ -216,10 +218,10 @@ impl Harvest {
                 continue;
             }
             let recorder = &self.recorder;
-            let (handle, seen) = self.histograms.entry((metric.name, at, 0)).or_insert_with(|| {
-                let key = key(metric, labels());
-                (recorder.register_histogram(&key, &METADATA), [(0, 0); BUCKETS])
-            });
+            let (handle, seen) = self
+                .histograms
+                .entry((metric.name, at, 0))
+                .or_insert_with(|| (histogram(recorder, metric, labels()), [(0, 0); BUCKETS]));
             let (new, new_ns) = (count - seen[bucket].0, sum_ns.wrapping_sub(seen[bucket].1));
             if new == 0 {
                 continue;
@@ -249,6 +251,10 @@ pub(super) fn counter(recorder: &PrometheusRecorder, metric: Metric, labels: Lab
 
 pub(super) fn gauge(recorder: &PrometheusRecorder, metric: Metric, labels: Labels<'_>) -> Gauge {
     recorder.register_gauge(&key(metric, labels), &METADATA)
+}
+
+pub(super) fn histogram(recorder: &PrometheusRecorder, metric: Metric, labels: Labels<'_>) -> Histogram {
+    recorder.register_histogram(&key(metric, labels), &METADATA)
 }
 
 fn key(metric: Metric, labels: Labels<'_>) -> Key {

@@ -230,6 +230,12 @@ impl Meters {
         &self.toggles[toggle.0][variant.map_or(0, |variant| variant.0 + 1)]
     }
 
+    /// How often a toggle gave a variant, or none, for whatever reason.
+    #[must_use]
+    pub fn decisions(&self, toggle: ToggleId, variant: Option<VariantId>) -> u64 {
+        self.toggle(toggle, variant).used().map(ToggleCells::total).sum()
+    }
+
     /// The meter of a toggle's divergences.
     #[must_use]
     pub fn divergence(&self, toggle: ToggleId) -> &DivergenceMeter {
@@ -277,6 +283,12 @@ impl ToggleCells {
     /// Counts a decision.
     pub fn decided(&self, reason: Reason) {
         self.0[reason.index()].add_one();
+    }
+}
+
+impl ToggleCells {
+    fn total(&self) -> u64 {
+        self.0.iter().map(Count::read).sum()
     }
 }
 

@@ -51,6 +51,10 @@ metrics! {
     RELOAD_OK = "weir_config_last_reload_successful", "1 when the files on disk are in force, 0 when they were rejected.";
     RELOAD_TIME = "weir_config_last_reload_success_timestamp_seconds", "When a configuration was last put in force.";
     RESTART_NEEDED = "weir_config_restart_required", "1 when the files on disk hold settings that need a restart.";
+    TOGGLE_STATE = "weir_toggle_state", "1 for the state that the toggle is in, 0 for others that it was in.";
+    STATE_WRITES_FAILED = "weir_toggle_observations_unwritten_total", "Times that what is seen of toggles could not be written to state_dir.";
+    ORDERS = "weir_overlay_orders_total", "Kills and restorations of toggles, by order and outcome.";
+    CHANGE_TO_DECISION = "weir_change_to_decision_seconds", "Time from a change of the files or the overlay to the first request decided on it.";
     BUILD = "weir_build_info", "Always 1; the label tells the version.";
     START_TIME = "process_start_time_seconds", "When the process started.";
 }

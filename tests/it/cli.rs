@@ -63,7 +63,7 @@ fn posted(body: &str) -> (Value, Ran) {
 fn check_exits_with_0_and_counts_when_all_is_well() {
     let ran = Weir::new("check").config(&package("config")).run();
     assert_eq!((ran.code, &*ran.stderr), (0, ""));
-    assert_eq!(ran.stdout, "ok: 1 route(s), 1 service(s), 1 toggle(s), 2 contract(s)\n");
+    assert_eq!(ran.stdout, "ok: 1 route(s), 1 service(s), 3 toggle(s), 2 contract(s)\n");
     let json = Weir::new("check --format json").config(&package("config")).run();
     assert_eq!((json.code, json.json()), (0, json!({"ok": true, "errors": 0, "warnings": 0, "problems": []})));
 }
@@ -83,6 +83,138 @@ fn check_exits_with_1_and_tells_programs_every_problem() {
         "hint": "did you mean \"enabled\"?",
     });
     assert_eq!(ran.json(), json!({"ok": false, "errors": 1, "warnings": 0, "problems": [problem]}));
+}
+
+/// The reference configuration with some texts replaced.
+fn reference(replaced: &[(&str, &str)]) -> Folder {
+    let mut text = ["weir.toml", "orders.toml"]
+        .map(|file| {
+            std::fs::read_to_string(package("config").join(file)).unwrap().replace("contract = \"orders", "# \"")
+        })
+        .concat();
+    for (old, new) in replaced {
+        assert!(text.contains(old), "{old}");
+        text = text.replace(old, new);
+    }
+    Folder::new(&[("weir.toml", text.as_bytes())])
+}
+
+#[test]
+fn check_against_another_configuration_tells_whom_it_moves() {
+    let before = reference(&[]);
+    let against = |after: &Folder, arguments: &str| {
+        Weir::new("check").args(arguments).config(after.path()).arg("--against").arg(before.path()).run()
+    };
+    let ran = against(&before, "");
+    assert_eq!((ran.code, ran.stdout.lines().next()), (0, Some("nothing differs")), "{ran:#?}");
+    for (old, new, expected) in [
+        ("weight = \"10%\"\n", "weight = \"14%\"\n", "toggle orders-v2: 4% off -> on (everybody else)"),
+        (
+            "enabled = true",
+            "enabled = false",
+            "toggle orders-v2: 100% on -> off (rule \"beta testers\"); 10% on -> off (everybody else)",
+        ),
+        ("equals = \"beta\"", "equals = \"gamma\"", "toggle orders-v2: rule \"beta testers\" matches others"),
+        (
+            "[\"header:x-user-id\", \"cookie:sid\"]",
+            "[\"cookie:sid\"]",
+            "toggle orders-v2: 9% off -> on, 9% on -> off (everybody else); \
+             all are drawn anew, since bucketing, salt or bucket_by differs",
+        ),
+    ] {
+        let after = reference(&[(old, new)]);
+        let ran = against(&after, "");
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        assert!(ran.stdout.contains(&format!("\n{expected}\n\nok: ")), "{ran:#?}");
+    }
+    let limited = reference(&[
+        ("weight = \"10%\"\n", "weight = \"14%\"\n"),
+        ("[weir]\nworkers = 0 ", "[weir]\nmax_churn = \"3%\" "),
+        ("max_churn = \"100%\"", "#"),
+    ]);
+    let ran = against(&limited, "--format json");
+    let json = ran.json();
+    assert_eq!((ran.code, &json["ok"], &json["problems"][0]["key"]), (1, &json!(false), &json!("toggles.orders-v2")));
+    let shift = json!({
+        "population": "everybody_else",
+        "moves": [{"from": "off", "to": "on", "portion": "4%"}],
+    });
+    assert_eq!(json["churn"], json!([{"toggle": "orders-v2", "shifts": [shift], "notes": []}]));
+    assert!(json["changes"].as_array().unwrap().contains(&json!("~rollouts.orders")), "{json:#}");
+    let missing = Weir::new("check --against /nonexistent").config(before.path()).run();
+    assert_eq!(missing.code, 2);
+    assert!(missing.stderr.contains("--against /nonexistent is no configuration to compare with"), "{missing:#?}");
+}
+
+#[test]
+fn check_against_tells_what_another_bucketing_would_move() {
+    let before = reference(&[]);
+    let after = reference(&[("enabled = true ", "bucketing = \"flagd-v3\"\nenabled = true ")]);
+    let ran = Weir::new("check").config(after.path()).arg("--against").arg(before.path()).run();
+    assert!(ran.stdout.contains("9% off -> on, 9% on -> off (everybody else); all are drawn anew"), "{ran:#?}");
+}
+
+/// The catalogue of the reference configuration, printed so.
+fn toggles(arguments: &str) -> Ran {
+    let folder = reference(&[]);
+    Weir::new("toggle").args(arguments).config(folder.path()).within(folder.path()).run()
+}
+
+#[test]
+fn the_catalogue_is_readable_at_80_columns_and_by_programs() {
+    let ran = toggles("list");
+    assert_eq!(ran.code, 0, "{ran:#?}");
+    assert!(
+        ran.stdout.starts_with("NAME       CATEGORY  OWNER        AGE  EXPIRES     STATE\norders-v2  release"),
+        "{ran:#?}"
+    );
+    assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{ran:#?}");
+    let entry = toggles("list --format json").json()[0].clone();
+    assert_eq!(entry["serves"], "beta testers: on; else 10% on, 90% off");
+    assert_eq!(entry["used_by"], json!(["service orders", "route orders", "rollout orders"]));
+    assert_eq!(entry["state"], "active");
+    let markdown = toggles("list --format markdown").stdout;
+    assert!(markdown.starts_with("| name | category | owner | age | expires | state | serves |"), "{markdown}");
+    assert_eq!(toggles("stale").stdout, "none of 1 toggle(s)\n");
+    assert!(toggles("show orders-v2").stdout.contains("\nowner       team-orders\n"));
+    let unknown = toggles("show orders-v3");
+    assert_eq!(
+        (unknown.code, &*unknown.stderr),
+        (2, "error: unknown toggle \"orders-v3\"; did you mean \"orders-v2\"?\n")
+    );
+}
+
+#[test]
+fn why_tells_every_step_and_which_one_decides() {
+    for (arguments, decides, end) in [
+        (
+            "-H x-user-id:42",
+            format!("decides: slot {SLOT_OF_42} of 100000; [0, 10000) on, [10000, 100000) off"),
+            "orders-v2: off = false (split)",
+        ),
+        (
+            "-H x-cohort:beta",
+            "rule beta testers  decides: matches: on".to_owned(),
+            "orders-v2: on = true (targeting_match)",
+        ),
+        (
+            "-H x-cohort:beta -H x-user-id:42 --peer 203.0.113.9",
+            "does not match; what this peer claims does not count".to_owned(),
+            "orders-v2: off = false (split)",
+        ),
+        (
+            "--context {\"targetingKey\":\"42\"}",
+            format!("decides: slot {SLOT_OF_42} of 100000"),
+            "orders-v2: off = false (split)",
+        ),
+    ] {
+        let text = toggles(&format!("why orders-v2 {arguments}")).stdout;
+        assert!(text.contains(&decides) && text.trim_end().ends_with(end), "{arguments}: {text}");
+        let steps = toggles(&format!("why orders-v2 --format json {arguments}")).json()["steps"].clone();
+        let decided = steps.as_array().unwrap().iter().filter(|step| step["decided"] == json!(true)).count();
+        assert_eq!(decided, 1, "{steps:#}");
+    }
+    assert_eq!(toggles("why orders-v2 --context []").code, 2);
 }
 
 #[test]
@@ -117,7 +249,7 @@ fn explain_shows_slot_and_weight_of_a_split() {
 
 #[test]
 fn explain_shows_the_default_and_a_killed_toggle() {
-    for (enabled, arm, why) in [(true, "canary", "neither rules nor a rollout"), (false, "stable", "is switched off")] {
+    for (enabled, arm, why) in [(true, "canary", "neither rules nor a share"), (false, "stable", "is switched off")] {
         let folder = config(enabled, "127.0.0.1:0", "127.0.0.1:0");
         let ran = Weir::new("explain --url http://h/shop --format json").config(folder.path()).run();
         let decision = ran.json()["decision"].clone();
@@ -191,8 +323,34 @@ fn a_command_line_that_cannot_be_used_exits_with_2() {
 fn help_names_every_verb_and_the_configuration() {
     let ran = Weir::new("--help").within(Path::new("/")).run();
     assert_eq!(ran.code, 0);
-    for verb in ["run", "demo", "check", "explain"] {
+    for verb in ["run", "demo", "check", "explain", "toggle"] {
         assert!(ran.stdout.contains(&format!("\n  {verb} ")), "{verb} in {}", ran.stdout);
     }
     assert!(Weir::new("run --help").run().stdout.contains("--config <PATH>"));
+}
+
+#[test]
+fn explain_shows_the_rule_and_the_band_that_decide() {
+    let split = "split = [{ serve = \"on\", weight = \"10%\" }, { serve = \"off\", weight = \"90%\" }]";
+    let toggle = |more: &str| {
+        let folder = config(true, "127.0.0.1:0", "127.0.0.1:0");
+        let text = std::fs::read_to_string(folder.path().join("weir.toml")).unwrap();
+        let text = format!("{text}bucket_by = \"header:x-user-id\"\n{more}");
+        let folder = Folder::new(&[("weir.toml", text.as_bytes())]);
+        let weir = Weir::new("explain --url http://h/shop --format json -H").arg("x-user-id: 42");
+        weir.config(folder.path()).run().json()["decision"].clone()
+    };
+    let rule = format!(
+        "[[toggles.shop-v2.rules]]\nname = \"some\"\nwhen = {{ attr = \"path\", equals = \"/shop\" }}\n{split}"
+    );
+    for (more, reason, band, why) in [
+        (split.to_owned(), "split", json!([10_000, 100_000]), "lies in [10000, 100000), which is \"off\""),
+        (rule, "rule_split", json!([10_000, 100_000]), "the rule \"some\" matches, and slot "),
+        (format!("{split}\nschedule = {{ until = 2020-01-01T00:00:00Z }}"), "default", json!(null), "schedule"),
+        (format!("{split}\nsalt = \"\\u0000\""), "split", json!([10_000, 100_000]), "lies in"),
+    ] {
+        let decision = toggle(&more);
+        assert_eq!((&decision["reason"], &decision["band"]), (&json!(reason), &band), "{decision}");
+        assert!(decision["why"].as_str().unwrap().contains(why), "{decision}");
+    }
 }

@@ -216,7 +216,8 @@ fn compiles_or_tells(folder: &Folder, file: &str, bytes: &[u8]) -> Result<(), Te
     Ok(())
 }
 
-const REFERENCE: [&str; 4] = ["weir.toml", "orders.toml", "contracts/orders@1.0.0.yaml", "contracts/orders@2.0.0.yaml"];
+const REFERENCE: [&str; 5] =
+    ["weir.toml", "orders.toml", "toggles.toml", "contracts/orders@1.0.0.yaml", "contracts/orders@2.0.0.yaml"];
 
 fn reference(file: &str) -> Vec<u8> {
     fs::read(package("config").join(file)).expect("the reference configuration")

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::command::package;
 
 /// The rank of every top-level module; a module may use only lower ranks.
-const RANKS: [(&str, u8); 17] = [
+const RANKS: [(&str, u8); 19] = [
     ("bucket", 0),
     ("identity", 1),
     ("propagation", 1),
@@ -20,6 +20,8 @@ const RANKS: [(&str, u8); 17] = [
     ("store", 5),
     ("proxy", 6),
     ("reload", 6),
+    ("observe", 6),
+    ("catalogue", 6),
     ("admin", 7),
     ("app", 8),
     ("cli", 9),

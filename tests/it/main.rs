@@ -12,6 +12,7 @@ mod draining;
 mod faults;
 mod floods;
 mod forwarding;
+mod governance;
 mod http2;
 mod layers;
 mod limits;

@@ -353,6 +353,10 @@ async fn a_kill_beats_a_pin_and_travels_on() {
     assert!(answer.header("x-weir-decision").unwrap().contains("reason=disabled"), "{answer:?}");
     assert_eq!(member(&answer), Some(decided(&[("t", "off")])));
     assert_eq!(field(&answer, "x-weir-toggle-t"), Some("off"));
+    // A kill goes before a variant that is unknown here, too.
+    let strange = signed('a', TRACE, now(), &[("t", "unheard-of")]);
+    let answer = single.get(&[("baggage", &strange), ("traceparent", TRACE)]).await;
+    assert_eq!(member(&answer), Some(decided(&[("t", "off")])));
     // Without an `off` variant there is nothing to say.
     single.proxy.reload(&killed.replace("off = \"off\"", "")).await;
     let answer = single.get(&fields).await;

@@ -59,6 +59,7 @@ fn every_configuration_block_compiles() {
             let contract = contract.unwrap();
             fs::copy(contract.path(), directory.path().join("contracts").join(contract.file_name())).unwrap();
         }
+        fs::write(directory.path().join("propagation.secret"), [b'x'; 32]).unwrap();
         fs::write(directory.path().join("weir.toml"), &block).unwrap();
         let compiled = Sources::read(directory.path()).and_then(|sources| compile(&sources));
         assert!(compiled.is_ok(), "{block}\n{}", compiled.unwrap_err());

@@ -69,3 +69,25 @@ fn the_reference_shows_every_key_of_limits_and_timeouts() {
         assert_eq!(shown, expected, "[{name}]");
     }
 }
+
+/// A table of the reference that stands in comments, since it needs files or toggles of its reader's own.
+fn commented(name: &str) -> String {
+    let text = fs::read_to_string(package("config/weir.toml")).unwrap();
+    let lines = text.lines().skip_while(|line| *line != format!("# [{name}]"));
+    lines.map_while(|line| line.strip_prefix("# ")).map(|line| format!("{line}\n")).collect()
+}
+
+#[test]
+fn the_tables_in_comments_show_the_defaults() {
+    let toggle = "[toggles.t]\ncategory = \"ops\"\nowner = \"a\"\nvariants = { on = true }\ndefault = \"on\"\n\
+                  propagate = true\nbucket_by = \"cookie:weir-key\"\n[rollouts.t]\ntoggle = \"t\"\nvariant = \"on\"\nweight = \"1%\"\n";
+    let plan = |tables: &str| {
+        let text = [SMALLEST, toggle.as_bytes(), tables.as_bytes()].concat();
+        let folder = Folder::new(&[("weir.toml", &text), ("propagation.secret", &[b'x'; 32])]);
+        let Compiled { plan, warnings, .. } = compiled(folder.path());
+        assert_eq!(warnings.problems(), []);
+        (format!("{:?}", plan.propagation.unwrap()), plan.sticky.unwrap().attributes)
+    };
+    let least = "[propagation]\nsecret_file = \"propagation.secret\"\n[assignment]\ncookie = { name = \"weir-key\" }\n";
+    assert_eq!(plan(&(commented("propagation") + &commented("assignment"))), plan(least));
+}

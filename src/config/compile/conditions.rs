@@ -73,11 +73,11 @@ impl<'s> Scope<'s> {
         }
         if let Some(field) = all {
             section.finish();
-            return self.several(field, depth).map(Condition::All);
+            return self.several(&field, depth).map(Condition::All);
         }
         if let Some(field) = any {
             section.finish();
-            return self.several(field, depth).map(Condition::Any);
+            return self.several(&field, depth).map(Condition::Any);
         }
         if let Some(field) = not {
             section.finish();
@@ -91,7 +91,7 @@ impl<'s> Scope<'s> {
     }
 
     /// Reads them all, so that each reports its problems.
-    fn several(&self, field: Field<'_>, depth: usize) -> Option<Vec<Condition>> {
+    fn several(&self, field: &Field<'_>, depth: usize) -> Option<Vec<Condition>> {
         let fields = field.clone().list()?;
         if fields.is_empty() {
             field.refuse("there is no condition in it".to_owned(), "write at least one");
@@ -169,3 +169,6 @@ fn misfit(attr: &Attribute, test: &Test) -> Option<(String, &'static str)> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use super::issuers::Issuers;
+use super::{guards, issuers::Issuers};
 use crate::{
     config::{
         document::Document,
@@ -67,6 +67,7 @@ fn weir(field: Field<'_>, process: &mut Process) -> bool {
             &mut process.lame_duck,
         )
     });
+    guards::take_default(&mut section);
     section.finish();
     whole
 }

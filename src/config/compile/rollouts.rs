@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
+    guards,
     services::Backends,
     shares,
     toggles::{BUCKET_BY, Toggles, bucket_by},
@@ -147,7 +148,7 @@ fn targeted(name: &str, mut section: Section<'_>, toggles: &Toggles<'_>, backend
             let hint = "write toggle = \"…\" with variant = \"…\", or service = \"…\"";
             section.refuse("a rollout moves either a toggle or a service".to_owned(), hint);
             // Taken, so that they are not reported as unknown besides.
-            for key in ["variant", "arm", "bucket_by"] {
+            for key in ["variant", "arm", "bucket_by", "max_churn", "acknowledged_churn"] {
                 section.take(key);
             }
             None
@@ -172,6 +173,7 @@ fn toggle_target(toggle: &Field<'_>, variant: Option<Field<'_>>, toggles: &Toggl
 
 fn service_target(section: &mut Section<'_>, service: &Field<'_>, backends: &Backends<'_>) -> Option<Target> {
     let arm = section.take("arm");
+    guards::take(section);
     let keys = section.take("bucket_by");
     if keys.is_none() {
         section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);

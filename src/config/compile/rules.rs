@@ -31,7 +31,7 @@ pub(super) fn rule(mut section: Section<'_>, index: usize, whose: Whose<'_>, seg
         None => section.require("serve", "name the variant they get: serve = \"on\""),
     };
     let from = section.take("from");
-    let schedule = section.take("schedule").map_or(Some(Schedule::default()), schedule);
+    let schedule = section.take("schedule").map_or(Some(Schedule::default()), |field| schedule(&field));
     section.finish();
     let name = match name {
         Some(field) => field.text().map(str::to_owned),
@@ -51,7 +51,7 @@ pub(super) fn rule(mut section: Section<'_>, index: usize, whose: Whose<'_>, seg
 }
 
 /// `{ from = …, until = … }`.
-pub(super) fn schedule(field: Field<'_>) -> Option<Schedule> {
+pub(super) fn schedule(field: &Field<'_>) -> Option<Schedule> {
     let mut section = field.clone().section()?;
     let from = section.take("from").map_or(Some(None), |field| field.moment().map(Some));
     let until = section.take("until").map_or(Some(None), |field| field.moment().map(Some));

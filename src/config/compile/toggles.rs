@@ -2,7 +2,7 @@
 
 use super::{
     conditions::refuse_claim,
-    requires, rules,
+    guards, requires, rules,
     segments::Segments,
     shares::{self, Whose},
 };
@@ -126,12 +126,12 @@ pub(super) fn toggles<'a>(document: &Document<'a>, segments: &Segments) -> Toggl
     toggles
 }
 
-#[expect(clippy::too_many_lines, reason = "each line is one key of the table, read before any may end it")]
 fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read<'a> {
     let category = section
         .require("category", "one of: experiment, release, ops, permission")
         .and_then(|field| field.word(&CATEGORIES.map(|category| (category.as_str(), category))));
-    let owner = section.require("owner", "name who answers for it: owner = \"team-payments\"").and_then(owner);
+    let owner =
+        section.require("owner", "name who answers for it: owner = \"team-payments\"").and_then(|field| owner(&field));
     let description = section.take("description").map_or(Some(None), |field| field.text().map(Some));
     let created = section.take("created").map_or(Some(None), |field| field.date().map(Some));
     let on_expiry = section
@@ -158,7 +158,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
         field.word(&Bucketing::ALL.map(|bucketing| (bucketing.as_str(), bucketing)))
     });
     let bucket_by = section.take("bucket_by").map_or(Some(Vec::new()), |field| bucket_by(field, category));
-    let schedule = section.take("schedule").map_or(Some(Schedule::default()), rules::schedule);
+    let schedule = section.take("schedule").map_or(Some(Schedule::default()), |field| rules::schedule(&field));
     let own_salt = section.take("salt");
     let salt = salt(name, &mut section, own_salt.as_ref());
     let whose = Whose { variants: variants.as_deref(), category, salt: salt.as_deref().unwrap_or(name) };
@@ -174,6 +174,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     if keyless && split.as_ref().is_some_and(Option::is_some) {
         section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
     }
+    guards::take(&mut section);
     section.finish();
     let toggle = || {
         Some(Toggle {
@@ -205,7 +206,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
 /// What to do about an assignment key that is missing.
 pub(super) const BUCKET_BY: &str = "name what identifies a user: bucket_by = [\"header:x-user-id\"]";
 
-fn owner(field: Field<'_>) -> Option<String> {
+fn owner(field: &Field<'_>) -> Option<String> {
     let owner = field.text()?.trim();
     if owner.is_empty() {
         field.refuse("nobody is named".to_owned(), "name who answers for it: owner = \"team-payments\"");

@@ -1,0 +1,70 @@
+//! `weir toggle list` and `weir toggle stale`.
+
+use std::process::ExitCode;
+
+use super::{Format, Kept, table::Table};
+use crate::{
+    catalogue::Entry,
+    cli::{Config, print},
+};
+
+/// Widths that leave room for the last column in 80.
+const WIDTHS: [usize; 5] = [24, 10, 14, 5, 10];
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    config: Config,
+    /// After how many days a toggle is stale that gives everybody the same, or that nobody asks.
+    #[arg(long, value_name = "N", default_value_t = 30)]
+    days: u32,
+    /// How the list is printed.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+pub(super) fn list(arguments: &Arguments, wanted: impl Fn(&Entry) -> bool) -> anyhow::Result<ExitCode> {
+    let entries = Kept::read(&arguments.config)?.entries(arguments.days);
+    let total = entries.len();
+    let entries: Vec<Entry> = entries.into_iter().filter(wanted).collect();
+    print(&match arguments.format {
+        Format::Json => serde_json::to_string_pretty(&entries)?,
+        Format::Text if entries.is_empty() => format!("none of {total} toggle(s)"),
+        Format::Text => table(&entries, short).text(&WIDTHS),
+        Format::Markdown => table(&entries, long).markdown(),
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(entries: &[Entry], columns: fn(&Entry) -> Vec<(&'static str, String)>) -> Table {
+    let rows: Vec<Vec<(&str, String)>> = entries.iter().map(columns).collect();
+    let heads = rows.first().map(|row| row.iter().map(|(head, _)| *head).collect()).unwrap_or_default();
+    let rows = rows.into_iter().map(|row| row.into_iter().map(|(_, cell)| cell).collect()).collect();
+    Table { heads, rows }
+}
+
+fn short(entry: &Entry) -> Vec<(&'static str, String)> {
+    let stale = if entry.stale.is_empty() { "" } else { ", stale" };
+    vec![
+        ("name", entry.name.clone()),
+        ("category", entry.category.to_owned()),
+        ("owner", entry.owner.clone()),
+        ("age", entry.age_days.map_or_else(|| "-".to_owned(), |days| format!("{days}d"))),
+        ("expires", entry.expires.clone().unwrap_or_else(|| "-".to_owned())),
+        ("state", format!("{}{stale}", entry.state.as_str())),
+    ]
+}
+
+fn long(entry: &Entry) -> Vec<(&'static str, String)> {
+    let kill = entry.kill.as_ref().map_or(String::new(), |kill| format!(" by {}", kill.by));
+    let mut columns = short(entry);
+    columns[5].1 = format!("{}{kill}", entry.state.as_str());
+    columns.extend([
+        ("serves", entry.serves.clone()),
+        ("used by", entry.used_by.join(", ")),
+        ("decisions", entry.decisions.values().sum::<u64>().to_string()),
+        ("last decision", entry.last_decision.clone().unwrap_or_else(|| "-".to_owned())),
+        ("stale", entry.stale.join("; ")),
+    ]);
+    columns
+}

@@ -1,0 +1,139 @@
+//! Observe: what is seen of toggles while they decide, written to `state_dir` once a minute and at the end.
+//!
+//! *Invariants*
+//! - It reads meters and snapshots and decides nothing; without it everything is served.
+//! - It runs on the control thread and writes off it.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::sync::{oneshot, watch};
+
+use crate::{
+    live::{Live, Serving},
+    store::{Observed, Settled, Sighting, keep_observed, kept_observed},
+    telemetry::{Meters, ToggleGauges},
+    toggle::{Timestamp, ToggleId, VariantId},
+};
+
+/// How often it is written.
+const WRITE_EVERY: Duration = Duration::from_secs(60);
+
+/// How long the last write may hold up the end of the process.
+const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
+
+/// How long a toggle is remembered that no configuration has any more.
+const GONE_SECONDS_MAX: i64 = 90 * 24 * 3600;
+
+/// The task's state.
+#[derive(Debug)]
+pub struct Observer {
+    live: Live,
+    published: watch::Receiver<Arc<Meters>>,
+    gauges: ToggleGauges,
+    state_dir: PathBuf,
+    observed: Observed,
+    /// What of each count is in `observed` already, by toggle and variant.
+    counted: BTreeMap<(String, String), u64>,
+    /// Whether the last write failed, so that it is told once.
+    failing: bool,
+}
+
+impl Observer {
+    /// Goes on from what was kept.
+    #[must_use]
+    pub fn new(live: Live, published: watch::Receiver<Arc<Meters>>, gauges: ToggleGauges) -> Observer {
+        let state_dir = live.serving().plan.process.state_dir.clone();
+        let observed = kept_observed(&state_dir).unwrap_or_else(|error| {
+            tracing::warn!(%error, "what was seen of toggles before is lost: ages and counts start anew");
+            Observed::default()
+        });
+        Observer { live, published, gauges, state_dir, observed, counted: BTreeMap::new(), failing: false }
+    }
+
+    /// Observes until it is told to stop, and writes a last time.
+    pub async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let mut tick = tokio::time::interval(WRITE_EVERY);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        self.published.mark_changed();
+        loop {
+            tokio::select! {
+                changed = self.published.changed() => {
+                    if changed.is_err() {
+                        break;
+                    }
+                    let _ = self.published.borrow_and_update();
+                    self.look();
+                }
+                _ = tick.tick() => {
+                    self.look();
+                    self.write().await;
+                }
+                _ = &mut stop => break,
+            }
+        }
+        self.look();
+        if tokio::time::timeout(LAST_WRITE_MAX, self.write()).await.is_err() {
+            tracing::warn!("what was seen of toggles could not be written in time");
+        }
+    }
+
+    fn look(&mut self) {
+        let serving = self.live.serving();
+        let now = Timestamp(jiff::Timestamp::now().as_second());
+        self.gauges.show(&serving.plan, &serving.standing, now);
+        self.observe(&serving, now);
+    }
+
+    fn observe(&mut self, serving: &Serving, Timestamp(now): Timestamp) {
+        for (place, planned) in serving.plan.toggles.iter().enumerate() {
+            let toggle = &planned.toggle;
+            let seen = self.observed.toggles.entry(toggle.name.clone());
+            let seen = seen.or_insert_with(|| Sighting { first_seen: now, ..Sighting::default() });
+            seen.last_seen = now;
+            let serves = toggle.serves(planned.share());
+            if seen.serves != serves {
+                seen.serves = serves;
+                seen.serves_since = now;
+            }
+            let settled = toggle.settled(planned.share()).filter(|_| toggle.enabled);
+            let settled = settled.map(|variant| &toggle.variants[variant.0].name);
+            if seen.settled.as_ref().map(|settled| &settled.variant) != settled {
+                seen.settled = settled.map(|variant| Settled { variant: variant.clone(), since: now });
+            }
+            let variants =
+                toggle.variants.iter().enumerate().map(|(place, variant)| (Some(VariantId(place)), &*variant.name));
+            for (variant, name) in variants.chain([(None, "")]) {
+                let count = serving.meters.decisions(ToggleId(place), variant);
+                if count == 0 {
+                    continue;
+                }
+                let counted = self.counted.entry((toggle.name.clone(), name.to_owned())).or_default();
+                if count > *counted {
+                    *seen.decisions.entry(name.to_owned()).or_default() += count - *counted;
+                    *counted = count;
+                    seen.last_decision = Some(now);
+                }
+            }
+        }
+        self.observed.toggles.retain(|_, seen| now - seen.last_seen < GONE_SECONDS_MAX);
+    }
+
+    async fn write(&mut self) {
+        let (state_dir, observed) = (self.state_dir.clone(), self.observed.clone());
+        // Off this thread: a slow volume must not hold up health and metrics.
+        let written = tokio::task::spawn_blocking(move || keep_observed(&state_dir, &observed)).await;
+        match written {
+            Ok(Ok(())) => self.failing = false,
+            Ok(Err(error)) => {
+                self.gauges.write_failed();
+                if !self.failing {
+                    let state_dir = self.state_dir.display();
+                    tracing::warn!(%error, "what is seen of toggles cannot be kept in {state_dir}: check weir.state_dir");
+                }
+                self.failing = true;
+            }
+            // The process ends.
+            Err(_ended) => {}
+        }
+    }
+}

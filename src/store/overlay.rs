@@ -1,0 +1,163 @@
+//! The overlay's file: what operators changed, kept over restarts.
+
+use std::{
+    fs::File,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::durable::{Lasting, replace};
+use crate::plan::Overlay;
+
+/// The file below `state_dir`.
+pub const OVERLAY: &str = "overlay.json";
+
+/// The form that this version writes and reads.
+const VERSION: u64 = 1;
+
+/// The largest file that is read, in bytes: more than ten thousand kills with notes.
+const FILE_BYTES_MAX: u64 = 16 << 20;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct OverlayFile<'a> {
+    version: u64,
+    overlay: std::borrow::Cow<'a, Overlay>,
+}
+
+/// Why the overlay's file cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{} cannot be used: {cause}", path.display())]
+pub struct OverlayError {
+    /// The file.
+    pub path: PathBuf,
+    /// What is wrong with it.
+    pub cause: OverlayFault,
+}
+
+/// What is wrong with an overlay's file.
+#[derive(Debug, thiserror::Error)]
+pub enum OverlayFault {
+    /// It is there and cannot be read.
+    #[error("{0}")]
+    Unreadable(#[source] io::Error),
+    /// Its text is not what weir writes.
+    #[error("it is not whole ({0})")]
+    Malformed(#[source] serde_json::Error),
+    /// Another version of weir wrote it, and it may say what this one cannot do.
+    #[error("it has the form {0}, and this version of weir knows form {VERSION}")]
+    Version(Value),
+    /// It is larger than any overlay.
+    #[error("it is larger than {} MiB", FILE_BYTES_MAX >> 20)]
+    TooLarge,
+}
+
+/// The overlay that was kept last; an empty one where none was ever kept.
+///
+/// # Errors
+/// When there is a file and it cannot be read whole. Going on without it would forget what was killed.
+pub fn kept_overlay(state_dir: &Path) -> Result<Overlay, OverlayError> {
+    let path = state_dir.join(OVERLAY);
+    read(&path).map_err(|cause| OverlayError { path, cause })
+}
+
+fn read(path: &Path) -> Result<Overlay, OverlayFault> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Overlay::default());
+        }
+        Err(error) => return Err(OverlayFault::Unreadable(error)),
+    };
+    let mut bytes = Vec::new();
+    file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(OverlayFault::Unreadable)?;
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(OverlayFault::TooLarge);
+    }
+    let value: Value = serde_json::from_slice(&bytes).map_err(OverlayFault::Malformed)?;
+    match value.get("version") {
+        Some(version) if version.as_u64() != Some(VERSION) => Err(OverlayFault::Version(version.clone())),
+        _ => {
+            let file: OverlayFile<'_> = serde_json::from_value(value).map_err(OverlayFault::Malformed)?;
+            Ok(file.overlay.into_owned())
+        }
+    }
+}
+
+/// Keeps an overlay: it is on the disk when this returns.
+///
+/// # Errors
+/// When the directory cannot be written. `before`, which is in force, is then what the file says.
+pub fn keep_overlay(state_dir: &Path, before: &Overlay, next: &Overlay) -> io::Result<()> {
+    let path = state_dir.join(OVERLAY);
+    let write = |overlay| -> io::Result<()> {
+        let file = OverlayFile { version: VERSION, overlay: std::borrow::Cow::Borrowed(overlay) };
+        replace(&path, &serde_json::to_vec_pretty(&file)?, Lasting::Synced)
+    };
+    write(next).inspect_err(|_| {
+        // The last step alone may have failed. What cannot be promised must not come true at a restart.
+        if read(&path).is_ok_and(|found| found != *before) {
+            write(before).ok();
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::plan::Kill;
+
+    fn killed(names: &[&str]) -> Overlay {
+        let kill = Kill { by: "ops".to_owned(), at: 1_700_000_000, note: Some("it burns".to_owned()) };
+        Overlay { kills: names.iter().map(|name| ((*name).to_owned(), kill.clone())).collect() }
+    }
+
+    #[test]
+    fn what_is_kept_is_read_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let state_dir = directory.path().join("not/there/yet");
+        assert_eq!(kept_overlay(&state_dir).unwrap(), Overlay::default());
+        let (first, second) = (killed(&["a"]), killed(&["a", "b"]));
+        keep_overlay(&state_dir, &Overlay::default(), &first).unwrap();
+        assert_eq!(kept_overlay(&state_dir).unwrap(), first);
+        keep_overlay(&state_dir, &first, &second).unwrap();
+        assert_eq!(kept_overlay(&state_dir).unwrap(), second);
+    }
+
+    #[test]
+    fn a_file_that_is_not_whole_is_an_error_and_never_an_empty_overlay() {
+        let whole = r#"{"version":1,"overlay":{"kills":{"a":{"by":"ops","at":1,"note":null}}}}"#;
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join(OVERLAY);
+        fs::write(&file, whole).unwrap();
+        assert_eq!(kept_overlay(directory.path()).unwrap().kills.len(), 1);
+        for end in 0..whole.len() {
+            fs::write(&file, &whole[..end]).unwrap();
+            assert!(kept_overlay(directory.path()).is_err(), "{}", &whole[..end]);
+        }
+        for (text, expected) in [
+            (&*whole.replace(":1,\"overlay", ":2,\"overlay"), "form 2"),
+            (&*whole.replace("\"kills\"", "\"pins\":{},\"kills\""), "unknown field `pins`"),
+            (&*whole.replace("\"by\"", "\"who\""), "unknown field `who`"),
+            ("{}", "missing field `version`"),
+            ("[]", "not whole"),
+        ] {
+            fs::write(&file, text).unwrap();
+            let error = kept_overlay(directory.path()).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_written_keeps_what_was() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::create_dir_all(directory.path().join("overlay.json.next/full")).unwrap();
+        assert!(keep_overlay(directory.path(), &Overlay::default(), &killed(&["a"])).is_err());
+        assert_eq!(kept_overlay(directory.path()).unwrap(), Overlay::default());
+    }
+}

@@ -1,0 +1,133 @@
+//! Layouts: who of one population gets which variant.
+
+use std::collections::BTreeMap;
+
+use super::{Portion, Side};
+use crate::{
+    bucket::{Bucketing, SLOTS, Weight},
+    identity::Attribute,
+    toggle::{Serve, Split, Toggle, Variant, VariantId},
+};
+
+/// How keys become slots.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Keying<'a> {
+    bucketing: Bucketing,
+    salt: &'a str,
+    bucket_by: &'a [Attribute],
+}
+
+/// Who gets which variant in one population.
+pub(super) struct Layout<'a> {
+    toggle: &'a Toggle,
+    /// `None` where everybody gets the same.
+    keying: Option<Keying<'a>>,
+    /// The first slot after each band, and what the band gives.
+    bands: Vec<(u32, Option<VariantId>)>,
+}
+
+/// What of a population goes from one variant to one.
+pub(super) type Overlaps = BTreeMap<(Option<VariantId>, Option<VariantId>), Portion>;
+
+impl<'a> Layout<'a> {
+    pub(super) fn constant(toggle: &'a Toggle, variant: Option<VariantId>) -> Layout<'a> {
+        Layout { toggle, keying: None, bands: vec![(SLOTS, variant)] }
+    }
+
+    pub(super) fn of_serve(toggle: &'a Toggle, serve: &'a Serve) -> Layout<'a> {
+        match serve {
+            Serve::Variant(variant) => Layout::constant(toggle, Some(*variant)),
+            Serve::Split(split) => Layout::of_split(toggle, split),
+        }
+    }
+
+    fn of_split(toggle: &'a Toggle, split: &'a Split) -> Layout<'a> {
+        let bucket_by = if split.bucket_by.is_empty() { &toggle.bucket_by } else { &split.bucket_by };
+        let keying = Keying { bucketing: toggle.bucketing, salt: &split.salt, bucket_by };
+        let bands = split.bands.iter().map(|band| (band.end, Some(band.variant)));
+        Layout::keyed(toggle, keying, bands.chain([(SLOTS, Some(toggle.default))]))
+    }
+
+    pub(super) fn of_rest(side: Side<'a>) -> Layout<'a> {
+        let Side { toggle, share, .. } = side;
+        match (&toggle.split, share) {
+            (Some(split), _) => Layout::of_split(toggle, split),
+            (None, None) => Layout::constant(toggle, Some(toggle.default)),
+            (None, Some(share)) => {
+                let keying = Keying { bucketing: toggle.bucketing, salt: &toggle.salt, bucket_by: &toggle.bucket_by };
+                let bands = [(share.weight.slots(), Some(share.variant)), (SLOTS, Some(toggle.default))];
+                Layout::keyed(toggle, keying, bands.into_iter())
+            }
+        }
+    }
+
+    /// Bands that own nothing are left out, so that a layout of one variant is a constant.
+    fn keyed(
+        toggle: &'a Toggle,
+        keying: Keying<'a>,
+        ends: impl Iterator<Item = (u32, Option<VariantId>)>,
+    ) -> Layout<'a> {
+        let mut bands: Vec<(u32, Option<VariantId>)> = Vec::new();
+        for (end, variant) in ends {
+            match bands.last_mut() {
+                Some((last, _)) if end <= *last => {}
+                None if end == 0 => {}
+                Some((last, same)) if *same == variant => *last = end,
+                _ => bands.push((end, variant)),
+            }
+        }
+        let keying = (bands.len() > 1).then_some(keying);
+        Layout { toggle, keying, bands }
+    }
+
+    /// Whether a user's slots before and after have nothing to do with each other.
+    pub(super) fn is_redrawn_by(&self, after: &Layout<'_>) -> bool {
+        match (self.keying, after.keying) {
+            (Some(before), Some(after)) => before != after,
+            _ => false,
+        }
+    }
+
+    /// Lengths of the overlaps: every user keeps the slot.
+    pub(super) fn overlaps(&self, after: &Layout<'_>) -> Overlaps {
+        let mut overlaps = Overlaps::new();
+        let (mut start, mut left, mut right) = (0, self.bands.iter(), after.bands.iter());
+        let (mut here, mut there) = (left.next(), right.next());
+        while let (Some((left_end, from)), Some((right_end, to))) = (here, there) {
+            let end = *left_end.min(right_end);
+            *overlaps.entry((*from, *to)).or_default() += Weight::from_slots(end - start).into();
+            if *left_end == end {
+                here = left.next();
+            }
+            if *right_end == end {
+                there = right.next();
+            }
+            start = end;
+        }
+        overlaps
+    }
+
+    /// Products of the shares: where a user falls after says nothing about where it fell before.
+    pub(super) fn products(&self, after: &Layout<'_>) -> Overlaps {
+        let mut products = Overlaps::new();
+        for (from, owned) in self.owned() {
+            for (to, gained) in after.owned() {
+                *products.entry((from, to)).or_default() += Portion(u64::from(owned) * u64::from(gained));
+            }
+        }
+        products
+    }
+
+    fn owned(&self) -> impl Iterator<Item = (Option<VariantId>, u32)> {
+        let starts = [0].into_iter().chain(self.bands.iter().map(|(end, _)| *end));
+        self.bands.iter().zip(starts).map(|((end, variant), start)| (*variant, end - start))
+    }
+
+    pub(super) fn variant(&self, id: Option<VariantId>) -> Option<&'a Variant> {
+        id.map(|id| &self.toggle.variants[id.0])
+    }
+
+    pub(super) fn name(&self, id: Option<VariantId>) -> Option<String> {
+        self.variant(id).map(|variant| variant.name.clone())
+    }
+}
