@@ -2,9 +2,7 @@
 //!
 //! *Invariants*
 //! - Everything here reads; nothing changes live state.
-//! - A slow or idle peer is dropped, and at most [`serve`]'s limit of peers is served at once.
-
-mod serve;
+//! - A slow or idle peer is dropped, and at most [`BOUNDS`]' number of peers is served at once.
 
 use std::time::Duration;
 
@@ -17,9 +15,15 @@ use axum::{
 };
 use tokio::sync::watch;
 
-use crate::telemetry::Scrape;
+use crate::{serve::Bounds, telemetry::Scrape};
 
-pub use serve::serve;
+/// What peers of these listeners may cost.
+pub const BOUNDS: Bounds = Bounds {
+    connections_max: 64,
+    idle: Duration::from_secs(10),
+    unread: Duration::from_secs(10),
+    whole: Some(Duration::from_secs(300)),
+};
 
 /// What the answers are made from.
 #[derive(Clone, Debug)]

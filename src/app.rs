@@ -24,9 +24,11 @@ use crate::{
     config::{Compiled, Report, Sources, compile},
     live::{Live, Serving},
     observe::Observer,
+    ofrep,
     plan::Address,
     proxy::{AccessLog, Bound, Crew, InFlight, WorkerError, bind_tcp},
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
+    serve::serve,
     store,
     telemetry::{Exporter, Meters, Scrape},
     toggle::Timestamp,
@@ -60,6 +62,8 @@ pub struct Addresses {
     pub admin: Option<SocketAddr>,
     /// The telemetry listener.
     pub telemetry: Option<SocketAddr>,
+    /// The listener of the flag API.
+    pub ofrep: Option<SocketAddr>,
 }
 
 /// Why an [`App`] did not start.
@@ -147,10 +151,12 @@ impl App {
         let admin = plan.process.admin.map(|address| bind("admin.address", address, take_over)).transpose()?;
         let telemetry =
             plan.process.telemetry.map(|address| bind("telemetry.address", address, take_over)).transpose()?;
+        let ofrep = plan.process.ofrep.map(|address| bind("ofrep.address", address, take_over)).transpose()?;
         let addresses = Addresses {
             listeners,
             admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
             telemetry: telemetry.as_ref().and_then(|socket| socket.local_addr().ok()),
+            ofrep: ofrep.as_ref().and_then(|socket| socket.local_addr().ok()),
         };
 
         let meters = Arc::new(Meters::new(&plan, workers));
@@ -164,6 +170,7 @@ impl App {
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (unready, readiness) = watch::channel(None);
         let (drain, draining) = watch::channel(None);
+        let (in_flight, questions) = InFlight::new(workers);
         let parts = Parts {
             config: config.to_owned(),
             exporter,
@@ -174,10 +181,14 @@ impl App {
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
             readiness,
+            ofrep,
+            live: live.clone(),
+            in_flight: in_flight.clone(),
+            published: meters_receiver.clone(),
+            draining: draining.clone(),
         };
         let (access_log, lines) = AccessLog::start(lines_lost).map_err(StartError::AccessLog)?;
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let (in_flight, questions) = InFlight::new(workers);
         let crew = Crew::start(&live, bound, questions, &lines, &draining)?;
         addresses.log(workers);
         Ok(App {
@@ -297,6 +308,7 @@ impl Addresses {
             listeners = %listeners.join(" "),
             admin = self.admin.map(tracing::field::display),
             telemetry = self.telemetry.map(tracing::field::display),
+            ofrep = self.ofrep.map(tracing::field::display),
             workers,
             version = env!("CARGO_PKG_VERSION"),
             "weir started"
@@ -324,6 +336,11 @@ struct Parts {
     sockets: Vec<TcpListener>,
     /// Off as soon as it holds something.
     readiness: watch::Receiver<Option<Duration>>,
+    ofrep: Option<TcpListener>,
+    live: Live,
+    in_flight: InFlight,
+    published: watch::Receiver<Arc<Meters>>,
+    draining: watch::Receiver<Option<Duration>>,
 }
 
 impl Control {
@@ -358,7 +375,12 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         for socket in parts.sockets {
             let listener = tokio::net::TcpListener::from_std(socket)?;
             let router = admin::telemetry(parts.scrape.clone(), parts.readiness.clone());
-            tasks.spawn_local(admin::serve(listener, router));
+            tasks.spawn_local(serve("admin", listener, router, || admin::BOUNDS));
+        }
+        if let Some(socket) = parts.ofrep {
+            let listener = tokio::net::TcpListener::from_std(socket)?;
+            let desk = ofrep::Desk::new(parts.live.clone(), parts.in_flight, parts.published, parts.draining);
+            tasks.spawn_local(serve("ofrep", listener, ofrep::router(desk), ofrep::bounds(parts.live)));
         }
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));

@@ -30,8 +30,8 @@
 //! | 3 | [`plan`]: everything compiled, found by index |
 //! | 4 | [`config`], [`telemetry`] |
 //! | 5 | [`live`], [`store`] |
-//! | 6 | [`proxy`], [`reload`], [`observe`], [`catalogue`] |
-//! | 7, 8, 9 | [`admin`]; [`app`]; [`cli`] |
+//! | 6 | [`proxy`], [`reload`], [`observe`], [`catalogue`], [`serve`] |
+//! | 7, 8, 9 | [`admin`], [`ofrep`]; [`app`]; [`cli`] |
 //!
 //! # Embedding
 //!
@@ -65,10 +65,12 @@ pub mod catalogue;
 pub mod observe;
 pub mod proxy;
 pub mod reload;
+pub mod serve;
 
 pub mod admin;
 pub mod app;
 pub mod cli;
+pub mod ofrep;
 
 pub use app::{Addresses, App, StartError};
 pub use reload::{Killed, OrderError, Outcome, Restored};

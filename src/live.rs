@@ -7,7 +7,7 @@
 
 use std::{
     sync::{Arc, OnceLock},
-    time::Instant,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use arc_swap::{ArcSwap, cache::Cache};
@@ -15,6 +15,7 @@ use arc_swap::{ArcSwap, cache::Cache};
 use crate::{
     plan::{Overlay, Plan, Standing},
     telemetry::Meters,
+    toggle::Timestamp,
 };
 
 /// What is served, all of one generation.
@@ -32,6 +33,8 @@ pub struct Serving {
     pub generation: u64,
     /// When the first request was decided on it.
     pub first_decision: Arc<FirstDecision>,
+    /// When it was made.
+    pub published_at: Timestamp,
 }
 
 /// When the first request was decided on a snapshot, by any worker.
@@ -51,7 +54,9 @@ impl Serving {
     #[must_use]
     pub fn new(plan: Arc<Plan>, overlay: Arc<Overlay>, meters: Arc<Meters>, generation: u64) -> Serving {
         let standing = overlay.standing(&plan.toggles);
-        Serving { plan, overlay, standing, meters, generation, first_decision: Arc::default() }
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let published_at = Timestamp(i64::try_from(since.as_secs()).unwrap_or(i64::MAX));
+        Serving { plan, overlay, standing, meters, generation, published_at, first_decision: Arc::default() }
     }
 }
 

@@ -9,7 +9,9 @@
 mod address;
 mod choosing;
 mod churn;
+mod dates;
 mod log;
+mod ofrep;
 mod overlay;
 mod propagation;
 #[cfg(test)]
@@ -31,6 +33,7 @@ use crate::{
 pub use crate::toggle::ToggleId;
 pub use address::Address;
 pub use log::{AccessLog, LogFormat, LogLines, LogTarget};
+pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
@@ -69,6 +72,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// Which requests are logged; none without.
     pub access_log: Option<AccessLog>,
+    /// The flag API for the application beside the proxy.
+    pub ofrep: Option<Ofrep>,
     /// Where clients connect; never empty.
     pub listeners: Vec<Listener>,
     /// By [`IssuerId`].
@@ -85,6 +90,8 @@ pub struct Plan {
     pub endpoints: Vec<Endpoint>,
     /// By [`ToggleId`].
     pub toggles: Vec<PlannedToggle>,
+    /// All toggles in the order of their names.
+    pub toggles_by_name: Vec<ToggleId>,
     /// Every toggle by its name.
     pub toggle_ids: HashMap<String, ToggleId>,
     /// How decisions travel; `None` leaves baggage and traces alone.

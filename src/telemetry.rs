@@ -13,8 +13,10 @@ mod exporter;
 mod harvest;
 mod meters;
 pub mod names;
+mod ofrep;
 mod reloads;
 mod toggles;
+mod unknown;
 mod wire;
 
 pub use cells::{Count, Durations, Level};
@@ -24,6 +26,8 @@ pub use meters::{
     WorkerCells,
 };
 pub use names::{HandshakeOutcome, RefusalCause};
+pub use ofrep::OfrepCells;
 pub use reloads::{Change, OrderKind, OrderOutcome, ReloadGauges};
 pub use toggles::ToggleGauges;
+pub use unknown::UnknownToggles;
 pub use wire::{MemberOutcome, OverrideOutcome, WireCells};

@@ -162,7 +162,7 @@ fn explained(
 ) -> Explanation {
     let mut explanation = Explanation::default();
     let now = Timestamp(jiff::Timestamp::now().as_second());
-    let token = read_claims(plan, listener, &head.headers, now);
+    let token = listener.issuer.and_then(|issuer| read_claims(plan, issuer, &head.headers, now));
     explanation.token =
         token.as_ref().map(|read| read.as_ref().map_or_else(ToString::to_string, |_claims| "verified".to_owned()));
     let claims = token.and_then(Result::ok);

@@ -7,6 +7,7 @@ mod conditions;
 mod contracts;
 mod guards;
 mod issuers;
+mod ofrep;
 mod process;
 mod propagation;
 mod requires;
@@ -28,7 +29,7 @@ use super::{
     source::Sources,
 };
 use crate::{
-    plan::{Lane, LaneId, Plan, Route, ToggleId},
+    plan::{Lane, LaneId, Plan, PlannedToggle, Route, ToggleId},
     route::{RouteId, RouteTable},
     toggle::Timestamp,
 };
@@ -109,6 +110,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
+    let ofrep = ofrep::ofrep(&document, &issuers, toggles.toggles());
     let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);
     let guards = guards::guards(&document);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
@@ -117,7 +119,8 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     segments.finish()?;
     let (toggles, expiries) = toggles.finish()?;
-    let (propagation, in_flight) = (propagated?.propagation, false);
+    // Only the flag API asks for them.
+    let (propagation, in_flight) = (propagated?.propagation, document.table("ofrep").is_some());
     let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
     let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
     let issuers = issuers.finish()?;
@@ -126,6 +129,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         limits: limits?,
         timeouts: timeouts?,
         access_log: access_log?,
+        ofrep: ofrep?,
         listeners: listeners?,
         table: RouteTable::new(patterns).ok()?,
         routes,
@@ -134,6 +138,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         endpoints: backends.endpoints,
         timed: !issuers.is_empty() || toggles.iter().any(|planned| planned.toggle.is_timed()),
         issuers,
+        toggles_by_name: by_name(&toggles),
         toggle_ids: toggles.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
         toggles,
         propagation,
@@ -151,6 +156,12 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     });
     let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
     Some(Built { plan, expiries, inventory, guards: guards? })
+}
+
+fn by_name(toggles: &[PlannedToggle]) -> Vec<ToggleId> {
+    let mut ids: Vec<ToggleId> = (0..toggles.len()).map(ToggleId).collect();
+    ids.sort_by(|left, right| toggles[left.0].toggle.name.cmp(&toggles[right.0].toggle.name));
+    ids
 }
 
 /// Numbers every route with every arm of its service.

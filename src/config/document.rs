@@ -15,8 +15,8 @@ use super::{
 const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// Top-level tables with fixed keys.
-const TABLES: [&str; 8] =
-    ["weir", "admin", "telemetry", "access_log", "limits", "timeouts", "propagation", "assignment"];
+const TABLES: [&str; 9] =
+    ["weir", "admin", "telemetry", "ofrep", "access_log", "limits", "timeouts", "propagation", "assignment"];
 /// Top-level tables of named tables.
 const NAMED: [&str; 5] = ["jwt", "services", "segments", "toggles", "rollouts"];
 /// Top-level arrays of tables, joined over all files.

@@ -1,6 +1,6 @@
 //! Subjects: whom a toggle is decided for, a request that passes or a context that an application sends.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -78,6 +78,14 @@ impl<'a> Subject<'a> {
 }
 
 impl<'a> Context<'a> {
+    /// The same without what nobody verified: its members are the application's word alone, also where they
+    /// have the names of attributes that a proxy would have seen itself.
+    #[must_use]
+    pub fn verified(&self) -> Context<'a> {
+        static NOTHING: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
+        Context { targeting_key: None, members: &NOTHING, claims: self.claims }
+    }
+
     /// What the context says of an attribute: its own member of that name, or one that is named as
     /// configuration names the attribute, such as `header:x-cohort`. What has to be verified is no such member.
     fn member(&self, attribute: &Attribute) -> Option<&'a Value> {

@@ -3,7 +3,7 @@
 use super::{Plan, PlannedToggle, Standing};
 use crate::{
     identity::Subject,
-    toggle::{self, Choice, Moment, OnExpiry, Reason, ToggleId},
+    toggle::{self, Category, Choice, Moment, OnExpiry, Reason, ToggleId},
 };
 
 impl Plan {
@@ -22,6 +22,16 @@ impl Plan {
     ) -> Choice {
         let planned: &PlannedToggle = self.toggle(id);
         let toggle = &planned.toggle;
+        let (bare, verified);
+        let subject = match subject {
+            // Who may do something is not for whoever asks to say.
+            Subject::Context(context) if toggle.category == Category::Permission => {
+                bare = context.verified();
+                verified = Subject::Context(&bare);
+                &verified
+            }
+            subject => subject,
+        };
         if !toggle.enabled {
             return Choice::plain(toggle.off, Reason::Disabled);
         }

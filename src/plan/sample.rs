@@ -51,6 +51,7 @@ impl Sample {
                 lame_duck: second,
                 admin: None,
                 telemetry: None,
+                ofrep: None,
             },
             limits: limits(),
             timeouts: Timeouts {
@@ -91,7 +92,9 @@ impl Sample {
             endpoints: Vec::new(),
             timed: self.0.iter().any(|planned| planned.toggle.is_timed()),
             toggle_ids: self.0.iter().map(|planned| planned.toggle.name.clone()).zip((0..).map(ToggleId)).collect(),
+            toggles_by_name: (0..self.0.len()).map(ToggleId).collect(),
             toggles: self.0,
+            ofrep: None,
             issuers: Vec::new(),
             propagation: None,
             carried: Vec::new(),

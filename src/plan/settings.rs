@@ -26,6 +26,8 @@ pub struct Process {
     pub admin: Option<SocketAddr>,
     /// The listener for scrapers and probes from outside the pod.
     pub telemetry: Option<SocketAddr>,
+    /// The listener of the flag API.
+    pub ofrep: Option<SocketAddr>,
 }
 
 /// What peers may cost. Each is one key of `[limits]`.

@@ -7,7 +7,7 @@ use http::{HeaderMap, HeaderName, header};
 use super::{asking::Peer, worker::Snapshot};
 use crate::{
     identity::{Attribute, Claims, TokenError, cookie},
-    plan::{Issuer, IssuerId, Listener, Plan},
+    plan::{Issuer, IssuerId, Plan},
     toggle::Timestamp,
 };
 
@@ -32,15 +32,11 @@ pub(super) fn claims(snapshot: &Snapshot, peer: &Peer, headers: &HeaderMap) -> O
     verified.ok()
 }
 
-/// What a request's token says, without anything remembered; `None` when there is none to look at.
+/// What a request's token of an issuer says, without anything remembered; `None` when there is none to
+/// look at.
 #[must_use]
-pub fn read(
-    plan: &Plan,
-    listener: &Listener,
-    headers: &HeaderMap,
-    now: Timestamp,
-) -> Option<Result<Claims, TokenError>> {
-    let issuer = plan.issuer(listener.issuer?);
+pub fn read(plan: &Plan, issuer: IssuerId, headers: &HeaderMap, now: Timestamp) -> Option<Result<Claims, TokenError>> {
+    let issuer = plan.issuer(issuer);
     let token = find(plan, issuer, headers)?;
     Some(token.and_then(|token| issuer.verifier.verify(token, now.0)))
 }

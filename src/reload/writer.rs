@@ -212,6 +212,10 @@ impl Writer {
         let mut plan = compiled.plan;
         let changes = self.inventory.changes_to(&compiled.inventory);
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
+        if plan.ofrep.is_none() {
+            // The listener stays bound until the next start, and so do its keys.
+            plan.ofrep = before.plan.ofrep.as_ref().map(|settings| settings.moved(&before.plan, &plan));
+        }
         let meters = Arc::new(before.meters.next(&plan));
         self.gauges.applied(&plan, restart_required);
         let state_dir = plan.process.state_dir.clone();
@@ -224,7 +228,9 @@ impl Writer {
         tracing::info!(generation, %changes, "configuration reloaded");
         log_churn(generation, &churn);
         if restart_required {
-            tracing::warn!("workers, state_dir, listeners, admin and telemetry change with the next start");
+            tracing::warn!(
+                "workers, state_dir, listeners, admin, telemetry and ofrep.address change with the next start"
+            );
         }
         // Off this thread: a slow volume must not hold up health and metrics.
         let kept = Arc::clone(&sources);

@@ -9,9 +9,10 @@ use super::{
     cells::Durations,
     meters::{LaneMeter, Meters, ToggleMeter},
     names::{
-        self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, REFUSAL_CAUSES,
-        REJECTION_CODES,
+        self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, OFREP_ENDPOINTS,
+        REFUSAL_CAUSES, REJECTION_CODES, SURFACES,
     },
+    ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
 };
 use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
@@ -49,6 +50,7 @@ impl Harvest {
     /// Moves everything; the exporter's counters then equal the cells.
     pub(super) fn gather(&mut self, meters: &Meters) {
         self.gather_workers(meters);
+        self.gather_ofrep(&meters.ofrep);
         self.gather_wire(meters);
         for lane in meters.all_lanes.meters.values() {
             self.gather_lane(lane);
@@ -177,11 +179,34 @@ impl Harvest {
 
     fn gather_toggle(&mut self, toggle: &ToggleMeter) {
         let [name, variant] = toggle.labels() else { return };
-        for (place, reason) in REASON_CODES.iter().enumerate() {
-            let count = toggle.used().map(|cells| cells.0[place].read()).sum();
-            let labels = vec![("toggle", &**name), ("variant", &**variant), ("reason", reason)];
-            self.count(names::DECISIONS, (address(toggle), place), labels, count);
+        for (surface, workers) in toggle.surfaces().into_iter().enumerate() {
+            let used = || workers.iter().filter_map(|cells| cells.get());
+            for (place, reason) in REASON_CODES.iter().enumerate() {
+                let count = used().map(|cells| cells.0[place].read()).sum();
+                let labels = vec![
+                    ("toggle", &**name),
+                    ("variant", &**variant),
+                    ("reason", reason),
+                    ("surface", SURFACES[surface]),
+                ];
+                let place = surface * REASON_CODES.len() + place;
+                self.count(names::DECISIONS, (address(toggle), place), labels, count);
+            }
         }
+    }
+
+    fn gather_ofrep(&mut self, cells: &OfrepCells) {
+        for (endpoint, counted) in OFREP_ENDPOINTS.into_iter().zip(&cells.endpoints) {
+            let at = address(counted);
+            for (place, code) in CODES.iter().enumerate() {
+                let labels = vec![("endpoint", endpoint), ("code", code)];
+                self.count(names::OFREP_REQUESTS, (at, place), labels, counted.codes[place].read());
+            }
+            let labels = || vec![("endpoint", endpoint)];
+            self.durations(names::OFREP_SECONDS, at, &labels, &std::iter::once(&counted.durations));
+        }
+        self.level(names::OFREP_STREAMS, (0, 0), vec![], cells.streams.read());
+        self.count(names::UNKNOWN_TOGGLES, (0, 0), vec![], cells.unknown.count());
     }
 
     fn count(&mut self, metric: Metric, (at, place): (usize, usize), labels: Labels<'_>, count: u64) {

@@ -13,6 +13,7 @@ use super::{
         CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES, REJECTION_CODES, RefusalCause,
         code_place,
     },
+    ofrep::OfrepCells,
     wire::WireCells,
 };
 use crate::{
@@ -113,6 +114,8 @@ pub struct ListenerCells {
 pub struct Meters {
     /// Counts requests that found no lane.
     pub outside: Arc<LaneMeter>,
+    /// What the flag API counts.
+    pub ofrep: Arc<OfrepCells>,
     lanes: Vec<Arc<LaneMeter>>,
     checks: Vec<Option<Arc<CheckMeter>>>,
     /// For each toggle: for no variant, then for each variant.
@@ -148,7 +151,14 @@ impl Meters {
             ..WorkerCells::default()
         };
         let workers: Arc<[WorkerCells]> = std::iter::repeat_with(worker).take(workers).collect();
-        Meters::build(plan, &listener_names, &workers, &Arc::default(), Registers::empty(workers.len()))
+        Meters::build(
+            plan,
+            &listener_names,
+            &workers,
+            &Arc::default(),
+            &Arc::default(),
+            Registers::empty(workers.len()),
+        )
     }
 
     /// The meters of the next plan: those of the same labels go on counting.
@@ -161,7 +171,7 @@ impl Meters {
             divergences: self.all_divergences.clone(),
             endpoints: self.all_endpoints.clone(),
         };
-        Meters::build(plan, &self.listener_names, &self.workers, &self.lines_lost, registers)
+        Meters::build(plan, &self.listener_names, &self.workers, &self.lines_lost, &self.ofrep, registers)
     }
 
     fn build(
@@ -169,6 +179,7 @@ impl Meters {
         listener_names: &Arc<[String]>,
         workers: &Arc<[WorkerCells]>,
         lines_lost: &Arc<Count>,
+        ofrep: &Arc<OfrepCells>,
         mut all: Registers,
     ) -> Meters {
         let outside = all.lanes.meter(vec![String::new(); 3]);
@@ -196,6 +207,7 @@ impl Meters {
         let endpoints = authorities.map(|labels| all.endpoints.meter(labels)).collect();
         Meters {
             outside,
+            ofrep: Arc::clone(ofrep),
             lanes,
             checks,
             toggles,
@@ -303,6 +315,20 @@ impl CheckCells {
     }
 }
 
+impl ToggleMeter {
+    /// The cells of the flag API, which only the control thread may write.
+    #[must_use]
+    pub fn ofrep(&self) -> &ToggleCells {
+        self.cells(self.workers.len() - 1)
+    }
+
+    /// The cells that were used so far, for each surface in the order of [`SURFACES`](super::names::SURFACES).
+    pub(super) fn surfaces(&self) -> [&[OnceLock<Box<ToggleCells>>]; 2] {
+        let (routes, ofrep) = self.workers.split_at(self.workers.len() - 1);
+        [routes, ofrep]
+    }
+}
+
 impl<C: Default> Meter<C> {
     /// The cells of one worker.
     #[must_use]
@@ -349,7 +375,8 @@ impl Registers {
         Registers {
             lanes: Register::empty(workers),
             checks: Register::empty(workers),
-            toggles: Register::empty(workers),
+            // The control thread counts what the flag API asks, in the last place.
+            toggles: Register::empty(workers + 1),
             divergences: Register::empty(workers),
             endpoints: Register::empty(workers),
         }

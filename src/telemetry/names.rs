@@ -24,7 +24,7 @@ metrics! {
     REQUEST_SECONDS = "weir_request_duration_seconds", "Time from a request's head to the end of its response.";
     UPSTREAM_SECONDS = "weir_upstream_duration_seconds", "Time from forwarding a request to the head of its response.";
     REJECTIONS = "weir_rejections_total", "Requests that weir itself answered with an error, by route and cause.";
-    DECISIONS = "weir_toggle_decisions_total", "Decisions, by toggle, variant and reason.";
+    DECISIONS = "weir_toggle_decisions_total", "Decisions, by toggle, variant, reason and the surface that asked.";
     CHECKS = "weir_contract_checks_total", "Requests held to a contract, by route, contract, mode and outcome.";
     FAILOVERS = "weir_failovers_total", "Requests that another arm served since the chosen one was unavailable.";
     BROKEN_OFF = "weir_responses_broken_off_total", "Responses of a service that ended before they were whole.";
@@ -45,6 +45,10 @@ metrics! {
     OVERRIDES = "weir_overrides_total", "Variants that peers asked for, by what became of the wish.";
     KEYS_MINTED = "weir_sticky_keys_minted_total", "Assignment keys made for anonymous users.";
     TOKENS = "weir_jwt_verifications_total", "Tokens of clients that were looked at, by outcome.";
+    OFREP_REQUESTS = "weir_ofrep_requests_total", "Requests to the flag API, by endpoint and status code.";
+    OFREP_SECONDS = "weir_ofrep_request_duration_seconds", "Time from a request to the flag API to its answer.";
+    OFREP_STREAMS = "weir_ofrep_streams", "Event streams of the flag API that are open now.";
+    UNKNOWN_TOGGLES = "weir_ofrep_unknown_toggles_total", "Questions for toggles that are not configured.";
     ROLLOUT_WEIGHT = "weir_rollout_weight_ratio", "Share of assignment keys that the rollout gives its variant, from 0 to 1.";
     GENERATION = "weir_config_generation", "Number of the configuration snapshot in force.";
     RELOADS = "weir_config_reloads_total", "Attempts to load the configuration, by outcome.";
@@ -169,6 +173,12 @@ pub const CHECK_OUTCOMES: [&str; 10] = [
     "schema",
     "parameter",
 ];
+
+/// The `surface` label of decisions: what asked for them.
+pub const SURFACES: [&str; 2] = ["route", "ofrep"];
+
+/// The `endpoint` label of the flag API.
+pub const OFREP_ENDPOINTS: [&str; 4] = ["flag", "flags", "events", "other"];
 
 /// The `code` label: registered codes as they are, others by their class, so that an upstream cannot
 /// make up labels.

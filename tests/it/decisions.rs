@@ -91,7 +91,7 @@ serve = "on"
     let answer = explained(&proxy, &[("x-cohort", "beta")]).await;
     assert_eq!(answer.text(), "stable", "a kill beats a rule");
     assert!(answer.header("x-weir-decision").unwrap().contains("reason=disabled, generation=2"), "{answer:?}");
-    let decisions = "weir_toggle_decisions_total{toggle=\"t\",variant=\"\",reason=\"disabled\"}";
+    let decisions = "weir_toggle_decisions_total{toggle=\"t\",variant=\"\",reason=\"disabled\",surface=\"route\"}";
     assert_eq!(proxy.metric(decisions).await, 1.0);
 }
 

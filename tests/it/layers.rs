@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::command::package;
 
 /// The rank of every top-level module; a module may use only lower ranks.
-const RANKS: [(&str, u8); 19] = [
+const RANKS: [(&str, u8); 21] = [
     ("bucket", 0),
     ("identity", 1),
     ("propagation", 1),
@@ -22,7 +22,9 @@ const RANKS: [(&str, u8); 19] = [
     ("reload", 6),
     ("observe", 6),
     ("catalogue", 6),
+    ("serve", 6),
     ("admin", 7),
+    ("ofrep", 7),
     ("app", 8),
     ("cli", 9),
 ];

@@ -18,6 +18,7 @@ mod layers;
 mod limits;
 mod listeners;
 mod metrics;
+mod ofrep;
 mod propagation;
 mod readme;
 mod reference;

@@ -24,7 +24,7 @@ async fn requests_decisions_and_durations_are_counted_exactly() {
     assert_eq!(metric(stable_count).await, 200.0 - on_canary);
     let upstream_count = "weir_upstream_duration_seconds_count{route=\"o\",service=\"o\",arm=\"canary\"}";
     assert_eq!(metric(upstream_count).await, on_canary);
-    let decided = "weir_toggle_decisions_total{toggle=\"t\",variant=\"on\",reason=\"split\"}";
+    let decided = "weir_toggle_decisions_total{toggle=\"t\",variant=\"on\",reason=\"split\",surface=\"route\"}";
     assert_eq!(metric(decided).await, on_canary);
     let request_sum = "weir_request_duration_seconds_sum{route=\"o\",service=\"o\",arm=\"canary\"}";
     let upstream_sum = "weir_upstream_duration_seconds_sum{route=\"o\",service=\"o\",arm=\"canary\"}";
@@ -107,7 +107,7 @@ async fn a_variant_that_is_added_loses_no_count() {
     let config = split_config(stable.address, canary.address, &toggle_config("", "0%"));
     let proxy = Proxy::start(&config);
     let mut client = proxy.client().await;
-    let decisions = "weir_toggle_decisions_total{toggle=\"t\",variant=\"off\",reason=\"split\"}";
+    let decisions = "weir_toggle_decisions_total{toggle=\"t\",variant=\"off\",reason=\"split\",surface=\"route\"}";
     for expected in [1.0, 2.0] {
         client.get("/", &[("x-user-id", "1")]).await;
         assert_eq!(proxy.metric(decisions).await, expected);

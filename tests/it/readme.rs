@@ -73,7 +73,7 @@ async fn every_command_runs() {
     let (stable, canary) = (Upstream::named("v1"), Upstream::named("v2"));
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
     let text = ["weir.toml", "orders.toml"].map(|file| fs::read_to_string(config.join(file)).unwrap()).concat();
-    let ports = [(":8080", ":0"), (":9900", ":0"), (":9901", ":0")];
+    let ports = [(":8080", ":0"), (":9900", ":0"), (":9901", ":0"), (":8016", ":0")];
     let text = ports.iter().fold(text, |text, (port, any)| text.replace(port, any));
     let text = text.replace("127.0.0.1:9001", &stable.address.to_string());
     let text = text.replace("127.0.0.1:9002", &canary.address.to_string());
@@ -118,9 +118,13 @@ async fn curl(proxy: &Proxy, line: &str, arguments: &[&str]) {
     let address = match authority {
         "127.0.0.1:8080" => proxy.address(),
         "127.0.0.1:9900" => proxy.app().addresses().admin.unwrap(),
+        "127.0.0.1:8016" => proxy.app().addresses().ofrep.unwrap(),
         other => panic!("{other} is no address of the reference configuration"),
     };
     let method = if body.is_empty() { http::Method::GET } else { http::Method::POST };
+    if !fields.iter().any(|(name, _)| *name == "host") && address != proxy.address() {
+        fields.push(("host", authority));
+    }
     let mut client = crate::support::Client::connect(address).await;
     let answer = client.send(request(method, &format!("/{path}"), &fields, body.to_owned())).await.unwrap();
     assert_eq!(answer.status, expected, "{line}\n{}", answer.text());

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use weir::{
     config::{Compiled, Sources, compile},
-    plan::Plan,
+    plan::{OfrepLimits, Plan},
 };
 
 use crate::command::{Folder, package};
@@ -49,6 +49,9 @@ fn the_reference_shows_the_defaults() {
     let (reference, defaults) = (compiled(&package("config")).plan, defaults());
     assert_eq!(reference.limits, defaults.limits);
     assert_eq!(reference.timeouts, defaults.timeouts);
+    let ofrep = reference.ofrep.expect("it shows the flag API");
+    assert_eq!(ofrep.limits, OfrepLimits::default());
+    assert_eq!((ofrep.keys.len(), ofrep.allowed_origins.len(), ofrep.allowed_hosts.len()), (0, 0, 0));
     assert_eq!(reference.process.drain_timeout, defaults.process.drain_timeout);
     assert_eq!(reference.process.lame_duck, defaults.process.lame_duck);
     assert_eq!(reference.process.workers, defaults.process.workers);
@@ -60,6 +63,9 @@ fn the_reference_shows_every_key_of_limits_and_timeouts() {
     let text = fs::read_to_string(package("config/weir.toml")).unwrap();
     let table: toml::Table = text.parse().unwrap();
     let plan = defaults();
+    let ofrep = table["ofrep"].as_table().unwrap();
+    let limits = format!("{:?}", OfrepLimits::default());
+    assert!(fields(&limits).len() > 3 && fields(&limits).iter().all(|limit| ofrep.contains_key(*limit)), "[ofrep]");
     for (name, debug) in [("limits", format!("{:?}", plan.limits)), ("timeouts", format!("{:?}", plan.timeouts))] {
         let mut expected = fields(&debug);
         let mut shown: Vec<&str> = table[name].as_table().unwrap().keys().map(String::as_str).collect();

@@ -5,14 +5,14 @@ use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
 
 use crate::support::{Proxy, Upstream};
 
-const SECRET: &str = "the first secret of thirty-two bytes";
+pub(crate) const SECRET: &str = "the first secret of thirty-two bytes";
 const NEXT_SECRET: &str = "the second secret of thirty-two bytes";
 
 /// Seconds since 1970 that no test run reaches, and that every one has passed.
-const FUTURE: u64 = 32_503_680_000;
+pub(crate) const FUTURE: u64 = 32_503_680_000;
 const PAST: u64 = 1_000_000_000;
 
-fn bearer(secret: &str, group: &str, expires: u64) -> String {
+pub(crate) fn bearer(secret: &str, group: &str, expires: u64) -> String {
     let claims = format!(r#"{{"sub":"u1","aud":"shop","groups":["all","{group}"],"exp":{expires}}}"#);
     let signed = format!("{}.{}", BASE64.encode(r#"{"alg":"HS256"}"#), BASE64.encode(claims));
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());

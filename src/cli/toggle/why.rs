@@ -103,7 +103,8 @@ fn of_request(kept: &Kept, id: ToggleId, arguments: &Arguments) -> anyhow::Resul
     request.headers_mut().insert(header::HOST, HeaderValue::from_str(authority)?);
     request.headers_mut().extend(arguments.headers.iter().map(|(name, value)| (Some(name.clone()), value.clone())));
     let (head, ()) = request.into_parts();
-    let claims = read_claims(&kept.plan, listener, &head.headers, kept.now).and_then(Result::ok);
+    let token = listener.issuer.and_then(|issuer| read_claims(&kept.plan, issuer, &head.headers, kept.now));
+    let claims = token.and_then(Result::ok);
     let asking = read_asking(&head, arguments.peer, arguments.consumer.as_deref(), listener, claims.as_ref());
     let asking = asking.map_err(|rejection| anyhow::anyhow!("weir would refuse this request: {rejection}"))?;
     Ok(explained(kept, id, &Subject::Request(&asking)))

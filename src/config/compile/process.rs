@@ -33,6 +33,7 @@ pub(super) fn process(document: &Document<'_>) -> Option<Process> {
         lame_duck: Duration::ZERO,
         admin: None,
         telemetry: None,
+        ofrep: None,
     };
     let mut whole = true;
     if let Some(field) = document.table("weir") {
@@ -40,6 +41,7 @@ pub(super) fn process(document: &Document<'_>) -> Option<Process> {
     }
     process.admin = address(document, "admin", &mut whole);
     process.telemetry = address(document, "telemetry", &mut whole);
+    process.ofrep = ofrep_address(document, &mut whole);
     whole.then_some(process)
 }
 
@@ -77,6 +79,15 @@ fn address(document: &Document<'_>, key: &str, whole: &mut bool) -> Option<Socke
     let field = section.require("address", "write where to listen, as in address = \"127.0.0.1:9900\"");
     section.finish();
     let address = field.and_then(|field| field.parse(units::socket_address));
+    *whole &= address.is_some();
+    address
+}
+
+/// The other keys of `[ofrep]` can name toggles, so that they are read after those.
+fn ofrep_address(document: &Document<'_>, whole: &mut bool) -> Option<SocketAddr> {
+    let mut section = document.table("ofrep")?.section()?;
+    let hint = "write where to listen, as in address = \"127.0.0.1:8016\"";
+    let address = section.require("address", hint).and_then(|field| field.parse(units::socket_address));
     *whole &= address.is_some();
     address
 }
@@ -242,16 +253,16 @@ fn place(field: &Field<'_>, mode: Option<&Field<'_>>, earlier: &[Listener]) -> O
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.
-fn duration(section: &mut Section<'_>, key: &'static str, duration: &mut Duration) -> bool {
+pub(super) fn duration(section: &mut Section<'_>, key: &'static str, duration: &mut Duration) -> bool {
     section.take(key).is_none_or(|field| store(field.parse(units::duration), duration))
 }
 
-fn count(section: &mut Section<'_>, key: &'static str, count: &mut usize) -> bool {
+pub(super) fn count(section: &mut Section<'_>, key: &'static str, count: &mut usize) -> bool {
     let read = |field: Field<'_>| field.integer(1).and_then(|number| usize::try_from(number).ok());
     section.take(key).is_none_or(|field| store(read(field), count))
 }
 
-fn bytes(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
+pub(super) fn bytes(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
     let read = |field: Field<'_>| field.size().and_then(|number| usize::try_from(number).ok());
     section.take(key).is_none_or(|field| store(read(field), bytes))
 }
