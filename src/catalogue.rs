@@ -200,7 +200,7 @@ mod tests {
         let seen = Sighting { first_seen: ago(90), last_decision: Some(ago(0)), ..Sighting::default() };
         let expired = Toggle { expires: Some(Timestamp(ago(12))), ..toggle("t") };
         let alone = Toggle { variants: vec![Variant { name: "on".into(), value: true.into() }], ..toggle("t") };
-        let alone = Toggle { default: crate::toggle::VariantId(0), ..alone };
+        let alone = Toggle { default: Some(crate::toggle::VariantId(0)), ..alone };
         let ops = Toggle { category: Category::Ops, ..toggle("t") };
         for (toggle, seen, expected) in [
             (toggle("t"), None, vec![]),

@@ -34,7 +34,7 @@ enum Verb {
     Check(check::Arguments),
     /// Print the decision for one described request.
     Explain(Box<explain::Arguments>),
-    /// Print the catalogue of toggles, what is stale in it, and why a toggle gives what it gives.
+    /// Print the catalogue of toggles, what is stale in it, why a toggle gives what it gives; import and export.
     Toggle(Box<toggle::Arguments>),
 }
 

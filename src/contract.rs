@@ -39,6 +39,8 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use json::parse as parse_json;
+
 pub use defect::{Defect, Problem};
 pub use inspect::{Call, Inspection};
 pub use operation::OperationId;

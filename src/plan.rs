@@ -36,7 +36,7 @@ pub use log::{AccessLog, LogFormat, LogLines, LogTarget};
 pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
-pub use settings::{Issuer, IssuerId, Limits, Listener, Process, Timeouts};
+pub use settings::{Forwarding, Issuer, IssuerId, Limits, Listener, Process, Timeouts, Via};
 pub(crate) use tls::Keyring;
 pub use tls::{Certificate, Tls};
 pub use uses::Uses;
@@ -72,6 +72,8 @@ pub struct Plan {
     pub timeouts: Timeouts,
     /// Which requests are logged; none without.
     pub access_log: Option<AccessLog>,
+    /// What weir tells of itself and its clients.
+    pub forwarding: Forwarding,
     /// The flag API for the application beside the proxy.
     pub ofrep: Option<Ofrep>,
     /// Where clients connect; never empty.
@@ -123,6 +125,8 @@ pub struct Route {
     pub timeout: Duration,
     /// What happens to requests that break the arm's contract.
     pub checking: Checking,
+    /// The protocols that clients may switch to.
+    pub upgrades: Vec<String>,
     /// What has to be decided for a request to be let through.
     pub require: Option<Requirement>,
     /// The lane of the service's first arm.

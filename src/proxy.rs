@@ -3,6 +3,7 @@
 //! *Invariants*
 //! - A request keeps the snapshot that it began with: a reload never mixes generations.
 //! - A request never leaves its worker; nothing here takes a lock.
+//! - No message means two things to weir and its neighbour: `framing` judges it before hyper sees it.
 //! - Every wait on a peer has a deadline; every head, body and connection count has a limit.
 //! - A body that was not admitted cannot be forwarded: only `admit` makes an `Admitted`.
 //! - Each toggle is decided once for a request: its route, what travels on and what is answered about it
@@ -15,13 +16,19 @@ mod arrived;
 mod asking;
 mod body;
 mod bound;
+mod client;
 mod connection;
 mod decided;
 mod exchange;
+mod framing;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 mod headers;
 mod http2;
 mod in_flight;
+mod interim;
 mod listener;
 mod pool;
 mod preamble;
@@ -30,17 +37,21 @@ mod reply;
 mod shed;
 mod socket;
 mod sticky;
+mod strict;
 mod tls;
 mod tokens;
 mod translate;
 mod transport;
+mod tunnel;
 mod upstream;
+mod wire;
 mod worker;
 
 pub use access_log::{AccessLog, Lines};
 pub use asking::read as read_asking;
 pub use bound::{Bound, tcp as bind_tcp};
 pub use decided::{Decided, decide};
+pub use framing::Flaw;
 pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use pool::ConnectError;
 pub use rejection::Rejection;

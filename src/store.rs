@@ -31,7 +31,7 @@ pub fn keep_last_good(state_dir: &Path, sources: &Sources) -> io::Result<()> {
     let place = state_dir.join(LAST_GOOD);
     remove(&next)?;
     fs::create_dir_all(next.join("contracts"))?;
-    for file in sources.settings() {
+    for file in sources.settings().iter().chain(sources.flags()) {
         fs::write(next.join(file.path.file_name().unwrap_or_default()), &file.bytes)?;
     }
     for file in sources.contracts() {

@@ -17,10 +17,11 @@ mod reason;
 mod serve;
 mod shares;
 mod state;
+mod targeting;
 
 use std::fmt;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::{
     bucket::{Bucketing, Slot, Weight},
@@ -33,6 +34,9 @@ pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
 pub use serve::{Band, Serve, Split, Zone};
 pub use state::{STATES, State};
+pub use targeting::{Flaw, Targeting};
+
+use targeting::Aim;
 
 /// A toggle's place in its plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -87,8 +91,8 @@ pub struct Toggle {
     pub schedule: Schedule,
     /// Its answers; never empty.
     pub variants: Vec<Variant>,
-    /// The answer when no rule and no share decides.
-    pub default: VariantId,
+    /// The answer when no rule and no share decides; `None` leaves the choice to whoever asks.
+    pub default: Option<VariantId>,
     /// The answer while it is killed; `None` leaves the choice to whoever asks.
     pub off: Option<VariantId>,
     /// What other toggles have to give; else this one gives `off`.
@@ -101,10 +105,14 @@ pub struct Toggle {
     pub bucket_by: Vec<Attribute>,
     /// Tried in order; the first that matches decides.
     pub rules: Vec<Rule>,
-    /// Shares for everybody whom no rule matches; never beside a rollout.
+    /// flagd's JSONLogic, asked when no rule matches.
+    pub targeting: Option<Targeting>,
+    /// Shares for everybody whom neither matches; never beside a rollout.
     pub split: Option<Split>,
     /// Whether its decision travels with the request.
     pub propagate: bool,
+    /// Texts, numbers and flags that go with every answer.
+    pub metadata: Map<String, Value>,
     /// Whether a trusted peer may ask for a variant (`override = true`); never of a permission toggle.
     pub overridable: bool,
 }
@@ -228,7 +236,8 @@ impl Toggle {
     pub fn is_timed(&self) -> bool {
         let schedules = self.rules.iter().map(|rule| rule.schedule).chain([self.schedule]);
         let expires = self.expires.is_some() && self.on_expiry == OnExpiry::Default;
-        expires || schedules.into_iter().any(|schedule| schedule != Schedule::default())
+        let targeting = self.targeting.as_ref().is_some_and(Targeting::is_timed);
+        expires || targeting || schedules.into_iter().any(|schedule| schedule != Schedule::default())
     }
 }
 
@@ -239,8 +248,8 @@ impl Rule {
     }
 }
 
-/// Decides a toggle that nothing outside of it has decided: rules, then the split or the rollout's share,
-/// then the default.
+/// Decides a toggle that nothing outside of it has decided: rules, then targeting, then the split or the
+/// rollout's share, then the default.
 ///
 /// `draw` is asked for a uniformly random number only when there is a share and no assignment key.
 pub fn decide(
@@ -251,7 +260,7 @@ pub fn decide(
     draw: &mut dyn FnMut() -> u32,
 ) -> Choice {
     if !toggle.schedule.holds(now) {
-        return Choice::plain(Some(toggle.default), Reason::Default);
+        return Choice::plain(toggle.default, Reason::Default);
     }
     let rule = toggle.rules.iter().position(|rule| rule.admits(subject, now));
     if let Some(index) = rule {
@@ -260,16 +269,21 @@ pub fn decide(
             Serve::Split(split) => split.choose(toggle, subject, draw).because(Reason::RuleSplit(index)),
         };
     }
+    match toggle.targeting.as_ref().map(|targeting| targeting.aim(toggle, subject, now)) {
+        Some(Aim::Variant(variant)) => return Choice::plain(Some(variant), Reason::Targeting),
+        Some(Aim::Miss) => return Choice::plain(None, Reason::Failed),
+        Some(Aim::Nothing) | None => {}
+    }
     if let Some(split) = &toggle.split {
         return split.choose(toggle, subject, draw);
     }
     let Some(share) = share else {
-        let reason = if toggle.rules.is_empty() { Reason::Static } else { Reason::Default };
-        return Choice::plain(Some(toggle.default), reason);
+        let fixed = toggle.rules.is_empty() && toggle.targeting.is_none() && toggle.default.is_some();
+        return Choice::plain(toggle.default, if fixed { Reason::Static } else { Reason::Default });
     };
     let (slot, reason) = serve::slot(toggle.bucketing, &toggle.salt, &toggle.bucket_by, subject, draw);
-    let variant = if share.weight.owns(slot) { share.variant } else { toggle.default };
-    Choice { variant: Some(variant), reason, slot: Some(slot), weight: Some(share.weight) }
+    let variant = if share.weight.owns(slot) { Some(share.variant) } else { toggle.default };
+    Choice { variant, reason, slot: Some(slot), weight: Some(share.weight) }
 }
 
 #[cfg(test)]

@@ -292,6 +292,7 @@ fn why(plan: &Plan, decision: &Decision, rule: Option<&str>, now: Timestamp) -> 
         }
         Reason::Default => "no rule matches".to_owned(),
         Reason::Static => "the toggle has neither rules nor a share".to_owned(),
+        Reason::Failed => "the toggle's targeting expression gives no variant of it".to_owned(),
     }
 }
 

@@ -1,9 +1,14 @@
 //! `weir toggle`: the catalogue of toggles, from the configuration and from what `state_dir` keeps.
 
+mod condition;
+mod export;
+mod import;
 mod list;
+mod rules;
 mod show;
 mod table;
 mod why;
+mod writing;
 
 use std::process::ExitCode;
 
@@ -36,7 +41,18 @@ enum Verb {
     /// Show all there is to know about one toggle.
     Show(show::Arguments),
     /// Explain, step by step, what a toggle gives a request or a context.
-    Why(why::Arguments),
+    Why(Box<why::Arguments>),
+    /// Print the flags of another system's file as weir's toggles, in TOML.
+    Import(import::Arguments),
+    /// Print a configuration's toggles as another system's flags.
+    Export(export::Arguments),
+}
+
+/// Whose format it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Foreign {
+    /// flagd's JSON definition.
+    Flagd,
 }
 
 /// How a result is printed.
@@ -56,6 +72,8 @@ pub(super) fn toggle(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         Verb::Stale(arguments) => list::list(arguments, |entry| !entry.stale.is_empty()),
         Verb::Show(arguments) => show::show(arguments),
         Verb::Why(arguments) => why::why(arguments),
+        Verb::Import(arguments) => import::import(arguments),
+        Verb::Export(arguments) => export::export(arguments),
     }
 }
 
@@ -88,3 +106,6 @@ impl Kept {
         anyhow!("unknown toggle {name:?}; {hint}")
     }
 }
+
+#[cfg(test)]
+mod tests;

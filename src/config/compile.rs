@@ -5,9 +5,11 @@ mod access_log;
 mod assignment;
 mod conditions;
 mod contracts;
+mod flags;
 mod guards;
 mod issuers;
 mod ofrep;
+mod own;
 mod process;
 mod propagation;
 mod requires;
@@ -17,8 +19,11 @@ mod rules;
 mod segments;
 mod services;
 mod shares;
+mod targeting;
 mod tls;
 mod toggles;
+
+pub(super) use toggles::{CATEGORIES, bucket_by};
 
 use super::{
     change::Inventory,
@@ -97,16 +102,19 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let limits = process::limits(&document);
     let access_log = access_log::access_log(&document);
     let timeouts = process::timeouts(&document);
+    let forwarding = process::forwarding(&document);
     let issuers = issuers::issuers(&document);
     let listeners = process::listeners(&document, &issuers, sources, problems);
+    let own = own::Addresses::new(process.as_ref(), listeners.as_deref());
     let mut shelf = contracts::Shelf::new(sources, problems);
     let propagated = propagation::propagation(&document);
     let sticky = assignment::cookie(&document);
     let hosts = propagated.as_ref().map(|propagated| &propagated.hosts);
-    let mut backends = services::backends(&document, &mut shelf, hosts);
+    let mut backends = services::backends(&document, &mut shelf, &own, hosts);
     propagation::settle(&mut backends.arms);
     let segments = segments::segments(&document);
-    let toggles = toggles::toggles(&document, &segments);
+    let mut toggles = toggles::toggles(&document, &segments);
+    let flags = flags::flags(&document, sources, problems, &mut toggles);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
@@ -115,6 +123,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let guards = guards::guards(&document);
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
+    let flags = flags?;
     let services = services::join(backends.services, splits?)?;
     let (patterns, routes): (Vec<_>, Vec<_>) = routes.into_iter().collect::<Option<Vec<_>>>()?.into_iter().unzip();
     segments.finish()?;
@@ -129,6 +138,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         limits: limits?,
         timeouts: timeouts?,
         access_log: access_log?,
+        forwarding: forwarding?,
         ofrep: ofrep?,
         listeners: listeners?,
         table: RouteTable::new(patterns).ok()?,
@@ -154,7 +164,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
     });
-    let inventory = Inventory::new(document.items().chain(contracts).chain(sources.attached().digests()));
+    let inventory = Inventory::new(document.items().chain(flags).chain(contracts).chain(sources.attached().digests()));
     Some(Built { plan, expiries, inventory, guards: guards? })
 }
 

@@ -18,6 +18,9 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// The folder beside the configuration that contracts are looked up in.
 pub(super) const CONTRACTS: &str = "contracts";
 
+/// How the names of files with flags in flagd's format end.
+const FLAGS: &str = ".flagd.json";
+
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFile {
@@ -33,6 +36,7 @@ pub struct Sources {
     root: PathBuf,
     settings: Vec<SourceFile>,
     contracts: Vec<SourceFile>,
+    flags: Vec<SourceFile>,
     attached: Attached,
 }
 
@@ -42,10 +46,37 @@ impl SourceFile {
     pub fn name(&self) -> String {
         self.path.display().to_string()
     }
+
+    /// Reads one file; `None` when it cannot be read, which is told.
+    pub(super) fn read(path: PathBuf, problems: &Problems) -> Option<SourceFile> {
+        let read = || -> io::Result<Vec<u8>> {
+            let mut bytes = Vec::new();
+            // Opening a pipe would wait for whoever writes to it.
+            if !fs::metadata(&path)?.is_file() {
+                return Err(io::Error::other("it is no regular file"));
+            }
+            fs::File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let name = path.display().to_string();
+        match read() {
+            Ok(bytes) if bytes.len() as u64 > FILE_BYTES_MAX => {
+                let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
+                problems.add_for_file(&name, message, "divide it into several files");
+                None
+            }
+            Ok(bytes) => Some(SourceFile { path, bytes: bytes.into() }),
+            Err(error) => {
+                let hint = "check that the file exists and that weir's user may read it";
+                problems.add_for_file(&name, format!("the file cannot be read: {error}"), hint);
+                None
+            }
+        }
+    }
 }
 
 impl Sources {
-    /// Reads a TOML file, or every `*.toml` of a directory, and the contracts beside them. Names that
+    /// Reads a TOML file, or every `*.toml` and `*.flagd.json` of a directory, and the contracts beside them. Names that
     /// start with a dot are passed over: Kubernetes keeps its `..data` there.
     ///
     /// # Errors
@@ -64,7 +95,13 @@ impl Sources {
     #[cfg(test)]
     pub(crate) fn of_text(text: &str) -> Sources {
         let settings = vec![SourceFile { path: "weir.toml".into(), bytes: text.as_bytes().into() }];
-        Sources { root: PathBuf::new(), settings, contracts: Vec::new(), attached: Attached::default() }
+        Sources {
+            root: PathBuf::new(),
+            settings,
+            contracts: Vec::new(),
+            flags: Vec::new(),
+            attached: Attached::default(),
+        }
     }
 
     /// The directory that the configuration's relative paths start from.
@@ -94,6 +131,12 @@ impl Sources {
         &self.contracts
     }
 
+    /// The files of flags as flagd defines them.
+    #[must_use]
+    pub fn flags(&self) -> &[SourceFile] {
+        &self.flags
+    }
+
     /// The files that the settings name.
     pub(super) fn attached(&self) -> &Attached {
         &self.attached
@@ -101,7 +144,7 @@ impl Sources {
 
     /// All files but the attached ones.
     pub fn files(&self) -> impl Iterator<Item = &SourceFile> {
-        self.settings.iter().chain(&self.contracts)
+        self.settings.iter().chain(&self.contracts).chain(&self.flags)
     }
 }
 
@@ -115,27 +158,27 @@ fn read_all(config: &Path, problems: &Problems) -> Option<Sources> {
             return None;
         }
     };
-    let (root, paths) = if metadata.is_dir() {
-        let paths = listed(config, &["toml"], problems);
+    let (root, paths, flag_paths) = if metadata.is_dir() {
+        let paths = listed(config, &[".toml"], problems);
         if paths.is_empty() {
             let hint =
                 "put the configuration into files that end in .toml; `weir demo --keep` writes one to start from";
             problems.add_for_file(&name, "the directory holds no *.toml file".to_owned(), hint);
         }
-        (config.to_owned(), paths)
+        (config.to_owned(), paths, listed(config, &[FLAGS], problems))
     } else {
-        (config.parent().unwrap_or(Path::new("")).to_owned(), vec![config.to_owned()])
+        (config.parent().unwrap_or(Path::new("")).to_owned(), vec![config.to_owned()], Vec::new())
     };
     let contracts = root.join(CONTRACTS);
     let contract_paths =
-        if contracts.is_dir() { listed(&contracts, &["yaml", "yml", "json"], problems) } else { Vec::new() };
-    let read = |paths: Vec<PathBuf>| paths.into_iter().filter_map(|path| read_file(path, problems)).collect();
+        if contracts.is_dir() { listed(&contracts, &[".yaml", ".yml", ".json"], problems) } else { Vec::new() };
+    let read = |paths: Vec<PathBuf>| paths.into_iter().filter_map(|path| SourceFile::read(path, problems)).collect();
     let settings: Vec<SourceFile> = read(paths);
     let attached = Attached::read(&root, &settings);
-    Some(Sources { settings, contracts: read(contract_paths), attached, root })
+    Some(Sources { settings, contracts: read(contract_paths), flags: read(flag_paths), attached, root })
 }
 
-fn listed(directory: &Path, extensions: &[&str], problems: &Problems) -> Vec<PathBuf> {
+fn listed(directory: &Path, endings: &[&str], problems: &Problems) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
     let entries = entries.unwrap_or_else(|error| {
         let name = directory.display().to_string();
@@ -144,36 +187,11 @@ fn listed(directory: &Path, extensions: &[&str], problems: &Problems) -> Vec<Pat
     });
     let wanted = |path: &PathBuf| {
         let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        let extension = path.extension().and_then(|extension| extension.to_str());
-        !hidden && extension.is_some_and(|extension| extensions.contains(&extension))
+        // What is nothing but an ending has no name.
+        let name = path.file_name().and_then(|name| name.to_str());
+        !hidden && name.is_some_and(|name| endings.iter().any(|ending| name.ends_with(ending)))
     };
     let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(wanted).collect();
     paths.sort();
     paths
-}
-
-fn read_file(path: PathBuf, problems: &Problems) -> Option<SourceFile> {
-    let read = || -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        // Opening a pipe would wait for whoever writes to it.
-        if !fs::metadata(&path)?.is_file() {
-            return Err(io::Error::other("it is no regular file"));
-        }
-        fs::File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let name = path.display().to_string();
-    match read() {
-        Ok(bytes) if bytes.len() as u64 > FILE_BYTES_MAX => {
-            let message = format!("the file is larger than {} MiB", FILE_BYTES_MAX >> 20);
-            problems.add_for_file(&name, message, "divide it into several files");
-            None
-        }
-        Ok(bytes) => Some(SourceFile { path, bytes: bytes.into() }),
-        Err(error) => {
-            let hint = "check that the file exists and that weir's user may read it";
-            problems.add_for_file(&name, format!("the file cannot be read: {error}"), hint);
-            None
-        }
-    }
 }

@@ -7,6 +7,8 @@ use std::{
 
 use ipnet::IpNet;
 
+use crate::toggle::Timestamp;
+
 /// A duration such as `"250ms"`, `"5s"`, `"10m"`, `"1h"` or `"1h30m"`.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
     const SYNTAX: &str = "a duration is a text of numbers with units, as in \"250ms\", \"5s\", \"10m\" or \"1h30m\"";
@@ -93,6 +95,13 @@ pub(super) fn authority(text: &str) -> Result<String, &'static str> {
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
     let network = text.parse().or_else(|_not_a_network| text.parse::<IpAddr>().map(IpNet::from));
     network.or(Err("a network is an address and a prefix length, as in \"10.0.0.0/8\""))
+}
+
+/// A day such as `2027-01-15`: the moment it begins, in UTC.
+pub(super) fn day(text: &str) -> Result<Timestamp, &'static str> {
+    let day =
+        text.parse::<jiff::civil::Date>().and_then(|date| jiff::tz::TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)));
+    day.map(|day| Timestamp(day.as_second())).or(Err("a day is written as in 2027-01-15"))
 }
 
 /// A name of something: what metrics, logs and other tables call it.

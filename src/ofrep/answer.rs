@@ -42,6 +42,9 @@ pub(super) struct Failed<'a> {
 /// What else is told of an answer. All of it is there only when it says something.
 #[derive(Debug, Serialize)]
 struct Metadata<'a> {
+    /// What the toggle's author wrote for the application.
+    #[serde(flatten)]
+    free: &'a serde_json::Map<String, Value>,
     #[serde(rename = "weir.owner")]
     owner: &'a str,
     #[serde(rename = "weir.category")]
@@ -132,6 +135,7 @@ impl<'a> Given<'a> {
             reason: reason.openfeature(),
             variant: variant.map(|variant| &*variant.name),
             metadata: Metadata {
+                free: &toggle.metadata,
                 owner: &toggle.owner,
                 category: Category::as_str(toggle.category),
                 rule,

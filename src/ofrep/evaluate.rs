@@ -108,6 +108,10 @@ impl<'a> Asker<'a> {
         };
         let subject = Subject::Context(&self.context);
         let choice = self.serving.plan.choose(&self.serving.standing, id, &subject, &moment, &mut draw);
-        if by_chance { Err(Refusal::NoTargetingKey) } else { Ok(choice) }
+        match choice.reason {
+            _ if by_chance => Err(Refusal::NoTargetingKey),
+            Reason::Failed => Err(Refusal::NoVariant),
+            _ => Ok(choice),
+        }
     }
 }

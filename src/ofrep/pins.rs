@@ -75,6 +75,7 @@ fn known_reason(code: &str) -> Option<Reason> {
         Reason::Random,
         Reason::Default,
         Reason::Static,
+        Reason::Failed,
     ];
     KNOWN.into_iter().find(|reason| reason.code() == code)
 }

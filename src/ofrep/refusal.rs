@@ -37,6 +37,8 @@ pub(super) enum Refusal {
     TooDeep(usize),
     #[error("a share decides, and neither targetingKey nor any attribute of bucket_by tells whom for")]
     NoTargetingKey,
+    #[error("the toggle's targeting gives no variant of it")]
+    NoVariant,
     #[error("the toggle is not configured")]
     Unknown,
     #[error("more questions than requests_per_second_max; ask again later")]
@@ -75,7 +77,8 @@ impl Refusal {
             | Refusal::Context(_)
             | Refusal::TooMany(_)
             | Refusal::TooDeep(_)
-            | Refusal::NoTargetingKey => StatusCode::BAD_REQUEST,
+            | Refusal::NoTargetingKey
+            | Refusal::NoVariant => StatusCode::BAD_REQUEST,
             Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
             Refusal::Streams | Refusal::Draining | Refusal::Closed => StatusCode::SERVICE_UNAVAILABLE,
             Refusal::Unwritable(_) => StatusCode::INTERNAL_SERVER_ERROR,

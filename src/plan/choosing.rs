@@ -39,7 +39,7 @@ impl Plan {
             return Choice::plain(toggle.off, Reason::Killed);
         }
         if toggle.on_expiry == OnExpiry::Default && toggle.is_expired(moment.now) {
-            return Choice::plain(Some(toggle.default), Reason::Expired);
+            return Choice::plain(toggle.default, Reason::Expired);
         }
         if let Some(pin) = moment.pin(id) {
             return Choice::plain(Some(pin.variant), pin.reason);

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Arm, ArmId, Checking, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route, Service,
-    ServiceId, Split, Timeouts, ToggleId,
+    Arm, ArmId, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route,
+    Service, ServiceId, Split, Timeouts, ToggleId,
 };
 use crate::{
     bucket::Weight,
@@ -58,6 +58,8 @@ impl Sample {
                 client_head: second,
                 connect: second,
                 body_idle: second,
+                expect_continue: second,
+                tunnel_idle: second,
                 upstream_idle: second,
                 tls_handshake: second,
                 proxy_protocol: second,
@@ -65,6 +67,7 @@ impl Sample {
                 http2_pong: second,
             },
             access_log: None,
+            forwarding: Forwarding { name: "weir".into(), via: None, x_forwarded: true, forwarded: false },
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
             routes: vec![Route {
@@ -73,6 +76,7 @@ impl Sample {
                 timeout: second,
                 checking: Checking::Off,
                 require: None,
+                upgrades: Vec::new(),
                 first_lane: LaneId(0),
             }],
             services: vec![Service {
@@ -112,6 +116,10 @@ fn limits() -> Limits {
         connections_max: 1,
         requests_max: 1,
         head_bytes_max: 8192,
+        target_bytes_max: 8192,
+        trailer_bytes_max: 8192,
+        interim_responses_max: 1,
+        via_hops_max: 1,
         header_count_max: 10,
         body_bytes_max: 1,
         contract_body_bytes_max: 1,

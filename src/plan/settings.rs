@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use http::{HeaderValue, Version};
 use ipnet::IpNet;
 
 use super::{Address, Tls};
@@ -59,6 +60,14 @@ pub struct Limits {
     pub http2_resets_max: usize,
     /// Requests that a connection may cancel when they are most of its requests.
     pub http2_cancels_max: usize,
+    /// Bytes of one request's target.
+    pub target_bytes_max: usize,
+    /// Bytes of one trailer section, of a request or a response.
+    pub trailer_bytes_max: usize,
+    /// Interim responses before one final response.
+    pub interim_responses_max: usize,
+    /// How often a request may have passed a proxy of this one's name.
+    pub via_hops_max: usize,
     /// Bytes of one request body.
     pub body_bytes_max: u64,
     /// Bytes of one request body that is held back or copied for its contract.
@@ -88,8 +97,55 @@ pub struct Timeouts {
     pub connect: Duration,
     /// Between two pieces of a body, in either direction.
     pub body_idle: Duration,
+    /// How long a client's body waits for the upstream to ask for it, when the client waits too.
+    pub expect_continue: Duration,
+    /// How long nothing may move in a tunnel.
+    pub tunnel_idle: Duration,
     /// How long a connection to an endpoint is kept without use.
     pub upstream_idle: Duration,
+}
+
+/// What weir tells of itself and its clients. Each is one key of `[forwarding]`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Forwarding {
+    /// The name in `Via` and `Proxy-Status`: a token.
+    pub name: String,
+    /// The `Via` of requests and responses, if they get one.
+    pub via: Option<Via>,
+    /// Whether upstreams get `X-Forwarded-For`, `-Proto` and `-Host`.
+    pub x_forwarded: bool,
+    /// Whether upstreams get `Forwarded` (RFC 7239).
+    pub forwarded: bool,
+}
+
+/// The `Via` for each version by which a message may have come (RFC 9110 §7.6.3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Via {
+    /// HTTP/1.0.
+    pub http_10: HeaderValue,
+    /// HTTP/1.1.
+    pub http_11: HeaderValue,
+    /// HTTP/2.
+    pub http_2: HeaderValue,
+}
+
+impl Via {
+    /// Those of a proxy of this name; `None` when it is no token.
+    #[must_use]
+    pub fn new(name: &str) -> Option<Via> {
+        let value = |version: &str| HeaderValue::from_str(&format!("{version} {name}")).ok();
+        Some(Via { http_10: value("1.0")?, http_11: value("1.1")?, http_2: value("2")? })
+    }
+
+    /// That of a message which came by this version.
+    #[must_use]
+    pub fn of(&self, version: Version) -> &HeaderValue {
+        match version {
+            Version::HTTP_2 => &self.http_2,
+            Version::HTTP_10 => &self.http_10,
+            _ => &self.http_11,
+        }
+    }
 }
 
 /// Where clients connect.

@@ -67,13 +67,16 @@ impl Line {
         }
         let host =
             request.headers().get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
+        // Of a head that was refused hyper saw another in its place, which nobody asked for.
+        let refused = peer.refusal().is_err();
+        let unread = Method::from_bytes(b"-").unwrap_or_default();
         Some(Box::new(Line {
             serving: Arc::clone(serving),
             time: SystemTime::now(),
             client: peer.ip,
-            method: request.method().clone(),
-            host: host.or_else(|| request.uri().authority().map(ToString::to_string)),
-            path: request.uri().path().to_owned(),
+            method: if refused { unread } else { request.method().clone() },
+            host: host.or_else(|| request.uri().authority().map(ToString::to_string)).filter(|_| !refused),
+            path: if refused { "-".to_owned() } else { request.uri().path().to_owned() },
             version: request.version(),
             consumer: peer.consumer.as_deref().map(str::to_owned),
             decision: None,

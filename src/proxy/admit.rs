@@ -3,14 +3,14 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use http::Request;
+use http::{Request, header};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    body::{IdleTimer, Outbound, Progress, Stream},
+    body::{Consent, IdleTimer, Outbound, Progress, Stream},
     rejection::Rejection,
     worker::Snapshot,
 };
@@ -59,8 +59,10 @@ pub(super) async fn admit(
         return Err(Rejection::BodyTooLarge { limit_bytes: bytes_max });
     }
     let checking = plan.route(decision.route).checking;
+    // There is only the one expectation: `vet` let no other pass.
+    let expects = asking.headers.contains_key(header::EXPECT);
     let (Some(id), Checking::Report | Checking::Enforce) = (plan.arm(decision.arm).contract, checking) else {
-        return Ok(streaming(snapshot, body, None));
+        return Ok(streaming(snapshot, body, expects, None));
     };
     let call = Call {
         method: asking.method,
@@ -78,7 +80,7 @@ pub(super) async fn admit(
     if !inspection.wants_body() {
         let verdict = contract.contract.judge(inspection, &[]);
         conclude(snapshot, decision, contract, verdict, checking)?;
-        return Ok(streaming(snapshot, body, None));
+        return Ok(streaming(snapshot, body, expects, None));
     }
     if checking == Checking::Report {
         let observer = Observer {
@@ -89,7 +91,7 @@ pub(super) async fn admit(
             seen: Vec::new(),
             too_large: false,
         };
-        return Ok(streaming(snapshot, body, Some(observer)));
+        return Ok(streaming(snapshot, body, expects, Some(observer)));
     }
     let whole = collect(snapshot, decision, body, deadline).await?;
     let verdict = contract.contract.judge(inspection, &whole);
@@ -97,7 +99,7 @@ pub(super) async fn admit(
     Ok(Admitted { body: Outbound::Whole(whole), progress: Progress::complete() })
 }
 
-fn streaming(snapshot: &Snapshot, incoming: Incoming, observer: Option<Observer>) -> Admitted {
+fn streaming(snapshot: &Snapshot, incoming: Incoming, expects: bool, observer: Option<Observer>) -> Admitted {
     if incoming.is_end_stream() {
         return Admitted { body: Outbound::Empty, progress: Progress::complete() };
     }
@@ -109,6 +111,7 @@ fn streaming(snapshot: &Snapshot, incoming: Incoming, observer: Option<Observer>
         bytes_max: plan.limits.body_bytes_max,
         idle: IdleTimer::new(plan.timeouts.body_idle),
         progress: progress.clone(),
+        consent: if expects { Consent::Asked } else { Consent::Given },
         observer,
     };
     Admitted { body: Outbound::Stream(Box::new(stream)), progress }

@@ -4,7 +4,12 @@ use std::{borrow::Cow, net::IpAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, Method, header, request};
 
-use super::{headers::X_FORWARDED_FOR, rejection::Rejection};
+use super::{
+    framing::{Flaw, is_authority},
+    headers::X_FORWARDED_FOR,
+    rejection::Rejection,
+    wire::{ClientWire, Note},
+};
 use crate::{
     identity::{Asking, Caller, Claims, canonical_host},
     plan::Listener,
@@ -22,6 +27,31 @@ pub(super) struct Peer {
     pub(super) secure: bool,
     /// What the client's verified certificate names it.
     pub(super) consumer: Option<Rc<str>>,
+    /// What is agreed with the stream; HTTP/2 has none.
+    pub(super) wire: Option<Rc<ClientWire>>,
+}
+
+impl Peer {
+    /// The scheme of what it asks for.
+    pub(super) fn scheme(&self) -> &'static str {
+        if self.secure { "https" } else { "http" }
+    }
+
+    /// Whether the request in flight was refused before hyper saw it.
+    ///
+    /// # Errors
+    /// Why it was.
+    pub(super) fn refusal(&self) -> Result<(), Flaw> {
+        match self.note() {
+            Some(Note::Refused(flaw)) => Err(flaw),
+            _ => Ok(()),
+        }
+    }
+
+    /// What is special about the request in flight.
+    pub(super) fn note(&self) -> Option<Note> {
+        self.wire.as_ref().and_then(|wire| wire.note())
+    }
 }
 
 /// What a decision may look at of a request that came by a connection.
@@ -70,8 +100,8 @@ fn host(head: &request::Parts) -> Result<Cow<'_, str>, Rejection> {
         _ => return Err(Rejection::BadHost),
     };
     let authority = head.uri.authority().map(http::uri::Authority::as_str).or(field).unwrap_or_default();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]%!$&'()*+,;=".contains(&byte);
-    if field.is_some_and(str::is_empty) || !authority.bytes().all(plain) {
+    // Of HTTP/1 the framing knows already; this holds for HTTP/2 and for `weir explain`.
+    if field.is_some_and(str::is_empty) || !authority.is_empty() && !is_authority(authority.as_bytes()) {
         return Err(Rejection::BadHost);
     }
     Ok(canonical_host(authority))

@@ -13,7 +13,11 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
-use super::{admit::Observer, rejection::Rejection};
+use super::{
+    admit::Observer,
+    rejection::Rejection,
+    wire::{Gate, UpstreamWire},
+};
 
 /// A body that goes to an upstream. Made by `admit` alone.
 #[derive(Debug)]
@@ -34,7 +38,19 @@ pub(super) struct Stream {
     pub(super) bytes_max: u64,
     pub(super) idle: IdleTimer,
     pub(super) progress: Progress,
+    pub(super) consent: Consent,
     pub(super) observer: Option<Observer>,
+}
+
+/// Whether the upstream wants a body whose client waits to be told (RFC 9110 §10.1.1).
+#[derive(Debug)]
+pub(super) enum Consent {
+    /// The client waits for nothing, or need not wait any more.
+    Given,
+    /// The client waits, and the upstream is still to be asked.
+    Asked,
+    /// The upstream was asked. One that says nothing for so long is taken not to know what was asked.
+    Awaited(Rc<UpstreamWire>, Pin<Box<Sleep>>),
 }
 
 /// How far a body got: told here, since hyper only passes on that it failed.
@@ -114,6 +130,36 @@ impl IdleTimer {
     }
 }
 
+impl Consent {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailed>> {
+        let Consent::Awaited(wire, patience) = self else { return Poll::Ready(Ok(())) };
+        let gate = match wire.poll_gate(cx) {
+            Poll::Ready(gate) => gate,
+            Poll::Pending => {
+                ready!(patience.as_mut().poll(cx));
+                wire.open_gate();
+                Gate::Open
+            }
+        };
+        *self = Consent::Given;
+        Poll::Ready(if gate == Gate::Shut { Err(BodyFailed) } else { Ok(()) })
+    }
+}
+
+impl Outbound {
+    /// Whether the client waits to be told that its body is wanted.
+    pub(super) fn wants_consent(&self) -> bool {
+        matches!(self, Outbound::Stream(stream) if !matches!(stream.consent, Consent::Given))
+    }
+
+    /// Waits for the upstream's word, but only so long.
+    pub(super) fn await_consent(&mut self, wire: &Rc<UpstreamWire>, at_most: Duration) {
+        if let Outbound::Stream(stream) = self {
+            stream.consent = Consent::Awaited(Rc::clone(wire), Box::pin(tokio::time::sleep(at_most)));
+        }
+    }
+}
+
 impl Stream {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
         let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
@@ -139,7 +185,8 @@ impl Stream {
                 observer.see(data);
             }
         }
-        if self.incoming.is_end_stream() {
+        // Behind trailers hyper asks for nothing more.
+        if frame.is_trailers() || self.incoming.is_end_stream() {
             self.ended();
         }
         Ok(frame)
@@ -166,6 +213,7 @@ impl Body for Outbound {
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
             Outbound::Stream(stream) => {
+                ready!(stream.consent.poll(cx))?;
                 let piece = ready!(stream.poll_piece(cx));
                 let progress = &stream.progress;
                 Poll::Ready(piece.map(|piece| {

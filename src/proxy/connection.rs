@@ -18,12 +18,15 @@ use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
+    framing::Bounds,
     handle::handle,
     http2,
     shed::ShedLayer,
     socket::Socket,
+    strict::Strict,
     tls::{self, Secured},
     transport::{Transport, Wire},
+    wire::ClientWire,
     worker::Worker,
 };
 use crate::telemetry::{HandshakeOutcome, RefusalCause};
@@ -82,7 +85,7 @@ async fn open(
     let ip = client(worker, &mut wire, ip, listener).await?;
     let source = Source::count(worker, ip, listener)?;
     let ip_text = HeaderValue::from_str(&ip.to_string()).ok()?;
-    let mut peer = Peer { ip, ip_text, listener, secure: false, consumer: None };
+    let mut peer = Peer { ip, ip_text, listener, secure: false, consumer: None, wire: None };
     let snapshot = worker.snapshot();
     let plan = &snapshot.serving.plan;
     if let Some(tls) = &plan.listeners[peer.listener].tls {
@@ -211,30 +214,33 @@ impl Drop for Handshake<'_> {
 /// Serves HTTP/1.1.
 async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: watch::Receiver<Option<Duration>>) {
     let mut builder = http1::Builder::new();
-    let body_idle;
+    let (body_idle, bounds);
     {
         let snapshot = worker.snapshot();
         let plan = &snapshot.serving.plan;
-        body_idle = plan.timeouts.body_idle;
+        (body_idle, bounds) = (plan.timeouts.body_idle, Bounds::of(&plan.limits));
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(plan.timeouts.client_head)
             .max_headers(plan.limits.header_count_max)
             .max_buf_size(plan.limits.head_bytes_max);
     }
-    let peer = Rc::new(peer);
+    let wire = Rc::new(ClientWire::default());
+    let peer = Rc::new(Peer { wire: Some(Rc::clone(&wire)), ..peer });
     let ip = peer.ip;
+    let stream = Strict::requests(transport, bounds, Rc::clone(&wire));
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))
         .service(tower::service_fn(move |request| handle(Rc::clone(&worker), Rc::clone(&peer), request)));
     // hyper asks its service for nothing before a call, and these are always ready.
     let asked = Rc::new(Cell::new(false));
     let first = Rc::clone(&asked);
+    let calls = Rc::clone(&wire);
     let service = service_fn(move |request: Request<Incoming>| {
         first.set(true);
-        stack.clone().call(request)
+        calls.serve(stack.clone().call(request))
     });
-    let mut connection = pin!(builder.serve_connection(Socket::new(transport, body_idle), service));
+    let mut connection = pin!(builder.serve_connection(Socket::new(stream, body_idle), service));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = draining(&mut drain) => {
@@ -251,6 +257,11 @@ async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: 
     };
     if let Err(error) = ended {
         tracing::debug!(%error, peer = %ip, "a client's connection broke");
+    }
+    if let Some((tunnel, client)) = wire.take_tunnel()
+        && let Err(error) = tunnel.carry(client).await
+    {
+        tracing::debug!(%error, peer = %ip, "a tunnel broke");
     }
 }
 

@@ -9,10 +9,11 @@ use tokio::time::Instant;
 use super::{
     admit::admit,
     asking::{self, Peer},
+    client::Client,
     decided::decide,
     exchange::Exchange,
     headers,
-    rejection::Rejection,
+    rejection::{Manner, Rejection},
     reply::Reply,
     sticky::Sticky,
     tokens,
@@ -35,12 +36,14 @@ pub(super) async fn handle(
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
     exchange.describe(&peer, &request);
+    let manner = snapshot.manner(Manner::is_grpc(request.headers()));
     match answer(&snapshot, &peer, request, &mut exchange).await {
         Ok(answered) => Ok(answered.into_response(&snapshot, exchange)),
         Err(rejection) => {
-            tracing::debug!(cause = %rejection.chain(), peer = %peer.ip, "request rejected");
+            let (code, error) = (rejection.code(), rejection.error());
+            tracing::debug!(code, error, cause = %rejection.chain(), peer = %peer.ip, "request rejected");
             exchange.rejected(&rejection);
-            Ok(rejection.into_response())
+            Ok(rejection.into_response(manner))
         }
     }
 }
@@ -54,7 +57,7 @@ async fn answer(
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
     translate(&mut head, plan.limits.header_count_max)?;
-    headers::strip_hop_by_hop(&mut head.headers);
+    let client = Client::read(&mut head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
     exchange.asked_by(asking.caller.ip);
@@ -73,14 +76,15 @@ async fn answer(
     let admitted = admit(snapshot, decision, &asking, body, deadline).await?;
     let caller = asking.caller;
     let explain = caller.trusted && head.headers.remove(X_WEIR_EXPLAIN).is_some();
-    let dropped = headers::rewrite_request(&mut head, caller, peer, &plan.cohort_headers);
+    let dropped = headers::rewrite_request(&mut head, caller, peer, plan);
     snapshot.count_dropped_claims(dropped);
     decided.carry(snapshot, &mut head.headers);
 
     let sent = Instant::now();
-    let Served { mut response, lease, lane } = forward(snapshot, decision, head, admitted, deadline).await?;
-    exchange.answered(response.status(), lane, sent);
-    headers::strip_hop_by_hop(response.headers_mut());
+    let mut served = forward(snapshot, decision, head, admitted, &client, deadline).await?;
+    exchange.answered(served.response.status(), served.lane, sent);
+    client.follow(snapshot, peer, &mut served)?;
+    let Served { mut response, lease, .. } = served;
     if let Some(sticky) = &sticky {
         sticky.set(response.headers_mut());
         snapshot.count_minted_key();

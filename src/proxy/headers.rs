@@ -1,9 +1,20 @@
 //! Header fields: what must not be passed on, and what a proxy adds.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header, request, uri::PathAndQuery};
+use std::net::IpAddr;
 
-use super::asking::Peer;
-use crate::identity::Caller;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Uri, Version, header, request, uri::PathAndQuery,
+};
+
+use super::{
+    asking::Peer,
+    rejection::{Rejection, mark_failed},
+    wire::Note,
+};
+use crate::{
+    identity::Caller,
+    plan::{Forwarding, Plan},
+};
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -16,29 +27,99 @@ const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection")
 /// A request id longer than this is replaced: it ends up in every log on the way.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
-/// Makes a client's head the head for an upstream.
-pub(super) fn rewrite_request(head: &mut request::Parts, caller: Caller, peer: &Peer, cohort: &[HeaderName]) -> usize {
+/// Whether a request may be forwarded at all, by the fields that say how far it may go and what is expected.
+///
+/// # Errors
+/// [`Rejection::Expectation`], [`Rejection::Loop`] and [`Rejection::LastHop`].
+pub(super) fn vet(head: &mut request::Parts, plan: &Plan) -> Result<(), Rejection> {
+    match head.headers.get(header::EXPECT) {
+        None => {}
+        // It cannot mean it (RFC 9110 §10.1.1).
+        Some(_) if head.version == Version::HTTP_10 => drop(head.headers.remove(header::EXPECT)),
+        Some(expectation) if expectation.as_bytes().eq_ignore_ascii_case(b"100-continue") => {}
+        Some(_) => return Err(Rejection::Expectation),
+    }
+    if head.headers.contains_key(header::VIA) && hops(&head.headers, &plan.forwarding.name) > plan.limits.via_hops_max {
+        return Err(Rejection::Loop);
+    }
+    match head.method {
+        Method::OPTIONS | Method::TRACE if head.headers.get(header::MAX_FORWARDS).is_some_and(|value| value == "0") => {
+            Err(Rejection::LastHop { options: head.method == Method::OPTIONS })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// How often a request passed a proxy of this name.
+fn hops(headers: &HeaderMap, name: &str) -> usize {
+    let entries = headers.get_all(header::VIA).iter().flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    let received_by = entries.filter_map(|entry| entry.trim_ascii().split(u8::is_ascii_whitespace).nth(1));
+    received_by.filter(|by| by.eq_ignore_ascii_case(name.as_bytes())).count()
+}
+
+/// Makes a client's head the head for an upstream. Tells how many claims it dropped.
+pub(super) fn rewrite_request(head: &mut request::Parts, caller: Caller, peer: &Peer, plan: &Plan) -> usize {
     // A target in absolute form replaces Host (RFC 9112 §3.2.2), and goes on in origin form.
     if let Some(authority) = head.uri.authority() {
         if let Ok(host) = HeaderValue::from_str(authority.as_str()) {
             head.headers.insert(header::HOST, host);
         }
-        let path = head.uri.path_and_query().cloned().unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let path = match head.uri.path_and_query() {
+            _ if peer.note() == Some(Note::ServerWide) => PathAndQuery::from_static("*"),
+            Some(path) => path.clone(),
+            None => PathAndQuery::from_static("/"),
+        };
         head.uri = Uri::from(path);
     }
-    head.version = http::Version::HTTP_11;
     let headers = &mut head.headers;
-    // hyper answered the expectation when it read the body (RFC 9110 §10.1.1).
+    if let Some(via) = &plan.forwarding.via {
+        headers.append(header::VIA, via.of(head.version).clone());
+    }
+    head.version = Version::HTTP_11;
+    // Whoever sends the body decides whether it is asked for first.
     headers.remove(header::EXPECT);
-    let dropped = if caller.trusted { 0 } else { drop_claims(headers, cohort) };
-    add_forwarded(headers, caller, peer);
+    if matches!(head.method, Method::OPTIONS | Method::TRACE) {
+        count_down(headers);
+    }
+    let dropped = if caller.trusted { 0 } else { drop_claims(headers, &plan.cohort_headers) };
+    add_forwarded(headers, caller, peer, &plan.forwarding);
     add_request_id(headers, caller);
     dropped
 }
 
+/// One hop less (RFC 9110 §7.6.2); what is no number is no limit.
+fn count_down(headers: &mut HeaderMap) {
+    let left = headers.get(header::MAX_FORWARDS).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if let Some(left) = left {
+        headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
+    }
+}
+
+/// Makes an upstream's response one for a client.
+pub(super) fn rewrite_response<B>(response: &mut Response<B>, plan: &Plan) {
+    let (status, version) = (response.status(), response.version());
+    let headers = response.headers_mut();
+    strip_hop_by_hop(headers);
+    headers.remove(header::TE);
+    if status == StatusCode::NO_CONTENT {
+        // It has none by itself, and must not tell one (RFC 9110 §8.6).
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    if let Some(via) = &plan.forwarding.via {
+        headers.append(header::VIA, via.of(version).clone());
+    }
+    *response.version_mut() = Version::HTTP_11;
+    let headers = response.headers_mut();
+    if status.is_server_error() {
+        mark_failed(&plan.forwarding.name, status, headers);
+    }
+}
+
 /// Removes the fields of RFC 9110 §7.6.1 and those that `Connection` names. Comes before anything looks
-/// at a request, so that what is decided and checked is what is forwarded.
+/// at a request, so that what is decided and checked is what is forwarded. Of `TE` the one thing stays that
+/// weir keeps itself: trailers are welcome.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    let trailers = headers.contains_key(header::TE) && welcomes_trailers(headers);
     if headers.contains_key(header::CONNECTION) {
         let fields: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
         let names = fields.iter().filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(','));
@@ -50,9 +131,20 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
         }
         headers.remove(header::CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE] {
+    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
         headers.remove(name);
     }
+    if trailers {
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+    } else {
+        headers.remove(header::TE);
+    }
+}
+
+fn welcomes_trailers(headers: &HeaderMap) -> bool {
+    let fields = headers.get_all(header::TE).iter();
+    let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// Removes what an untrusted client says of itself and others could believe.
@@ -75,7 +167,18 @@ fn looks_like_claim(name: &HeaderName, cohort: &[HeaderName]) -> bool {
     ours.into_iter().chain(cohort).any(|claim| claim.as_str() == dashed)
 }
 
-fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer) {
+fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer, forwarding: &Forwarding) {
+    if forwarding.forwarded
+        && let Some(hop) = forwarded(headers.get(header::HOST), peer)
+    {
+        headers.append(header::FORWARDED, hop);
+    }
+    if !forwarding.x_forwarded {
+        if !caller.trusted {
+            [X_FORWARDED_FOR, X_FORWARDED_PROTO, X_FORWARDED_HOST].iter().for_each(|name| drop(headers.remove(name)));
+        }
+        return;
+    }
     let earlier = if caller.trusted { joined(headers) } else { None };
     let hops = match earlier {
         Some(mut hops) => {
@@ -87,7 +190,7 @@ fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer) {
     };
     headers.insert(X_FORWARDED_FOR, hops);
     if !(caller.trusted && headers.contains_key(&X_FORWARDED_PROTO)) {
-        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(if peer.secure { "https" } else { "http" }));
+        headers.insert(X_FORWARDED_PROTO, HeaderValue::from_static(peer.scheme()));
     }
     if !(caller.trusted && headers.contains_key(&X_FORWARDED_HOST)) {
         match headers.get(header::HOST).cloned() {
@@ -95,6 +198,17 @@ fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer) {
             None => headers.remove(X_FORWARDED_HOST),
         };
     }
+}
+
+/// This hop as RFC 7239 §4 writes it; earlier ones stand in fields before it.
+fn forwarded(host: Option<&HeaderValue>, peer: &Peer) -> Option<HeaderValue> {
+    let client = match peer.ip {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("\"[{ip}]\""),
+    };
+    // A host has no quotes and no backslashes.
+    let host = host.and_then(|host| host.to_str().ok()).map(|host| format!(";host=\"{host}\"")).unwrap_or_default();
+    HeaderValue::from_str(&format!("for={client};proto={}{host}", peer.scheme())).ok()
 }
 
 /// All `X-Forwarded-For` fields as one list.
@@ -139,18 +253,55 @@ mod tests {
     }
 
     fn rewritten(fields: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
+        rewritten_by("", fields, trusted)
+    }
+
+    /// With a table `[forwarding]` of one's own.
+    fn rewritten_by(forwarding: &str, fields: &[(&'static str, &'static str)], trusted: bool) -> HeaderMap {
         let peer = Peer {
             ip: [10, 0, 0, 1].into(),
             ip_text: HeaderValue::from_static("10.0.0.1"),
             listener: 0,
+            wire: None,
             secure: false,
             consumer: None,
         };
         let mut head = parts(fields);
         let caller = Caller { ip: peer.ip, trusted };
         strip_hop_by_hop(&mut head.headers);
-        rewrite_request(&mut head, caller, &peer, &[HeaderName::from_static("x-cohort")]);
+        rewrite_request(&mut head, caller, &peer, &plan(forwarding));
         head.headers
+    }
+
+    fn plan(forwarding: &str) -> Plan {
+        let text = format!(
+            r#"
+[[listeners]]
+name = "edge"
+address = "127.0.0.1:0"
+[services.o]
+split = {{ toggle = "t", on = "stable", off = "stable" }}
+arms.stable = {{ endpoints = ["127.0.0.1:1"] }}
+[[routes]]
+name = "o"
+match = {{ path_prefix = "/" }}
+service = "o"
+[toggles.t]
+category = "ops"
+owner = "team"
+variants = {{ on = true, off = false }}
+default = "off"
+[[toggles.t.rules]]
+name = "beta"
+when = {{ attr = "header:x-cohort", equals = "beta" }}
+serve = "on"
+{forwarding}
+"#
+        );
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("weir.toml"), text).unwrap();
+        let sources = crate::config::Sources::read(directory.path()).unwrap();
+        crate::config::compile(&sources).unwrap().plan
     }
 
     fn text(headers: &HeaderMap, name: &str) -> Option<String> {
@@ -167,7 +318,7 @@ mod tests {
                 ("content-length", "3"),
                 ("keep-alive", "timeout=5"),
                 ("proxy-connection", "close"),
-                ("te", "trailers"),
+                ("te", "gzip"),
                 ("transfer-encoding", "chunked"),
                 ("upgrade", "h2c"),
                 ("expect", "100-continue"),
@@ -178,7 +329,7 @@ mod tests {
         let mut names: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         names.sort_unstable();
         let kept = ["content-length", "host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-kept"];
-        assert_eq!(names, [&kept[..], &["x-request-id"]].concat());
+        assert_eq!(names, [&kept[..2], &["via"], &kept[2..], &["x-request-id"]].concat());
     }
 
     #[test]

@@ -11,7 +11,13 @@ use std::{
 use hyper::client::conn::http1::{self, SendRequest};
 use tokio::{net::TcpStream, time::Instant};
 
-use super::{body::Outbound, socket::Socket};
+use super::{
+    body::Outbound,
+    framing::Bounds,
+    socket::Socket,
+    strict::Strict,
+    wire::{Half, UpstreamWire},
+};
 use crate::{
     plan::{Limits, Timeouts},
     telemetry::{EndpointCells, EndpointMeter},
@@ -34,6 +40,7 @@ pub(super) struct Pool {
 #[derive(Debug)]
 struct Idle {
     sender: SendRequest<Outbound>,
+    wire: Rc<UpstreamWire>,
     since: Instant,
 }
 
@@ -41,6 +48,7 @@ struct Idle {
 #[derive(Debug)]
 pub(super) struct Lease {
     sender: Option<SendRequest<Outbound>>,
+    wire: Rc<UpstreamWire>,
     pool: Rc<Pool>,
     /// Whether it carried a request before: then it may have gone stale.
     pub(super) reused: bool,
@@ -78,11 +86,11 @@ impl Pool {
     /// An idle connection that can be used at once.
     pub(super) fn reuse(self: &Rc<Self>) -> Option<Lease> {
         let mut idle = self.idle.borrow_mut();
-        while let Some(Idle { sender, .. }) = idle.pop() {
+        while let Some(Idle { sender, wire, .. }) = idle.pop() {
             self.cells().idle.fall();
             if sender.is_ready() {
                 self.cells().active.rise();
-                return Some(Lease { sender: Some(sender), pool: Rc::clone(self), reused: true, keep: true });
+                return Some(Lease { sender: Some(sender), wire, pool: Rc::clone(self), reused: true, keep: true });
             }
         }
         None
@@ -95,11 +103,13 @@ impl Pool {
         timeouts: &Timeouts,
         within: Duration,
     ) -> Result<Lease, ConnectError> {
+        let wire = Rc::new(UpstreamWire::default());
         let attempt = async {
             let stream = TcpStream::connect(&*self.authority).await?;
             stream.set_nodelay(true)?;
             let mut builder = http1::Builder::new();
             builder.max_buf_size(limits.head_bytes_max).max_headers(limits.header_count_max);
+            let stream = Strict::responses(stream, Bounds::of(limits), Rc::clone(&wire));
             builder.handshake(Socket::new(stream, timeouts.body_idle)).await.map_err(io::Error::other)
         };
         let (sender, connection) = match tokio::time::timeout(within, attempt).await {
@@ -117,7 +127,7 @@ impl Pool {
         self.cells().active.rise();
         // The task ends when the sender is dropped or the peer closes; its error reaches the request.
         tokio::task::spawn_local(async move { drop(connection.await) });
-        Ok(Lease { sender: Some(sender), pool: Rc::clone(self), reused: false, keep: true })
+        Ok(Lease { sender: Some(sender), wire, pool: Rc::clone(self), reused: false, keep: true })
     }
 
     /// Closes what was idle for too long.
@@ -131,11 +141,11 @@ impl Pool {
         });
     }
 
-    fn keep(&self, sender: SendRequest<Outbound>) {
+    fn keep(&self, sender: SendRequest<Outbound>, wire: Rc<UpstreamWire>) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.idle_max.get() {
             self.cells().idle.rise();
-            idle.push(Idle { sender, since: Instant::now() });
+            idle.push(Idle { sender, wire, since: Instant::now() });
         }
     }
 
@@ -163,18 +173,29 @@ impl Lease {
         self.sender.as_mut()
     }
 
+    /// What is agreed with its stream.
+    pub(super) fn wire(&self) -> &Rc<UpstreamWire> {
+        &self.wire
+    }
+
+    /// The stream itself, once the protocol was switched.
+    pub(super) fn take_half(&mut self) -> Option<Half> {
+        self.keep = false;
+        self.wire.take_half()
+    }
+
     /// Gives the connection back once a response came to its end.
     pub(super) fn release(mut self) {
         let Some(mut sender) = self.sender.take().filter(|_| self.keep) else { return };
         if sender.is_ready() {
-            self.pool.keep(sender);
+            self.pool.keep(sender, Rc::clone(&self.wire));
         } else if !sender.is_closed() {
             // The response is whole but the connection has not noticed, or the request is still
             // being written: it is worth keeping only if that is soon over.
-            let pool = Rc::clone(&self.pool);
+            let (pool, wire) = (Rc::clone(&self.pool), Rc::clone(&self.wire));
             tokio::task::spawn_local(async move {
                 if let Ok(Ok(())) = tokio::time::timeout(SETTLE, sender.ready()).await {
-                    pool.keep(sender);
+                    pool.keep(sender, wire);
                 }
             });
         }
@@ -183,6 +204,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
+        self.wire.shut_gate();
         self.pool.cells().active.fall();
     }
 }

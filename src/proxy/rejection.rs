@@ -3,19 +3,28 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{pool::ConnectError, reply::Reply};
+use super::{framing::Flaw, pool::ConnectError, reply::Reply};
 use crate::{
     contract::{Breach, Violation},
-    telemetry::names::REJECTION_CODES,
+    telemetry::names::{CAUSES, cause_place},
 };
 
 /// Why weir answers a request itself, by whose fault it is.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejection {
     // The client's.
+    /// The request's framing could be read in more than one way, or is none.
+    #[error(transparent)]
+    Framing(#[from] Flaw),
+    /// `Expect` asks for something other than 100 (RFC 9110 §10.1.1).
+    #[error("the only expectation that can be met is 100-continue")]
+    Expectation,
+    /// The request came round again.
+    #[error("the request passed this proxy before")]
+    Loop,
     /// `Host` is missing, repeated or malformed.
     #[error("the request names no host, several hosts, or no valid one")]
     BadHost,
@@ -44,6 +53,9 @@ pub enum Rejection {
     #[error("the body ended before it was whole")]
     BodyBroken(#[source] hyper::Error),
     // The upstream's.
+    /// The upstream switched protocols, and weir could not.
+    #[error("the service switched the protocol, but the connection could not follow")]
+    UpgradeFailed,
     /// No endpoint could be reached.
     #[error("no connection to the service could be made")]
     Connect(#[source] ConnectError),
@@ -64,6 +76,12 @@ pub enum Rejection {
     /// CONNECT.
     #[error("the method CONNECT is not forwarded")]
     MethodNotSupported,
+    /// `Max-Forwards` ends here (RFC 9110 §7.6.2).
+    #[error("the request may be forwarded no further")]
+    LastHop {
+        /// It was OPTIONS.
+        options: bool,
+    },
     /// The toggle that the route requires does not grant it.
     #[error("the request is not granted what the route requires")]
     NotGranted {
@@ -106,39 +124,103 @@ struct Problem<'a> {
     more_errors: bool,
 }
 
+/// Codes of gRPC's own (`google.rpc.Code`).
+mod grpc {
+    pub(super) const CANCELLED: u8 = 1;
+    pub(super) const INVALID_ARGUMENT: u8 = 3;
+    pub(super) const DEADLINE_EXCEEDED: u8 = 4;
+    pub(super) const PERMISSION_DENIED: u8 = 7;
+    pub(super) const RESOURCE_EXHAUSTED: u8 = 8;
+    pub(super) const UNIMPLEMENTED: u8 = 12;
+    pub(super) const INTERNAL: u8 = 13;
+    pub(super) const UNAVAILABLE: u8 = 14;
+}
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
+const PROXY_STATUS: HeaderName = HeaderName::from_static("proxy-status");
+
+/// What weir itself answers to `OPTIONS` where it is the last hop.
+const ALLOW: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS";
+
+/// How an answer of weir's own is dressed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner<'a> {
+    /// The name in `Proxy-Status`.
+    pub(super) name: &'a str,
+    /// The request was of gRPC: only a status of that kind is understood.
+    pub(super) grpc: bool,
+}
+
+impl Manner<'_> {
+    /// Whether a request is of gRPC.
+    pub(super) fn is_grpc(headers: &HeaderMap) -> bool {
+        let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
+        kind.get(..16).is_some_and(|start| start.eq_ignore_ascii_case(b"application/grpc"))
+    }
+}
+
 impl Rejection {
-    /// The one table: the place of the cause in [`REJECTION_CODES`], and the status. Upstream faults
-    /// have the statuses that RFC 9209 §2.3 recommends.
-    fn table(&self) -> (usize, StatusCode) {
+    /// The one table: the code of the cause, which stands in [`CAUSES`] with the type of error that RFC 9209
+    /// has for it; the status; the status of gRPC. Upstream faults have the statuses that RFC 9209 §2.3
+    /// recommends.
+    fn table(&self) -> (&'static str, StatusCode, u8) {
         match self {
-            Rejection::BadHost => (0, StatusCode::BAD_REQUEST),
-            Rejection::MethodNotSupported => (1, StatusCode::NOT_IMPLEMENTED),
-            Rejection::NoRoute => (2, StatusCode::NOT_FOUND),
-            Rejection::BodyTooLarge { .. } => (3, StatusCode::PAYLOAD_TOO_LARGE),
-            Rejection::BodyTimeout { .. } => (4, StatusCode::REQUEST_TIMEOUT),
-            Rejection::BodyBroken(_) => (5, StatusCode::BAD_REQUEST),
-            Rejection::Contract { breach, .. } => (6, breach.status()),
-            Rejection::Overloaded => (7, StatusCode::SERVICE_UNAVAILABLE),
-            Rejection::Connect(ConnectError::Failed(_)) => (8, StatusCode::BAD_GATEWAY),
-            Rejection::Connect(ConnectError::TimedOut) => (9, StatusCode::GATEWAY_TIMEOUT),
-            Rejection::UpstreamBroken(_) => (10, StatusCode::BAD_GATEWAY),
-            Rejection::UpstreamTimeout { .. } => (11, StatusCode::GATEWAY_TIMEOUT),
-            Rejection::ContentCoding => (12, StatusCode::UNSUPPORTED_MEDIA_TYPE),
-            Rejection::NotGranted { status } => (13, *status),
-            Rejection::BadField => (14, StatusCode::BAD_REQUEST),
-            Rejection::TooManyFields { .. } => (15, StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE),
+            Rejection::Framing(flaw) => (framing_code(*flaw), flaw.status(), grpc::INTERNAL),
+            Rejection::BadHost => ("bad_host", StatusCode::BAD_REQUEST, grpc::INTERNAL),
+            Rejection::BadField => ("bad_field", StatusCode::BAD_REQUEST, grpc::INTERNAL),
+            Rejection::TooManyFields { .. } => {
+                ("too_many_fields", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
+            }
+            Rejection::Expectation => ("expectation", StatusCode::EXPECTATION_FAILED, grpc::UNIMPLEMENTED),
+            Rejection::Loop => ("loop", StatusCode::LOOP_DETECTED, grpc::INTERNAL),
+            Rejection::MethodNotSupported => ("method_not_supported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),
+            Rejection::LastHop { options: true } => ("max_forwards", StatusCode::NO_CONTENT, grpc::UNIMPLEMENTED),
+            Rejection::LastHop { options: false } => {
+                ("max_forwards", StatusCode::METHOD_NOT_ALLOWED, grpc::UNIMPLEMENTED)
+            }
+            Rejection::NotGranted { status } => ("not_granted", *status, grpc::PERMISSION_DENIED),
+            Rejection::NoRoute => ("no_route", StatusCode::NOT_FOUND, grpc::UNIMPLEMENTED),
+            Rejection::BodyTooLarge { .. } => {
+                ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
+            }
+            Rejection::BodyTimeout { .. } => ("body_timeout", StatusCode::REQUEST_TIMEOUT, grpc::CANCELLED),
+            Rejection::BodyBroken(error) if Flaw::of(error).is_some() => {
+                ("malformed_body", StatusCode::BAD_REQUEST, grpc::INTERNAL)
+            }
+            Rejection::BodyBroken(_) => ("body_broken", StatusCode::BAD_REQUEST, grpc::CANCELLED),
+            Rejection::Contract { breach, .. } => ("contract", breach.status(), grpc::INVALID_ARGUMENT),
+            Rejection::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
+            Rejection::Connect(ConnectError::Failed(_)) => {
+                ("connect_failed", StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE)
+            }
+            Rejection::Connect(ConnectError::TimedOut) => {
+                ("connect_timeout", StatusCode::GATEWAY_TIMEOUT, grpc::UNAVAILABLE)
+            }
+            Rejection::UpstreamBroken(error) => (upstream_code(error), StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
+            Rejection::UpgradeFailed => ("upgrade_failed", StatusCode::BAD_GATEWAY, grpc::INTERNAL),
+            Rejection::UpstreamTimeout { .. } => {
+                ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, grpc::DEADLINE_EXCEEDED)
+            }
+            Rejection::ContentCoding => ("content_coding", StatusCode::UNSUPPORTED_MEDIA_TYPE, grpc::UNIMPLEMENTED),
         }
     }
 
-    /// The stable code of the cause: metric label, and `code` in the answer.
+    /// The stable code of the cause: metric label, log field, and `code` in the answer.
     #[must_use]
     pub fn code(&self) -> &'static str {
-        REJECTION_CODES[self.index()]
+        self.table().0
     }
 
-    /// The place of the cause in [`REJECTION_CODES`].
+    /// The type of error that RFC 9209 §2.3 registers for the cause.
+    #[must_use]
+    pub fn error(&self) -> &'static str {
+        CAUSES[self.index()].error
+    }
+
+    /// The place of the cause in [`CAUSES`].
     pub(super) fn index(&self) -> usize {
-        self.table().0
+        cause_place(self.code())
     }
 
     /// The status of the answer.
@@ -147,24 +229,40 @@ impl Rejection {
         self.table().1
     }
 
-    /// The answer: a problem document.
-    pub(super) fn into_response(self) -> Response<Reply> {
-        let mut response = Response::new(Reply::whole(self.document()));
-        *response.status_mut() = self.status();
+    /// The answer: a problem document, or a status of gRPC alone (a response of nothing but trailers, as
+    /// gRPC's protocol over HTTP/2 has it).
+    pub(super) fn into_response(self, manner: Manner<'_>) -> Response<Reply> {
+        let (code, status, grpc_status) = self.table();
+        let body = if manner.grpc || status == StatusCode::NO_CONTENT { Bytes::new() } else { self.document() };
+        let mut response = Response::new(Reply::whole(body));
+        *response.status_mut() = if manner.grpc { StatusCode::OK } else { status };
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let text = |text: &str| HeaderValue::from_str(text).ok();
+        if manner.grpc {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            headers.insert(GRPC_STATUS, HeaderValue::from(u16::from(grpc_status)));
+            headers.extend(text(&self.to_string()).map(|message| (GRPC_MESSAGE, message)));
+        } else if status != StatusCode::NO_CONTENT {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        }
+        let proxy_status = format!("{}; error={}; details=\"{code}\"", identity(manner.name), self.error());
+        headers.extend(text(&proxy_status).map(|value| (PROXY_STATUS, value)));
         match &self {
+            Rejection::Framing(_) => {
+                headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
             Rejection::Overloaded => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Rejection::ContentCoding => {
                 headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("identity"));
             }
-            Rejection::Contract { breach, .. } if self.status() == StatusCode::METHOD_NOT_ALLOWED => {
+            Rejection::LastHop { .. } => {
+                headers.insert(header::ALLOW, HeaderValue::from_static(ALLOW));
+            }
+            Rejection::Contract { breach, .. } if status == StatusCode::METHOD_NOT_ALLOWED => {
                 let methods: Vec<&str> = breach.allow().iter().map(Method::as_str).collect();
-                if let Ok(methods) = HeaderValue::from_str(&methods.join(", ")) {
-                    headers.insert(header::ALLOW, methods);
-                }
+                headers.extend(text(&methods.join(", ")).map(|methods| (header::ALLOW, methods)));
             }
             _ => {}
         }
@@ -208,5 +306,53 @@ impl Rejection {
             source = error.source();
         }
         text
+    }
+}
+
+/// Tells who receives a response that an upstream failed to make that it was the upstream (RFC 9209 §2.2).
+pub(super) fn mark_failed(name: &str, status: StatusCode, headers: &mut HeaderMap) {
+    let text = format!("{}; received-status={}", identity(name), status.as_u16());
+    if let Ok(value) = HeaderValue::from_str(&text) {
+        headers.append(PROXY_STATUS, value);
+    }
+}
+
+/// A name as a structured field has it: a token begins with a letter (RFC 9651 §3.3.4).
+fn identity(name: &str) -> std::borrow::Cow<'_, str> {
+    let token = name.starts_with(|first: char| first.is_ascii_alphabetic());
+    if token { name.into() } else { format!("\"{name}\"").into() }
+}
+
+fn framing_code(flaw: Flaw) -> &'static str {
+    match flaw {
+        Flaw::Host => "bad_host",
+        Flaw::Method
+        | Flaw::RequestLine
+        | Flaw::StatusLine
+        | Flaw::LineEnd
+        | Flaw::VersionSyntax
+        | Flaw::FieldName
+        | Flaw::FieldValue
+        | Flaw::Fold
+        | Flaw::Unsolicited
+        | Flaw::Interim
+        | Flaw::Upgrade => "malformed_request",
+        Flaw::MethodNotSupported => "method_not_supported",
+        Flaw::Target => "bad_target",
+        Flaw::TargetTooLong => "target_too_long",
+        Flaw::Version => "version_not_supported",
+        Flaw::Length | Flaw::Ambiguous => "ambiguous_length",
+        Flaw::Coding => "transfer_coding",
+        Flaw::HeadTooLarge | Flaw::FieldCount => "head_too_large",
+        Flaw::Chunk | Flaw::Trailer => "malformed_body",
+    }
+}
+
+fn upstream_code(error: &hyper::Error) -> &'static str {
+    match Flaw::of(error) {
+        Some(Flaw::Upgrade) => "upgrade_failed",
+        Some(_) => "upstream_malformed",
+        None if error.is_parse() => "upstream_malformed",
+        None => "upstream_broken",
     }
 }

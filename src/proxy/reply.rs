@@ -80,7 +80,9 @@ impl Stream {
         if let (Some(Err(_)), Some((_lease, exchange))) = (&piece, &mut self.held) {
             exchange.broken_off();
         }
-        let ended = piece.is_none() || self.incoming.is_end_stream();
+        // Behind trailers hyper asks for nothing more.
+        let trailers = matches!(&piece, Some(Ok(frame)) if frame.is_trailers());
+        let ended = piece.is_none() || trailers || self.incoming.is_end_stream();
         if let Some((lease, _counted_when_dropped)) = self.held.take_if(|_| ended) {
             lease.release();
         }

@@ -13,7 +13,12 @@ use std::{
 use http::{Request, Response};
 use tower::{Layer, Service};
 
-use super::{exchange::Exchange, rejection::Rejection, reply::Reply, worker::Worker};
+use super::{
+    exchange::Exchange,
+    rejection::{Manner, Rejection},
+    reply::Reply,
+    worker::Worker,
+};
 
 /// Wraps services that share a worker's count.
 #[derive(Clone, Debug)]
@@ -93,8 +98,11 @@ where
         match Permit::take(&self.worker) {
             Some(permit) => ShedAnswer::Admitted { answer: self.inner.call(request), permit: Some(permit) },
             None => {
-                Exchange::begin(self.worker.snapshot()).rejected(&Rejection::Overloaded);
-                ShedAnswer::Refused { response: Some(Rejection::Overloaded.into_response()) }
+                let snapshot = self.worker.snapshot();
+                let grpc = Manner::is_grpc(request.headers());
+                let response = Rejection::Overloaded.into_response(snapshot.manner(grpc));
+                Exchange::begin(snapshot).rejected(&Rejection::Overloaded);
+                ShedAnswer::Refused { response: Some(response) }
             }
         }
     }

@@ -9,10 +9,7 @@ use std::{
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::body::IdleTimer;
 
@@ -20,10 +17,10 @@ use super::body::IdleTimer;
 /// several: measured with small JSON, 0.7 µs of system time less for the two writes of a request.
 const JOINED_BYTES_MAX: usize = 4096;
 
-/// A connection, by default of TCP. A peer that does not read is given up after a while: hyper waits for it without
+/// A connection. A peer that does not read is given up after a while: hyper waits for it without
 /// asking for more of a body, so that no timer of the body's would notice.
 #[derive(Debug)]
-pub(super) struct Socket<S = TcpStream> {
+pub(super) struct Socket<S> {
     stream: TokioIo<S>,
     unread: IdleTimer,
 }

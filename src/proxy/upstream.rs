@@ -9,6 +9,8 @@ use tokio::time::Instant;
 use super::{
     admit::{Admitted, keeps_contract_of},
     body::{Outbound, Progress},
+    client::Client,
+    interim::passing,
     pool::{ConnectError, Lease},
     rejection::Rejection,
     worker::Snapshot,
@@ -21,6 +23,8 @@ pub(super) struct Served {
     pub(super) lease: Lease,
     /// The lane of the arm that served: the decided one, or its stand-in's.
     pub(super) lane: LaneId,
+    /// The client still waits to be told that its body is wanted, which it was not.
+    pub(super) unwanted: bool,
 }
 
 /// Sends an admitted request to the decided arm, or to the one that stands in for it.
@@ -33,12 +37,13 @@ pub(super) async fn forward(
     decision: &Decision,
     head: request::Parts,
     admitted: Admitted,
+    client: &Client,
     deadline: Instant,
 ) -> Result<Served, Rejection> {
     let timeout = snapshot.serving.plan.route(decision.route).timeout;
     let (body, progress) = admitted.into_parts();
     let mut exchange =
-        std::pin::pin!(exchange(snapshot, decision, Request::from_parts(head, body), &progress, deadline));
+        std::pin::pin!(exchange(snapshot, decision, Request::from_parts(head, body), &progress, client, deadline));
     let mut give_up = deadline;
     loop {
         if let Ok(outcome) = tokio::time::timeout_at(give_up, exchange.as_mut()).await {
@@ -57,6 +62,7 @@ async fn exchange(
     decision: &Decision,
     mut request: Request<Outbound>,
     progress: &Progress,
+    client: &Client,
     deadline: Instant,
 ) -> Result<Served, Rejection> {
     loop {
@@ -67,14 +73,17 @@ async fn exchange(
             request.headers_mut().insert(header::HOST, authority);
         }
         let stale = lease.reused;
+        client.begin(&mut request, &lease, &snapshot.serving.plan, decision);
+        let wire = Rc::clone(lease.wire());
         let Some(sender) = lease.sender() else { continue };
-        match sender.try_send_request(request).await {
-            Ok(mut response) => {
+        match passing(sender.try_send_request(request), wire, client.interims.clone()).await {
+            Ok(response) => {
+                let unwanted = lease.wire().is_waiting();
                 // After an answer of HTTP/1.0 hyper would speak 1.0 on the connection, where a body of
                 // unknown length cannot be sent.
-                lease.keep = response.version() == Version::HTTP_11;
-                *response.version_mut() = Version::HTTP_11;
-                return Ok(Served { response, lease, lane: snapshot.serving.plan.lane(decision.route, arm) });
+                lease.keep = response.version() == Version::HTTP_11 && !unwanted;
+                let lane = snapshot.serving.plan.lane(decision.route, arm);
+                return Ok(Served { response, lease, lane, unwanted });
             }
             Err(mut error) => match error.take_message() {
                 // hyper gives the request back only when no byte of it was written: a kept

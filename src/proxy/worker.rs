@@ -26,13 +26,14 @@ use super::{
     in_flight::{Directory, Listed, Questions},
     listener,
     pool::Pool,
+    rejection::Manner,
     tokens::Tokens,
 };
 use crate::{
     live::{Follower, Live, Serving},
     plan::{ArmId, Decision, EndpointId, LaneId, Listener, Plan, Standing, ToggleId},
     propagation,
-    telemetry::{LaneCells, ToggleCells, WorkerCells},
+    telemetry::{LaneCells, Level, ToggleCells, WorkerCells},
     toggle::{Timestamp, VariantId},
 };
 
@@ -355,6 +356,16 @@ impl Snapshot {
 
     pub(super) fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleCells {
         self.serving.meters.toggle(toggle, variant).cells(self.worker)
+    }
+
+    /// How many connections of this worker carry another protocol.
+    pub(super) fn tunnels(&self) -> &Level {
+        &self.serving.meters.worker(self.worker).tunnels
+    }
+
+    /// How answers of weir's own are dressed.
+    pub(super) fn manner(&self, grpc: bool) -> Manner<'_> {
+        Manner { name: &self.serving.plan.forwarding.name, grpc }
     }
 
     pub(super) fn count_check(&self, decision: &Decision, outcome: &str) {

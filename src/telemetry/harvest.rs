@@ -9,8 +9,8 @@ use super::{
     cells::Durations,
     meters::{LaneMeter, Meters, ToggleMeter},
     names::{
-        self, BUCKETS, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric, OFREP_ENDPOINTS,
-        REFUSAL_CAUSES, REJECTION_CODES, SURFACES,
+        self, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
+        OFREP_ENDPOINTS, REFUSAL_CAUSES, SURFACES,
     },
     ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
@@ -94,6 +94,7 @@ impl Harvest {
     fn gather_workers(&mut self, meters: &Meters) {
         let workers = meters.workers.iter();
         self.level(names::IN_FLIGHT, (0, 0), vec![], workers.clone().map(|cells| cells.in_flight.read()).sum());
+        self.level(names::TUNNELS, (0, 0), vec![], workers.clone().map(|cells| cells.tunnels.read()).sum());
         self.count(
             names::CLAIMS_DROPPED,
             (0, 0),
@@ -167,9 +168,10 @@ impl Harvest {
             let count = lane.used().map(|cells| cells.codes[place].read()).sum();
             self.count(names::REQUESTS, (at, place), and("code", code), count);
         }
-        for (place, cause) in REJECTION_CODES.iter().enumerate() {
+        for (place, cause) in CAUSES.iter().enumerate() {
             let count = lane.used().map(|cells| cells.rejections[place].read()).sum();
-            self.count(names::REJECTIONS, (at, place), and("cause", cause), count);
+            let labels = labels().into_iter().chain([("cause", cause.code), ("error", cause.error)]).collect();
+            self.count(names::REJECTIONS, (at, place), labels, count);
         }
         self.count(names::FAILOVERS, (at, 0), labels(), lane.used().map(|cells| cells.failovers.read()).sum());
         self.count(names::BROKEN_OFF, (at, 0), labels(), lane.used().map(|cells| cells.broken_off.read()).sum());

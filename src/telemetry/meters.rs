@@ -10,8 +10,7 @@ use http::StatusCode;
 use super::{
     cells::{Count, Durations, Level},
     names::{
-        CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES, REJECTION_CODES, RefusalCause,
-        code_place,
+        CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES, RefusalCause, code_place,
     },
     ofrep::OfrepCells,
     wire::WireCells,
@@ -45,7 +44,7 @@ pub type EndpointMeter = Meter<EndpointCells>;
 #[derive(Debug)]
 pub struct LaneCells {
     pub(super) codes: [Count; CODES.len()],
-    pub(super) rejections: [Count; REJECTION_CODES.len()],
+    pub(super) rejections: [Count; CAUSES.len()],
     /// From a request's head to the end of its response.
     pub request: Durations,
     /// From forwarding to the head of the response.
@@ -86,6 +85,8 @@ pub struct WorkerCells {
     pub in_flight: Level,
     /// Lines of the access log that found no place to wait.
     pub lines_dropped: Count,
+    /// Connections switched to another protocol.
+    pub tunnels: Level,
     /// Cohort headers removed.
     pub claims_dropped: Count,
     /// Decisions that travel.
@@ -273,7 +274,7 @@ impl LaneCells {
         self.codes[code_place(status)].add_one();
     }
 
-    /// Counts an answer of weir's own, by the place of its cause in [`REJECTION_CODES`].
+    /// Counts an answer of weir's own, by the place of its cause in [`CAUSES`].
     pub fn rejected(&self, cause: usize) {
         self.rejections[cause].add_one();
     }

@@ -28,6 +28,7 @@ metrics! {
     CHECKS = "weir_contract_checks_total", "Requests held to a contract, by route, contract, mode and outcome.";
     FAILOVERS = "weir_failovers_total", "Requests that another arm served since the chosen one was unavailable.";
     BROKEN_OFF = "weir_responses_broken_off_total", "Responses of a service that ended before they were whole.";
+    TUNNELS = "weir_tunnels", "Connections switched to another protocol that are open now.";
     IN_FLIGHT = "weir_requests_in_flight", "Requests that are being answered now.";
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
@@ -70,25 +71,62 @@ pub const DURATION_BUCKETS_SECONDS: [f64; 14] =
 /// Duration buckets, the unbounded one included.
 pub const BUCKETS: usize = DURATION_BUCKETS_SECONDS.len() + 1;
 
-/// The `cause` label of rejections, in the order of `Rejection::index`.
-pub const REJECTION_CODES: [&str; 16] = [
-    "bad_host",
-    "method_not_supported",
-    "no_route",
-    "body_too_large",
-    "body_timeout",
-    "body_broken",
-    "contract",
-    "overloaded",
-    "connect_failed",
-    "connect_timeout",
-    "upstream_broken",
-    "upstream_timeout",
-    "content_coding",
-    "not_granted",
-    "bad_field",
-    "too_many_fields",
-];
+/// Why weir answers a request itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cause {
+    /// The stable code: the label `cause`, and `code` in answers and logs.
+    pub code: &'static str,
+    /// The type of error that RFC 9209 §2.3 registers for it: the label `error`, and the parameter of
+    /// `Proxy-Status`.
+    pub error: &'static str,
+}
+
+macro_rules! causes {
+    ($($code:literal => $error:literal,)*) => {
+        /// All causes, in the order of their cells.
+        pub const CAUSES: &[Cause] = &[$(Cause { code: $code, error: $error }),*];
+    };
+}
+
+causes! {
+    "bad_host" => "http_request_error",
+    "method_not_supported" => "http_request_denied",
+    "no_route" => "http_request_denied",
+    "body_too_large" => "http_request_error",
+    "body_timeout" => "http_request_error",
+    "body_broken" => "http_request_error",
+    "contract" => "http_request_denied",
+    "overloaded" => "connection_limit_reached",
+    "connect_failed" => "destination_unavailable",
+    "connect_timeout" => "connection_timeout",
+    "upstream_broken" => "http_response_incomplete",
+    "upstream_malformed" => "http_protocol_error",
+    "upstream_timeout" => "http_response_timeout",
+    "content_coding" => "http_request_denied",
+    "not_granted" => "http_request_denied",
+    "malformed_request" => "http_request_error",
+    "malformed_body" => "http_request_error",
+    "ambiguous_length" => "http_request_error",
+    "transfer_coding" => "http_request_error",
+    "bad_target" => "http_request_error",
+    "target_too_long" => "http_request_error",
+    "version_not_supported" => "http_request_error",
+    "head_too_large" => "http_request_error",
+    "expectation" => "http_request_denied",
+    "upgrade_failed" => "http_upgrade_failed",
+    "max_forwards" => "http_request_denied",
+    "loop" => "proxy_loop_detected",
+    "bad_field" => "http_request_error",
+    "too_many_fields" => "http_request_error",
+}
+
+/// The place of a cause in [`CAUSES`].
+#[must_use]
+pub fn cause_place(code: &str) -> usize {
+    let place = CAUSES.iter().position(|cause| cause.code == code);
+    debug_assert!(place.is_some(), "{code} is not in CAUSES");
+    place.unwrap_or_default()
+}
 
 /// Why a connection is closed at once: the `cause` label, in the order of [`REFUSAL_CAUSES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

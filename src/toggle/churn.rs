@@ -93,6 +93,8 @@ pub enum Note {
     RuleChanged(String),
     /// The rules are tried in another order.
     Reordered,
+    /// The targeting expression decides otherwise: any number may move, so all are reckoned with.
+    Targeting,
 }
 
 impl Churn {
@@ -108,9 +110,12 @@ impl Churn {
         self.shifts.is_empty() && self.notes.is_empty()
     }
 
-    /// The largest share of any population that moves.
+    /// The largest share of any population that moves, or may move.
     #[must_use]
     pub fn most(&self) -> Portion {
+        if self.notes.contains(&Note::Targeting) {
+            return Portion::WHOLE;
+        }
         self.shifts.iter().map(Shift::moved).max().unwrap_or_default()
     }
 }
@@ -185,12 +190,25 @@ pub fn churn(before: Side<'_>, after: Side<'_>, now: Timestamp) -> Churn {
             }
         }
     }
-    let all_flat = flat_before.is_some() && flat_after.is_some();
+    let flats = (flat_before.is_some(), flat_after.is_some());
+    let all_flat = flats.0 && flats.1;
     let rest_before = flat_before.unwrap_or_else(|| Layout::of_rest(before));
     let rest_after = flat_after.unwrap_or_else(|| Layout::of_rest(after));
     let rest = if everybody || all_flat { Population::Everybody } else { Population::EverybodyElse };
     churn.compare(rest, &rest_before, &rest_after);
+    if aims_elsewhere(before.toggle, flats.0, after.toggle, flats.1) {
+        churn.notes.push(Note::Targeting);
+    }
     churn
+}
+
+/// Whether targeting expressions may give users something else than before.
+fn aims_elsewhere(before: &Toggle, before_is_flat: bool, after: &Toggle, after_is_flat: bool) -> bool {
+    // While a toggle's own state decides, its expression is not asked.
+    let aims =
+        [before.targeting.as_ref().filter(|_| !before_is_flat), after.targeting.as_ref().filter(|_| !after_is_flat)];
+    let keyed = |toggle: &Toggle| (toggle.bucketing, toggle.salt.clone(), format!("{:?}", toggle.bucket_by));
+    aims[0] != aims[1] || (aims[0].is_some() && keyed(before) != keyed(after))
 }
 
 /// What everybody gets while nothing but the toggle's own state decides.
@@ -199,7 +217,7 @@ fn flat(Side { toggle, killed, .. }: Side<'_>, now: Timestamp) -> Option<Layout<
         return Some(Layout::constant(toggle, toggle.off));
     }
     let over = toggle.on_expiry == OnExpiry::Default && toggle.is_expired(now);
-    (over || !toggle.schedule.holds(now)).then(|| Layout::constant(toggle, Some(toggle.default)))
+    (over || !toggle.schedule.holds(now)).then(|| Layout::constant(toggle, toggle.default))
 }
 
 fn in_effect(toggle: &Toggle, now: Timestamp) -> Vec<&Rule> {

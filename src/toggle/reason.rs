@@ -34,10 +34,12 @@ pub enum Reason {
     Default,
     /// There is neither a rule nor a share.
     Static,
+    /// The targeting expression came to no variant of the toggle: whoever asks decides.
+    Failed,
 }
 
 /// The code of every reason, in the order of [`Reason::index`].
-pub const REASON_CODES: [&str; 14] = [
+pub const REASON_CODES: [&str; 15] = [
     "unsplit",
     "disabled",
     "killed",
@@ -52,6 +54,7 @@ pub const REASON_CODES: [&str; 14] = [
     "random",
     "default",
     "static",
+    "failed",
 ];
 
 impl Reason {
@@ -73,6 +76,7 @@ impl Reason {
             Reason::Random => 11,
             Reason::Default => 12,
             Reason::Static => 13,
+            Reason::Failed => 14,
         }
     }
 
@@ -91,6 +95,7 @@ impl Reason {
             Reason::RuleSplit(_) | Reason::Split | Reason::Random => "SPLIT",
             Reason::Expired | Reason::Default => "DEFAULT",
             Reason::Unsplit | Reason::Static => "STATIC",
+            Reason::Failed => "ERROR",
         }
     }
 

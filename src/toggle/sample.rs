@@ -21,16 +21,18 @@ pub(crate) fn toggle(name: &str) -> Toggle {
         enabled: true,
         schedule: Schedule::default(),
         variants: vec![variant("on", true), variant("off", false)],
-        default: OFF,
+        default: Some(OFF),
         off: None,
         requires: Vec::new(),
         bucketing: crate::bucket::Bucketing::default(),
         salt: name.into(),
         bucket_by: vec!["header:x-user-id".parse().unwrap()],
         rules: Vec::new(),
+        targeting: None,
         split: None,
         propagate: false,
         overridable: false,
+        metadata: serde_json::Map::new(),
     }
 }
 

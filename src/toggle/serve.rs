@@ -52,8 +52,8 @@ impl Split {
     pub(super) fn choose(&self, toggle: &Toggle, subject: &Subject<'_>, draw: &mut dyn FnMut() -> u32) -> Choice {
         let bucket_by = if self.bucket_by.is_empty() { &toggle.bucket_by } else { &self.bucket_by };
         let (slot, reason) = slot(toggle.bucketing, &self.salt, bucket_by, subject, draw);
-        let variant = self.band(slot).map_or(toggle.default, |(_, band)| band.variant);
-        Choice { variant: Some(variant), reason, slot: Some(slot), weight: Some(self.weight(variant)) }
+        let variant = self.band(slot).map(|(_, band)| band.variant).or(toggle.default);
+        Choice { variant, reason, slot: Some(slot), weight: variant.map(|variant| self.weight(variant)) }
     }
 
     /// The first slot of the band that a slot lies in, and that band.

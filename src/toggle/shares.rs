@@ -8,6 +8,7 @@ impl Toggle {
     #[must_use]
     pub fn serves(&self, share: Option<Share>) -> String {
         let name = |variant: VariantId| &*self.variants[variant.0].name;
+        let default = self.default.map_or("the application's default", name);
         let mut text = String::new();
         for rule in &self.rules {
             let served = match &rule.serve {
@@ -16,30 +17,36 @@ impl Toggle {
             };
             text.push_str(&format!("{}: {served}; ", rule.name));
         }
-        if !self.rules.is_empty() {
+        if let Some(targeting) = &self.targeting {
+            text.push_str(&format!("targeting {}; ", targeting.source()));
+        }
+        if !text.is_empty() {
             text.push_str("else ");
         }
         text + &match (&self.split, share) {
             (Some(split), _) => self.divided(split),
             (None, Some(share)) => {
                 let rest = crate::bucket::Weight::from_slots(crate::bucket::SLOTS - share.weight.slots());
-                format!("{} {}, {rest} {}", share.weight, name(share.variant), name(self.default))
+                format!("{} {}, {rest} {default}", share.weight, name(share.variant))
             }
-            (None, None) => name(self.default).to_owned(),
+            (None, None) => default.to_owned(),
         }
     }
 
     /// The one variant that everybody gets, whoever asks.
     #[must_use]
     pub fn settled(&self, share: Option<Share>) -> Option<VariantId> {
+        if self.targeting.is_some() {
+            return None;
+        }
         let whole = crate::bucket::Weight::WHOLE;
         let of_split =
             |split: &Split| split.bands.iter().map(|band| band.variant).find(|one| split.weight(*one) == whole);
         let rest = match (&self.split, share) {
             (Some(split), _) => of_split(split)?,
             (None, Some(share)) if share.weight == whole => share.variant,
-            (None, Some(share)) if share.weight.slots() > 0 && share.variant != self.default => return None,
-            _ => self.default,
+            (None, Some(share)) if share.weight.slots() > 0 && Some(share.variant) != self.default => return None,
+            _ => self.default?,
         };
         let same = |serve: &Serve| match serve {
             Serve::Variant(variant) => *variant == rest,

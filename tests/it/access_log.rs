@@ -96,9 +96,9 @@ async fn the_common_format_and_errors_alone_and_no_line_at_all() {
     let proxy = Proxy::start(&scene.config("format = \"common\"\nlines = \"errors\""));
     let mut client = proxy.client().await;
     client.get("/fine", &[]).await;
-    raw_exchange(proxy.address(), b"GET /bad\"x HTTP/1.1\r\nconnection: close\r\n\r\n");
+    raw_exchange(proxy.address(), b"GET /no-host HTTP/1.1\r\nconnection: close\r\n\r\n");
     let line = lines(&scene.path(), 1).remove(0);
-    assert!(line.starts_with("127.0.0.1 - - [") && line.ends_with("\"GET /bad\\x22x HTTP/1.1\" 400 -"), "{line}");
+    assert!(line.starts_with("127.0.0.1 - - [") && line.ends_with("\"- - HTTP/1.1\" 400 -"), "{line}");
     // Changed as the rest is: by a reload.
     proxy.reload(&scene.config("sample = \"0%\"")).await;
     client.get("/fine", &[]).await;

@@ -67,11 +67,15 @@ async fn a_service_that_never_answers_is_a_504_at_the_route_s_timeout() {
 
 #[tokio::test]
 async fn a_service_that_breaks_http_is_a_502() {
-    for bytes in ["", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\ncontent-le"] {
+    for (bytes, code) in [
+        ("", "upstream_broken"),
+        ("garbage\r\n\r\n", "upstream_malformed"),
+        ("HTTP/1.1 200 OK\r\ncontent-le", "upstream_broken"),
+    ] {
         let upstream = Upstream::raw(move |mut stream, _number| stream.write_all(bytes.as_bytes()).unwrap());
         let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
         let answer = proxy.client().await.get("/", &[]).await;
-        assert_eq!((answer.status, &*answer.problem()), (StatusCode::BAD_GATEWAY, "upstream_broken"), "{bytes:?}");
+        assert_eq!((answer.status, &*answer.problem()), (StatusCode::BAD_GATEWAY, code), "{bytes:?}");
     }
 }
 

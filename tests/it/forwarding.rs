@@ -102,7 +102,7 @@ fn an_absolute_target_replaces_the_host_and_goes_on_in_origin_form() {
         Response::new(format!("{} {host}", seen.uri).into())
     });
     let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
-    let request = b"GET http://Shop.example.com:80/x?y HTTP/1.1\r\nhost: other\r\nconnection: close\r\n\r\n";
+    let request = b"GET http://Shop.example.com:80/x?y HTTP/1.1\r\nhost: shop.example.com\r\nconnection: close\r\n\r\n";
     let answer = raw_exchange(proxy.address(), request);
     assert!(answer.ends_with("/x?y Shop.example.com:80"), "{answer}");
 }

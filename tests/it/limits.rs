@@ -78,7 +78,7 @@ async fn a_response_s_head_has_the_same_limits() {
         stream.write_all(format!("HTTP/1.1 200 OK\r\n{fields}content-length: 0\r\n\r\n").as_bytes()).unwrap();
     });
     let proxy = proxy(&upstream, "header_count_max = 10");
-    assert_eq!(proxy.client().await.get("/", &[]).await.problem(), "upstream_broken");
+    assert_eq!(proxy.client().await.get("/", &[]).await.problem(), "upstream_malformed");
 }
 
 #[test]

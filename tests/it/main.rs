@@ -10,10 +10,14 @@ mod decisions;
 mod deps;
 mod draining;
 mod faults;
+mod flags;
 mod floods;
 mod forwarding;
+mod framing;
 mod governance;
 mod http2;
+mod interim;
+mod intermediary;
 mod layers;
 mod limits;
 mod listeners;
@@ -27,6 +31,7 @@ mod sticky;
 mod support;
 mod tls;
 mod tokens;
+mod upgrades;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.
 fn split_config(stable: std::net::SocketAddr, canary: std::net::SocketAddr, rest: &str) -> String {

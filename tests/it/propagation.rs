@@ -158,7 +158,8 @@ fn a_chain_of_three_gives_each_user_one_decision_through_reloads() {
             assert_eq!(count, users);
             assert!(on > users / 10 && on < users, "both variants travelled: {on}");
             for proxy in [&second, &third] {
-                let pinned = "weir_toggle_decisions_total{toggle=\"t\",variant=\"on\",reason=\"pinned\"}";
+                let pinned =
+                    "weir_toggle_decisions_total{toggle=\"t\",variant=\"on\",reason=\"pinned\",surface=\"route\"}";
                 assert_eq!(proxy.metric(pinned).await, f64::from(on), "each weir decided as the first did");
                 let honoured = "weir_propagation_members_total{outcome=\"honoured\"}";
                 assert_eq!(proxy.metric(honoured).await, f64::from(users));
@@ -473,7 +474,7 @@ async fn a_route_lets_through_whom_its_toggle_grants() {
         .await;
     let hidden = client.get("/closed", &[]).await;
     assert_eq!((hidden.status.as_u16(), hidden.problem()), (404, "no_route".to_owned()));
-    let refused = "weir_rejections_total{route=\"o\",service=\"o\",arm=\"stable\",cause=\"not_granted\"}";
+    let refused = "weir_rejections_total{route=\"o\",service=\"o\",arm=\"stable\",cause=\"not_granted\",error=\"http_request_denied\"}";
     assert_eq!(proxy.metric(refused).await, 2.0);
     proxy
         .reload(&config("", "100%").replace("category = \"permission\"", "enabled = false\ncategory = \"permission\""))

@@ -49,6 +49,8 @@ fn the_reference_shows_the_defaults() {
     let (reference, defaults) = (compiled(&package("config")).plan, defaults());
     assert_eq!(reference.limits, defaults.limits);
     assert_eq!(reference.timeouts, defaults.timeouts);
+    assert_eq!(reference.forwarding, defaults.forwarding);
+    assert_eq!(reference.routes[0].upgrades, defaults.routes[0].upgrades);
     let ofrep = reference.ofrep.expect("it shows the flag API");
     assert_eq!(ofrep.limits, OfrepLimits::default());
     assert_eq!((ofrep.keys.len(), ofrep.allowed_origins.len(), ofrep.allowed_hosts.len()), (0, 0, 0));

@@ -4,9 +4,11 @@ mod client;
 pub(crate) mod frames;
 mod pki;
 mod proxy;
+mod raw;
 mod upstream;
 
 pub(crate) use client::{Answer, Client, raw_exchange, request};
 pub(crate) use pki::Authority;
 pub(crate) use proxy::{Process, Proxy};
+pub(crate) use raw::{Raw, RawUpstream};
 pub(crate) use upstream::{Upstream, read_head};

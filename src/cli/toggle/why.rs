@@ -137,9 +137,17 @@ fn explained(kept: &Kept, id: ToggleId, subject: &Subject<'_>) -> Explanation {
         add(rank, &format!("rule {}", rule.name), of_rule(toggle, rule, subject, &choice, kept));
     }
     let last = RULES + toggle.rules.len();
+    if toggle.targeting.is_some() {
+        let outcome = match (choice.reason, choice.variant) {
+            (Reason::Targeting, Some(variant)) => format!("gives {}", toggle.variants[variant.0].name),
+            (Reason::Failed, _) => "gives no variant of the toggle".to_owned(),
+            _ => "gives nothing".to_owned(),
+        };
+        add(last, "targeting", outcome);
+    }
     let share = share(planned, &choice).unwrap_or_else(|| "there is none".to_owned());
-    add(last, if planned.rollout.is_some() { "rollout" } else { "split" }, share);
-    add(last + 1, "default", toggle.variants[toggle.default.0].name.clone());
+    add(last + 1, if planned.rollout.is_some() { "rollout" } else { "split" }, share);
+    add(last + 2, "default", default(toggle).to_owned());
     let variant = choice.variant.map(|variant| &toggle.variants[variant.0]);
     Explanation {
         toggle: toggle.name.clone(),
@@ -165,9 +173,10 @@ fn decisive(toggle: &Toggle, choice: &Choice, rule: Option<usize>, kept: &Kept) 
         Reason::Default if !toggle.schedule.holds(kept.now) => 5,
         Reason::Rule(place) | Reason::RuleSplit(place) => RULES + place,
         // Of a rule's split too.
-        Reason::Random => rule.map_or(last, |place| RULES + place),
-        Reason::Split | Reason::Targeting => last,
-        Reason::Default | Reason::Static | Reason::Unsplit => last + 1,
+        Reason::Random => rule.map_or(last + 1, |place| RULES + place),
+        Reason::Targeting | Reason::Failed => last,
+        Reason::Split => last + 1,
+        Reason::Default | Reason::Static | Reason::Unsplit => last + 2,
     }
 }
 
@@ -215,8 +224,13 @@ fn share(planned: &PlannedToggle, choice: &Choice) -> Option<String> {
     let share = planned.share()?;
     let name = |variant: crate::toggle::VariantId| &toggle.variants[variant.0].name;
     let end = share.weight.slots();
-    let bands = format!("[0, {end}) {}, [{end}, {SLOTS}) {}", name(share.variant), name(toggle.default));
+    let bands = format!("[0, {end}) {}, [{end}, {SLOTS}) {}", name(share.variant), default(toggle));
     Some(format!("{}{bands}", slot(choice)))
+}
+
+/// What everybody gets whom nothing else decides.
+fn default(toggle: &Toggle) -> &str {
+    toggle.default.map_or("the application's own", |variant| &toggle.variants[variant.0].name)
 }
 
 fn of_split(toggle: &Toggle, split: &Split, choice: &Choice) -> String {

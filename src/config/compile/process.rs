@@ -1,4 +1,4 @@
-//! `[weir]`, `[admin]`, `[telemetry]`, `[limits]`, `[timeouts]` and `[[listeners]]`.
+//! `[weir]`, `[admin]`, `[telemetry]`, `[limits]`, `[timeouts]`, `[forwarding]` and `[[listeners]]`.
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
         source::Sources,
         units,
     },
-    plan::{Address, Limits, Listener, Process, Timeouts},
+    plan::{Address, Forwarding, Limits, Listener, Process, Timeouts, Via},
 };
 
 /// Who may connect to a Unix socket unless said otherwise: its owner and their group.
@@ -107,6 +107,10 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         http2_send_bytes_max: 64 << 10,
         http2_resets_max: 100,
         http2_cancels_max: 500,
+        target_bytes_max: 16 << 10,
+        trailer_bytes_max: 8 << 10,
+        interim_responses_max: 10,
+        via_hops_max: 8,
         body_bytes_max: 16 << 30,
         contract_body_bytes_max: 1 << 20,
         token_bytes_max: 8 << 10,
@@ -120,7 +124,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         count(&mut section, "connections_per_source_max", &mut limits.connections_per_source_max),
         count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
         count(&mut section, "requests_max", &mut limits.requests_max),
-        head_bytes(&mut section, &mut limits.head_bytes_max),
+        bytes_within(&mut section, "head_bytes_max", (8 << 10, 1 << 20), "8KiB to 1MiB", &mut limits.head_bytes_max),
         header_count(&mut section, &mut limits.header_count_max),
         ranged(&mut section, "http2_streams_max", 1..=10_000, &mut limits.http2_streams_max),
         ranged(&mut section, "http2_stream_window_bytes", WINDOW, &mut limits.http2_stream_window_bytes),
@@ -129,6 +133,16 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         bytes(&mut section, "http2_send_bytes_max", &mut limits.http2_send_bytes_max),
         count(&mut section, "http2_resets_max", &mut limits.http2_resets_max),
         count(&mut section, "http2_cancels_max", &mut limits.http2_cancels_max),
+        bytes_within(
+            &mut section,
+            "target_bytes_max",
+            (1 << 10, 60 << 10),
+            "1KiB to 60KiB",
+            &mut limits.target_bytes_max,
+        ),
+        bytes_within(&mut section, "trailer_bytes_max", (64, 16 << 10), "64 to 16KiB", &mut limits.trailer_bytes_max),
+        count(&mut section, "interim_responses_max", &mut limits.interim_responses_max),
+        count(&mut section, "via_hops_max", &mut limits.via_hops_max),
         section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
         bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
         bytes(&mut section, "token_bytes_max", &mut limits.token_bytes_max),
@@ -148,6 +162,8 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         http2_pong: Duration::from_secs(20),
         connect: Duration::from_secs(2),
         body_idle: Duration::from_secs(60),
+        expect_continue: Duration::from_secs(1),
+        tunnel_idle: Duration::from_secs(3600),
         upstream_idle: Duration::from_secs(30),
     };
     let Some(field) = document.table("timeouts") else { return Some(timeouts) };
@@ -160,10 +176,45 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         duration(&mut section, "http2_pong", &mut timeouts.http2_pong),
         duration(&mut section, "connect", &mut timeouts.connect),
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
+        duration(&mut section, "expect_continue", &mut timeouts.expect_continue),
+        duration(&mut section, "tunnel_idle", &mut timeouts.tunnel_idle),
         duration(&mut section, "upstream_idle", &mut timeouts.upstream_idle),
     ];
     section.finish();
     wholes.into_iter().all(|whole| whole).then_some(timeouts)
+}
+
+pub(super) fn forwarding(document: &Document<'_>) -> Option<Forwarding> {
+    let mut forwarding = Forwarding { name: "weir".to_owned(), via: None, x_forwarded: true, forwarded: false };
+    let mut via = true;
+    let Some(field) = document.table("forwarding") else {
+        forwarding.via = Via::new(&forwarding.name);
+        return Some(forwarding);
+    };
+    let mut section = field.section()?;
+    let wholes = [
+        section.take("name").is_none_or(|field| store(field.parse(units::name_of), &mut forwarding.name)),
+        section.take("via").is_none_or(|field| store(field.flag(), &mut via)),
+        section.take("client").is_none_or(|field| client_fields(&field, &mut forwarding)),
+    ];
+    section.finish();
+    forwarding.via = via.then(|| Via::new(&forwarding.name)).flatten();
+    wholes.into_iter().all(|whole| whole).then_some(forwarding)
+}
+
+/// Which fields tell an upstream who the client is.
+fn client_fields(field: &Field<'_>, forwarding: &mut Forwarding) -> bool {
+    let words = [
+        ("x-forwarded", (true, false)),
+        ("forwarded", (false, true)),
+        ("both", (true, true)),
+        ("none", (false, false)),
+    ];
+    let read = field.word(&words);
+    if let Some((x_forwarded, forwarded)) = read {
+        (forwarding.x_forwarded, forwarding.forwarded) = (x_forwarded, forwarded);
+    }
+    read.is_some()
 }
 
 pub(super) fn listeners(
@@ -290,15 +341,21 @@ fn header_count(section: &mut Section<'_>, header_count: &mut usize) -> bool {
     store(usize::try_from(number).ok(), header_count)
 }
 
-/// hyper panics on a read buffer below 8 KiB.
-fn head_bytes(section: &mut Section<'_>, head_bytes: &mut usize) -> bool {
-    let Some(field) = section.take("head_bytes_max") else { return true };
+/// hyper panics on a read buffer below 8 KiB, takes no target above 64 KiB and no trailer section above 16 KiB.
+fn bytes_within(
+    section: &mut Section<'_>,
+    key: &'static str,
+    (least, most): (u64, u64),
+    hint: &str,
+    bytes: &mut usize,
+) -> bool {
+    let Some(field) = section.take(key) else { return true };
     let Some(size) = field.size() else { return false };
-    if !(8 << 10..=1 << 20).contains(&size) {
-        field.refuse("a head cannot be limited to that".to_owned(), "write 8KiB to 1MiB");
+    if !(least..=most).contains(&size) {
+        field.refuse("that is no limit that can be kept".to_owned(), &format!("write {hint}"));
         return false;
     }
-    store(usize::try_from(size).ok(), head_bytes)
+    store(usize::try_from(size).ok(), bytes)
 }
 
 fn store<T>(read: Option<T>, into: &mut T) -> bool {

@@ -74,6 +74,7 @@ fn route(mut section: Section<'_>, backends: &Backends<'_>, toggles: &Toggles<'_
     let service = section.require("service", "name where it sends: service = \"checkout\"");
     let timeout = section.take("timeout").map_or(Some(TIMEOUT), |field| field.parse(units::duration));
     let checking = section.take("contract").map_or(Some(Checking::Off), |field| checking(field.section()?));
+    let upgrades = section.take("upgrades").map_or(Some(vec!["websocket".to_owned()]), upgrades);
     let require = section.take("require");
     let require = require.map_or(Some(None), |field| requirement(field.section()?, toggles).map(Some));
     section.finish();
@@ -86,6 +87,7 @@ fn route(mut section: Section<'_>, backends: &Backends<'_>, toggles: &Toggles<'_
         timeout: timeout?,
         checking: checking?,
         require: require?,
+        upgrades: upgrades?,
         first_lane: LaneId(0),
     };
     Some((pattern?, route))
@@ -110,6 +112,24 @@ fn requirement(mut section: Section<'_>, toggles: &Toggles<'_>) -> Option<Requir
     let names: Vec<&str> = variants.iter().map(|variant| &*variant.name).collect();
     let variant = variant?.reference("variant", &names).map(VariantId)?;
     Some(Requirement { toggle, variant, status: status? })
+}
+
+fn upgrades(field: Field<'_>) -> Option<Vec<String>> {
+    let protocols: Vec<_> = field.list()?.iter().map(|field| field.parse(upgrade)).collect();
+    protocols.into_iter().collect()
+}
+
+/// `h2c` would hide requests from weir, and `TLS` everything.
+fn upgrade(text: &str) -> Result<String, &'static str> {
+    let never = ["h2c", "http", "tls"].iter().any(|name| {
+        text.get(..name.len()).is_some_and(|start| start.eq_ignore_ascii_case(name))
+            && matches!(text.as_bytes().get(name.len()), None | Some(b'/'))
+    });
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~/".contains(&byte);
+    if text.is_empty() || never || !text.bytes().all(plain) {
+        return Err("a protocol is a name such as \"websocket\"; h2c, HTTP and TLS are never tunnelled");
+    }
+    Ok(text.to_owned())
 }
 
 fn checking(mut section: Section<'_>) -> Option<Checking> {

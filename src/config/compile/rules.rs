@@ -77,6 +77,10 @@ pub(super) fn cohort_headers(toggles: &[&PlannedToggle], routes: &[Option<(Patte
     for toggle in toggles.iter().map(|planned| &planned.toggle) {
         needed.extend(toggle.bucket_by.iter().filter_map(header));
         needed.extend(toggle.split.iter().flat_map(|split| &split.bucket_by).filter_map(header));
+        if let Some(targeting) = &toggle.targeting {
+            cohorts.extend(targeting.compared().into_iter().filter_map(header));
+            needed.extend(targeting.hashed().into_iter().filter_map(header));
+        }
         for rule in &toggle.rules {
             let read = if rule.from_anyone { &mut needed } else { &mut cohorts };
             rule.when.each_attribute(&mut |attr| read.extend(header(attr)));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{contracts::Shelf, propagation::TrustedHosts, rollouts::Moved};
+use super::{contracts::Shelf, own::Addresses, propagation::TrustedHosts, rollouts::Moved};
 use crate::{
     config::{
         document::Document,
@@ -52,6 +52,7 @@ impl Backends<'_> {
 pub(super) fn backends<'a>(
     document: &Document<'a>,
     shelf: &mut Shelf<'_>,
+    own: &Addresses,
     hosts: Option<&TrustedHosts>,
 ) -> Backends<'a> {
     let mut backends = Backends {
@@ -71,7 +72,7 @@ pub(super) fn backends<'a>(
             let arms = named_arms(name, section)?;
             backends.arm_names[id.0].1 = arms.iter().map(|(name, _)| *name).collect();
             for (name, field) in arms {
-                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf, hosts));
+                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf, own, hosts));
                 backends.arms.push(arm);
             }
             let arm_count = backends.arms.len() - first_arm.0;
@@ -106,6 +107,7 @@ fn arm(
     service: ServiceId,
     backends: &mut Backends<'_>,
     shelf: &mut Shelf<'_>,
+    own: &Addresses,
     hosts: Option<&TrustedHosts>,
 ) -> Option<Arm> {
     let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} is not a valid name"), hint));
@@ -116,7 +118,10 @@ fn arm(
             field.refuse("the arm has no endpoint".to_owned(), hint);
             return None;
         }
-        let authorities: Vec<_> = fields.iter().map(|field| field.parse(units::authority)).collect();
+        let authorities: Vec<_> = fields
+            .iter()
+            .map(|field| field.parse(units::authority).inspect(|authority| own.refuse(field, authority)))
+            .collect();
         authorities.into_iter().map(|authority| authority.map(|text| backends.endpoint(text))).collect()
     });
     let contract = section.take("contract").map_or(Some(None), |field| shelf.contract(&field).map(Some));

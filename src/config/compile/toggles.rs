@@ -1,10 +1,13 @@
 //! `[toggles.NAME]`.
 
+use serde_json::{Map, Value};
+
 use super::{
     conditions::refuse_claim,
     guards, requires, rules,
     segments::Segments,
     shares::{self, Whose},
+    targeting,
 };
 use crate::{
     bucket::Bucketing,
@@ -20,7 +23,8 @@ use crate::{
     toggle::{Category, OnExpiry, Schedule, Timestamp, Toggle, Variant},
 };
 
-const CATEGORIES: [Category; 4] = [Category::Experiment, Category::Release, Category::Ops, Category::Permission];
+pub(in crate::config) const CATEGORIES: [Category; 4] =
+    [Category::Experiment, Category::Release, Category::Ops, Category::Permission];
 
 /// Toggles so far; `None` stands where one was refused, so that references to it still resolve.
 pub(super) struct Toggles<'a> {
@@ -61,6 +65,18 @@ impl<'a> Toggles<'a> {
         self.places.push(None);
         self.toggles.push(Some(toggle));
         ToggleId(self.toggles.len() - 1)
+    }
+
+    /// The names of all, refused ones included.
+    pub(super) fn names(&self) -> impl Iterator<Item = &str> {
+        (0..self.toggles.len()).map(|place| self.names.name(place))
+    }
+
+    /// Adds a toggle of a file that is not TOML; `None` when it was refused.
+    pub(super) fn put(&mut self, name: &str, toggle: Option<PlannedToggle>) {
+        self.names.push(name.to_owned());
+        self.places.push(None);
+        self.toggles.push(toggle);
     }
 
     /// All that were not refused.
@@ -130,8 +146,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     let category = section
         .require("category", "one of: experiment, release, ops, permission")
         .and_then(|field| field.word(&CATEGORIES.map(|category| (category.as_str(), category))));
-    let owner =
-        section.require("owner", "name who answers for it: owner = \"team-payments\"").and_then(|field| owner(&field));
+    let owner = owner(&mut section);
     let description = section.take("description").map_or(Some(None), |field| field.text().map(Some));
     let created = section.take("created").map_or(Some(None), |field| field.date().map(Some));
     let on_expiry = section
@@ -150,8 +165,18 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
         .and_then(|field| variants(field.section()?));
     // Against no variants at all, every name would be unknown: that was reported already.
     let variant = |field: Field<'_>| shares::variant(&field, variants.as_deref()?);
-    let default = section.require("default", "name the variant for everybody else: default = \"off\"");
-    let default = default.and_then(variant);
+    let targeting = section.take("targeting");
+    // Where targeting speaks flagd's language, no default leaves the choice to the application, as in flagd.
+    let default = match (section.take("default"), &targeting) {
+        (None, Some(_)) => Some(None),
+        (Some(field), _) => variant(field).map(Some),
+        (None, None) => {
+            section.require("default", "name the variant for everybody else: default = \"off\"");
+            None
+        }
+    };
+    let targeting = targeting.map_or(Some(None), |field| targeting::targeting(&field, category));
+    let metadata = section.take("metadata").map_or(Some(Map::new()), metadata);
     let off = section.take("off").map_or(Some(None), |field| variant(field).map(Some));
     let requires = section.take("requires");
     let bucketing = section.take("bucketing").map_or(Some(Bucketing::default()), |field| {
@@ -192,9 +217,11 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
             requires: Vec::new(),
             bucketing: bucketing?,
             salt: salt?,
+            targeting: targeting?,
             split: split?,
             propagate: propagate?,
             overridable: overridable?,
+            metadata: metadata?,
             bucket_by: bucket_by?,
             rules: rules?,
             variants: variants?,
@@ -203,10 +230,28 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     Read { toggle: toggle(), requires, expiry }
 }
 
+/// What goes with every answer: texts, numbers and flags.
+fn metadata(field: Field<'_>) -> Option<Map<String, Value>> {
+    let entries: Vec<Option<(String, Value)>> = field
+        .section()?
+        .entries()
+        .map(|(name, field)| {
+            let value = field.variant_value()?;
+            if value.is_object() || value.is_array() {
+                field.refuse("metadata is of texts, numbers and flags".to_owned(), "write one of these");
+                return None;
+            }
+            Some((name.to_owned(), value))
+        })
+        .collect();
+    entries.into_iter().collect()
+}
+
 /// What to do about an assignment key that is missing.
 pub(super) const BUCKET_BY: &str = "name what identifies a user: bucket_by = [\"header:x-user-id\"]";
 
-fn owner(field: &Field<'_>) -> Option<String> {
+fn owner(section: &mut Section<'_>) -> Option<String> {
+    let field = section.require("owner", "name who answers for it: owner = \"team-payments\"")?;
     let owner = field.text()?.trim();
     if owner.is_empty() {
         field.refuse("nobody is named".to_owned(), "name who answers for it: owner = \"team-payments\"");
@@ -285,7 +330,7 @@ fn variant(name: &str, field: &Field<'_>) -> Option<Variant> {
 }
 
 /// The sources of an assignment key: one or a list.
-pub(super) fn bucket_by(field: Field<'_>, category: Option<Category>) -> Option<Vec<Attribute>> {
+pub(in crate::config) fn bucket_by(field: Field<'_>, category: Option<Category>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
         let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
         if category == Some(Category::Permission) && attribute.is_claim() {

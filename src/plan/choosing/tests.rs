@@ -106,13 +106,13 @@ fn the_first_pin_of_a_toggle_counts_and_those_of_others_do_not() {
 #[test]
 fn a_prerequisite_is_decided_like_any_toggle() {
     let plan = Sample::default()
-        .toggle("base", |toggle| toggle.default = ON)
+        .toggle("base", |toggle| toggle.default = Some(ON))
         .toggle("middle", |toggle| {
-            toggle.default = ON;
+            toggle.default = Some(ON);
             toggle.requires = vec![Prerequisite { toggle: ToggleId(0), variant: ON }];
         })
         .toggle("top", |toggle| {
-            toggle.default = ON;
+            toggle.default = Some(ON);
             toggle.off = Some(OFF);
             toggle.requires = vec![Prerequisite { toggle: ToggleId(1), variant: ON }];
         })

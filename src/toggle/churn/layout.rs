@@ -45,17 +45,17 @@ impl<'a> Layout<'a> {
         let bucket_by = if split.bucket_by.is_empty() { &toggle.bucket_by } else { &split.bucket_by };
         let keying = Keying { bucketing: toggle.bucketing, salt: &split.salt, bucket_by };
         let bands = split.bands.iter().map(|band| (band.end, Some(band.variant)));
-        Layout::keyed(toggle, keying, bands.chain([(SLOTS, Some(toggle.default))]))
+        Layout::keyed(toggle, keying, bands.chain([(SLOTS, toggle.default)]))
     }
 
     pub(super) fn of_rest(side: Side<'a>) -> Layout<'a> {
         let Side { toggle, share, .. } = side;
         match (&toggle.split, share) {
             (Some(split), _) => Layout::of_split(toggle, split),
-            (None, None) => Layout::constant(toggle, Some(toggle.default)),
+            (None, None) => Layout::constant(toggle, toggle.default),
             (None, Some(share)) => {
                 let keying = Keying { bucketing: toggle.bucketing, salt: &toggle.salt, bucket_by: &toggle.bucket_by };
-                let bands = [(share.weight.slots(), Some(share.variant)), (SLOTS, Some(toggle.default))];
+                let bands = [(share.weight.slots(), Some(share.variant)), (SLOTS, toggle.default)];
                 Layout::keyed(toggle, keying, bands.into_iter())
             }
         }

@@ -3,7 +3,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     bucket::Slot,
-    toggle::{Band, Condition, Literal, Phrase, Schedule, Serve, Split, Test, Variant, VariantId, sample},
+    toggle::{Band, Condition, Literal, Phrase, Schedule, Serve, Split, Targeting, Test, Variant, VariantId, sample},
 };
 
 const ON: VariantId = VariantId(0);
@@ -89,7 +89,7 @@ fn what_takes_everybody_out_is_told_for_each_population() {
 #[test]
 fn defaults_and_values_move_those_who_have_them() {
     let before = toggle();
-    let other_default = Toggle { default: THIRD, ..toggle() };
+    let other_default = Toggle { default: Some(THIRD), ..toggle() };
     let expected = "toggle t: 90% off -> third (everybody)";
     assert_eq!(text(side(&before, share("10%")), side(&other_default, share("10%"))), expected);
     let mut other_value = toggle();
@@ -170,6 +170,31 @@ fn any_split() -> impl Strategy<Value = Vec<(u32, VariantId)>> {
 fn laid(bands: &[(u32, VariantId)]) -> Vec<VariantId> {
     let owner = |slot| bands.iter().find(|(end, _)| Slot::from_number(slot).number() < *end).unwrap().1;
     (0..SLOTS).map(owner).collect()
+}
+
+#[test]
+fn another_expression_may_move_everybody_while_it_is_asked() {
+    let aiming = |text: &str| {
+        let (targeting, flaws) = Targeting::read(&serde_json::from_str(text).unwrap(), &serde_json::Map::new());
+        assert!(flaws.is_empty(), "{flaws:?}");
+        Toggle { targeting, ..toggle() }
+    };
+    let half = aiming(r#"{"fractional":[["on",1],["off",1]]}"#);
+    let third = aiming(r#"{"fractional":[["on",1],["off",2]]}"#);
+    let off = |toggle: &Toggle| Toggle { enabled: false, ..toggle.clone() };
+    let salted = Toggle { salt: "other".into(), ..half.clone() };
+    for (before, after, moves) in [
+        (&half, &half, false),
+        (&half, &third, true),
+        (&toggle(), &half, true),
+        (&half, &salted, true),
+        (&off(&half), &off(&third), false),
+        (&off(&half), &half, true),
+    ] {
+        let computed = churn(side(before, None), side(after, None), Timestamp(0));
+        assert_eq!(computed.notes.contains(&Note::Targeting), moves, "{computed}");
+        assert!(!moves || computed.most() == Portion::WHOLE);
+    }
 }
 
 proptest! {

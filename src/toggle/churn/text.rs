@@ -68,6 +68,7 @@ impl fmt::Display for Note {
             Note::RuleAdded(name) => write!(f, "rule {name:?} is new"),
             Note::RuleRemoved(name) => write!(f, "rule {name:?} is gone"),
             Note::RuleChanged(name) => write!(f, "rule {name:?} matches others"),
+            Note::Targeting => f.write_str("its targeting expression decides otherwise, for as many as all"),
             Note::Reordered => f.write_str("its rules are tried in another order"),
         }
     }

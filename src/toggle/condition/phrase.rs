@@ -40,6 +40,12 @@ impl Phrase {
         }
     }
 
+    /// The text, when it means only what is written like it; `None` when case is ignored.
+    #[must_use]
+    pub fn verbatim(&self) -> Option<&str> {
+        self.folded.is_none().then_some(&*self.text)
+    }
+
     pub(super) fn is(&self, value: &str) -> bool {
         match self.folded {
             None => value == self.text,
@@ -77,6 +83,12 @@ impl Phrases {
             if ignore_case { texts.iter().map(|text| folded(text).collect()).collect() } else { texts };
         sorted.sort_unstable();
         Phrases { sorted, ignore_case }
+    }
+
+    /// The texts, when they mean only what is written like them; `None` when case is ignored.
+    #[must_use]
+    pub fn verbatim(&self) -> Option<&[String]> {
+        (!self.ignore_case).then_some(&*self.sorted)
     }
 
     pub(super) fn hold(&self, value: &str) -> bool {

@@ -1,0 +1,69 @@
+//! What of a request concerns the connections that it comes and goes by, and not what it says.
+
+use std::rc::Rc;
+
+use http::{HeaderValue, Request, StatusCode, Version, header, request};
+
+use super::{
+    asking::Peer, body::Outbound, headers, pool::Lease, rejection::Rejection, tunnel::Upgrade, upstream::Served,
+    wire::ClientWire, worker::Snapshot,
+};
+use crate::plan::{Decision, Plan};
+
+/// What the client's connection wants of a request.
+pub(super) struct Client {
+    /// Where interim responses go.
+    pub(super) interims: Option<Rc<ClientWire>>,
+    /// The protocol that the client asks for.
+    upgrade: Option<Upgrade>,
+}
+
+impl Client {
+    /// Reads it, and takes the fields of this one hop out of the head: what is decided and checked is what is
+    /// forwarded.
+    ///
+    /// # Errors
+    /// When the request may not be forwarded, whatever it asks for.
+    pub(super) fn read(head: &mut request::Parts, peer: &Peer, plan: &Plan) -> Result<Client, Rejection> {
+        peer.refusal()?;
+        headers::vet(head, plan)?;
+        let upgrade = Upgrade::asked_for(head, peer);
+        headers::strip_hop_by_hop(&mut head.headers);
+        // Not to HTTP/1.0 (RFC 9110 §15.2).
+        let interims = peer.wire.clone().filter(|_| head.version == Version::HTTP_11);
+        Ok(Client { interims, upgrade })
+    }
+
+    /// Agrees with a connection's stream on the request that is about to be sent on it.
+    pub(super) fn begin(&self, request: &mut Request<Outbound>, lease: &Lease, plan: &Plan, decision: &Decision) {
+        let upgrade = self.upgrade.as_ref().filter(|upgrade| upgrade.is_allowed(plan, decision));
+        let protocol = upgrade.map(|upgrade| upgrade.ask(request.headers_mut()));
+        if protocol.is_none() && request.headers().contains_key(header::TE) {
+            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
+        }
+        let expects = request.body().wants_consent();
+        if expects {
+            request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
+            request.body_mut().await_consent(lease.wire(), plan.timeouts.expect_continue);
+        }
+        lease.wire().begin(request.method(), protocol, expects);
+    }
+
+    /// Makes the upstream's response the client's, and lets the client's connection follow it.
+    ///
+    /// # Errors
+    /// [`Rejection::UpgradeFailed`].
+    pub(super) fn follow(&self, snapshot: &Rc<Snapshot>, peer: &Peer, served: &mut Served) -> Result<(), Rejection> {
+        headers::rewrite_response(&mut served.response, &snapshot.serving.plan);
+        if served.unwanted && peer.wire.is_some() {
+            // Whether the body still comes, only the client knows: what follows could be it or a request.
+            served.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        match &self.upgrade {
+            Some(upgrade) if served.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
+                upgrade.agreed(snapshot, peer, served)
+            }
+            _ => Ok(()),
+        }
+    }
+}

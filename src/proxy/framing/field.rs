@@ -1,0 +1,109 @@
+//! Fields: one line, and what it says about the message's frame.
+
+use super::{bytes, flaw::Flaw, scanner::Side, target::is_authority};
+
+/// What the fields of one head say about its frame.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fields {
+    pub(super) count: usize,
+    pub(super) length: Option<u64>,
+    pub(super) chunked: bool,
+    /// `Connection` has the option `upgrade`.
+    pub(super) wants_upgrade: bool,
+    /// Where the value of `Upgrade` stands in the head.
+    pub(super) upgrade: Option<(usize, usize)>,
+    /// Where the value of `Host` stands in the head.
+    pub(super) host: Option<(usize, usize)>,
+}
+
+impl Fields {
+    /// Reads one field line without its end; `at` is where the line stands in the head.
+    pub(super) fn read(&mut self, side: Side, line: &[u8], at: usize) -> Result<(), Flaw> {
+        let (name, value_at) = split(line)?;
+        self.count += 1;
+        // What frames or addresses a message is known by the length of its name; all else is passed by.
+        match name.len() {
+            4 if side == Side::Requests && name.eq_ignore_ascii_case(b"host") => self.host(value(line, value_at), at),
+            7 if name.eq_ignore_ascii_case(b"upgrade") => {
+                let (value, start) = value(line, value_at);
+                // A second one is another protocol to choose from: none of both is tunnelled.
+                let several = self.upgrade.is_some();
+                self.upgrade = Some(if several { (0, 0) } else { (at + start, at + start + value.len()) });
+                Ok(())
+            }
+            10 if name.eq_ignore_ascii_case(b"connection") => {
+                let mut options = value(line, value_at).0.split(|byte| *byte == b',').map(bytes::trimmed);
+                self.wants_upgrade |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
+                Ok(())
+            }
+            14 if resembles(name, b"content-length") => self.length(name, value(line, value_at).0),
+            17 if resembles(name, b"transfer-encoding") => self.coding(name, value(line, value_at).0),
+            _ => Ok(()),
+        }
+    }
+
+    fn host(&mut self, (value, start): (&[u8], usize), at: usize) -> Result<(), Flaw> {
+        let first = self.host.is_none();
+        self.host = Some((at + start, at + start + value.len()));
+        if first && is_authority(value) { Ok(()) } else { Err(Flaw::Host) }
+    }
+
+    fn length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Flaw> {
+        if name.contains(&b'_') {
+            return Err(Flaw::FieldName);
+        }
+        if self.chunked {
+            return Err(Flaw::Ambiguous);
+        }
+        // A leading zero is octal to somebody.
+        let plain = matches!(value, b"0" | [b'1'..=b'9', ..]) && value.iter().all(u8::is_ascii_digit);
+        let number = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+        match number.filter(|number| plain && self.length.is_none() && *number <= i64::MAX as u64) {
+            Some(number) => {
+                self.length = Some(number);
+                Ok(())
+            }
+            None => Err(Flaw::Length),
+        }
+    }
+
+    fn coding(&mut self, name: &[u8], value: &[u8]) -> Result<(), Flaw> {
+        if name.contains(&b'_') {
+            return Err(Flaw::FieldName);
+        }
+        if self.chunked || self.length.is_some() {
+            return Err(Flaw::Ambiguous);
+        }
+        if value.eq_ignore_ascii_case(b"chunked") {
+            self.chunked = true;
+            return Ok(());
+        }
+        // One coding that weir does not know is honest; a list, or something near to chunked, is not.
+        let known = [&b"gzip"[..], b"x-gzip", b"deflate", b"compress", b"x-compress"];
+        let honest = known.iter().any(|coding| value.eq_ignore_ascii_case(coding));
+        Err(if honest { Flaw::Coding } else { Flaw::Ambiguous })
+    }
+}
+
+/// A field's name, and where its value begins.
+pub(super) fn split(line: &[u8]) -> Result<(&[u8], usize), Flaw> {
+    let end = line.iter().position(|byte| !bytes::is_token(*byte)).ok_or(Flaw::FieldName)?;
+    match line {
+        [b' ' | b'\t', ..] => Err(Flaw::Fold),
+        _ if end == 0 || line[end] != b':' => Err(Flaw::FieldName),
+        _ if !bytes::is_value(&line[end + 1..]) => Err(Flaw::FieldValue),
+        _ => Ok((&line[..end], end + 1)),
+    }
+}
+
+/// The value without white space around it, and where it begins in the line.
+fn value(line: &[u8], at: usize) -> (&[u8], usize) {
+    let value = bytes::trimmed(&line[at..]);
+    let leading = line[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    (value, if value.is_empty() { at } else { at + leading })
+}
+
+/// The same name, or one that CGI and its heirs would read as the same.
+fn resembles(name: &[u8], framing: &[u8]) -> bool {
+    name.iter().zip(framing).all(|(byte, other)| byte.eq_ignore_ascii_case(other) || (*byte == b'_' && *other == b'-'))
+}

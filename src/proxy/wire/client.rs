@@ -1,0 +1,171 @@
+//! The wire of a client's connection.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::VecDeque,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use super::Half;
+use crate::proxy::{framing::Flaw, tunnel::Tunnel};
+
+/// Bytes of interim responses that may wait to be written; those of more are left out.
+const OUTBOX_BYTES_MAX: usize = 64 << 10;
+
+/// What is special about a request, so that its service has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Note {
+    /// It was refused; hyper sees another one in its place.
+    Refused(Flaw),
+    /// It asks for another protocol; nothing behind it is read before its answer.
+    Upgrade,
+    /// `OPTIONS` for the whole server in absolute form (RFC 9112 §3.2.4).
+    ServerWide,
+}
+
+/// What the stream of a client's connection and the requests on it tell each other.
+#[derive(Debug, Default)]
+pub(in crate::proxy) struct ClientWire {
+    /// Heads that were passed to hyper.
+    heads: Cell<u64>,
+    /// Requests that hyper made of them.
+    calls: Cell<u64>,
+    /// What is special, by the number of the head.
+    notes: RefCell<VecDeque<(u64, Note)>>,
+    /// What is special about the request in flight.
+    note: Cell<Option<Note>>,
+    /// Whether the stream waits for the answer to an upgrade, and what became of it.
+    pause: Cell<Pause>,
+    outbox: RefCell<Vec<u8>>,
+    /// Part of the outbox is on its way.
+    outbox_begun: Cell<bool>,
+    tunnel: RefCell<Option<Tunnel>>,
+    half: RefCell<Option<Half>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Pause {
+    #[default]
+    None,
+    Waiting,
+    Resumed,
+    Switching,
+}
+
+impl ClientWire {
+    /// The service's side: a request came; its answer is on the way.
+    pub(in crate::proxy) fn serve<F>(self: &Rc<Self>, answer: F) -> Serving<F> {
+        let call = self.calls.get() + 1;
+        self.calls.set(call);
+        let mut notes = self.notes.borrow_mut();
+        self.note.set(notes.pop_front_if(|(head, _)| *head == call).map(|(_, note)| note));
+        Serving { answer, wire: Rc::clone(self) }
+    }
+
+    /// What is special about the request in flight.
+    pub(in crate::proxy) fn note(&self) -> Option<Note> {
+        self.note.get()
+    }
+
+    /// Puts interim responses in line, to be written before anything else.
+    pub(in crate::proxy) fn send_interims(&self, bytes: &[u8]) {
+        let mut outbox = self.outbox.borrow_mut();
+        if outbox.len() + bytes.len() <= OUTBOX_BYTES_MAX {
+            outbox.extend_from_slice(bytes);
+        }
+    }
+
+    /// Whether interim responses wait to be written.
+    pub(in crate::proxy) fn has_interims(&self) -> bool {
+        !self.outbox.borrow().is_empty()
+    }
+
+    /// The upstream switched protocols: the stream is given up with the answer's last byte.
+    pub(in crate::proxy) fn switch(&self, tunnel: Tunnel) {
+        self.pause.set(Pause::Switching);
+        self.tunnel.replace(Some(tunnel));
+    }
+
+    /// The tunnel that was agreed on, and the client's end of it; taken when hyper is done with the
+    /// connection.
+    pub(in crate::proxy) fn take_tunnel(&self) -> Option<(Tunnel, Half)> {
+        self.tunnel.take().zip(self.half.take())
+    }
+
+    // The stream's side.
+
+    pub(in crate::proxy) fn passed_head(&self, note: Option<Note>) {
+        let head = self.heads.get() + 1;
+        self.heads.set(head);
+        if let Some(note) = note {
+            self.notes.borrow_mut().push_back((head, note));
+            if note == Note::Upgrade {
+                self.pause.set(Pause::Waiting);
+            }
+        }
+    }
+
+    /// Whether the upgrade that was waited for came to nothing; told once.
+    pub(in crate::proxy) fn take_resumed(&self) -> bool {
+        let resumed = self.pause.get() == Pause::Resumed;
+        if resumed {
+            self.pause.set(Pause::None);
+        }
+        resumed
+    }
+
+    pub(in crate::proxy) fn is_switching(&self) -> bool {
+        self.pause.get() == Pause::Switching
+    }
+
+    pub(in crate::proxy) fn hand_over(&self, half: Half) {
+        self.half.replace(Some(half));
+    }
+
+    /// Writes what waits, in pieces as `write` takes them. `idle`: nothing else is half written.
+    pub(in crate::proxy) fn poll_outbox(
+        &self,
+        idle: bool,
+        mut write: impl FnMut(&[u8]) -> Poll<std::io::Result<usize>>,
+    ) -> Poll<std::io::Result<()>> {
+        let mut outbox = self.outbox.borrow_mut();
+        if !idle && !self.outbox_begun.get() {
+            // What hyper writes now may end an earlier response or begin the final one: too late, or too
+            // early to tell.
+            outbox.clear();
+        }
+        while !outbox.is_empty() {
+            let written = ready!(write(&outbox))?;
+            if written == 0 {
+                return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
+            }
+            outbox.drain(..written);
+            self.outbox_begun.set(!outbox.is_empty());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// An answer on its way. Once it is there and switches no protocol, the stream reads on.
+    pub(in crate::proxy) struct Serving<F> {
+        #[pin]
+        answer: F,
+        wire: Rc<ClientWire>,
+    }
+}
+
+impl<F: Future> Future for Serving<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let this = self.project();
+        let answer = ready!(this.answer.poll(cx));
+        if this.wire.pause.get() == Pause::Waiting && this.wire.calls.get() == this.wire.heads.get() {
+            this.wire.pause.set(Pause::Resumed);
+        }
+        Poll::Ready(answer)
+    }
+}

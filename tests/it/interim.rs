@@ -1,0 +1,139 @@
+//! Interim responses and the expectation of 100.
+
+use std::time::Duration;
+
+use crate::{
+    plain_config,
+    support::{Proxy, Raw, RawUpstream, raw_exchange},
+};
+
+const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n";
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+#[test]
+fn early_hints_reach_the_client_before_the_answer_is_there() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = tokio::sync::Mutex::new(gone);
+    let upstream = RawUpstream::start(move |_head, raw| {
+        raw.write(HINTS);
+        gone.blocking_lock().recv().unwrap();
+        raw.write(format!("HTTP/1.1 102 Processing\r\n\r\n{OK}"));
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let mut client = Raw::connect(proxy.address());
+    for _ in 0..3 {
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.head(), "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
+        go.send(()).unwrap();
+        assert_eq!(client.head(), "HTTP/1.1 102 Processing\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 200 OK"));
+        assert_eq!(client.read_until("ok"), "ok");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn a_client_of_http_1_0_gets_none() {
+    let upstream = RawUpstream::start(|_head, raw| {
+        raw.write(format!("{HINTS}{OK}"));
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.0\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200") || answer.starts_with("HTTP/1.0 200"), "{answer}");
+}
+
+#[tokio::test]
+async fn interim_responses_max_ends_a_storm_as_a_502() {
+    let upstream = RawUpstream::start(|_head, raw| {
+        raw.write(format!("{}{OK}", HINTS.repeat(3)));
+        true
+    });
+    for (limit, status) in [(3, 200), (2, 502)] {
+        let limits = format!("[limits]\ninterim_responses_max = {limit}\n");
+        let proxy = Proxy::start(&plain_config(upstream.address, "", &limits));
+        assert_eq!(proxy.client().await.get("/", &[]).await.status, status);
+    }
+}
+
+const EXPECTING: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
+
+#[test]
+fn a_body_that_is_asked_for_first_comes_when_the_upstream_asks() {
+    let upstream = RawUpstream::start(|head, raw| {
+        assert!(head.contains("expect: 100-continue"), "{head}");
+        raw.write("HTTP/1.1 100 Continue\r\n\r\n");
+        assert_eq!(raw.read_until("hello"), "hello");
+        raw.write(OK);
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[timeouts]\nexpect_continue = \"1h\"\n"));
+    let mut client = Raw::connect(proxy.address());
+    for _ in 0..3 {
+        client.write(EXPECTING);
+        assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+        client.write("hello");
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        assert_eq!(client.read_until("ok"), "ok");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn a_body_that_the_upstream_does_not_want_is_never_asked_for() {
+    let (told, tells) = std::sync::mpsc::channel();
+    let upstream = RawUpstream::start(move |_head, raw| {
+        raw.write("HTTP/1.1 403 Forbidden\r\ncontent-length: 2\r\n\r\nno");
+        told.send(raw.rest()).unwrap();
+        false
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[timeouts]\nexpect_continue = \"1h\"\n"));
+    let mut client = Raw::connect(proxy.address());
+    client.write(EXPECTING);
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 403 ") && head.contains("connection: close"), "{head}");
+    // Whether it is the body or a request, it is neither.
+    client.write("GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert_eq!(client.rest(), "no");
+    assert_eq!(tells.recv().unwrap(), "");
+}
+
+#[test]
+fn an_upstream_that_says_nothing_gets_the_body_after_expect_continue() {
+    let upstream = RawUpstream::start(|_head, raw| {
+        assert_eq!(raw.read_until("hello"), "hello");
+        raw.write(OK);
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[timeouts]\nexpect_continue = \"50ms\"\n"));
+    let mut client = Raw::connect(proxy.address());
+    client.write(EXPECTING);
+    assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write("hello");
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+}
+
+#[test]
+fn other_expectations_fail_and_old_clients_expect_nothing() {
+    let upstream = RawUpstream::start(|head, raw| {
+        assert!(!head.contains("expect"), "{head}");
+        if head.contains("content-length: 5") {
+            assert_eq!(raw.read_until("hello"), "hello");
+        }
+        raw.write(OK);
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let answer =
+        raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\nexpect: 200-ok\r\nconnection: close\r\n\r\n");
+    assert!(answer.starts_with("HTTP/1.1 417 ") && answer.contains("\"code\":\"expectation\""), "{answer}");
+    let old = b"POST / HTTP/1.0\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\nhello";
+    let answer = raw_exchange(proxy.address(), old);
+    assert!(answer.contains(" 200 ") && !answer.contains(" 100 "), "{answer}");
+    // An expectation without a body is none.
+    let mut client = Raw::connect(proxy.address());
+    client.stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    client.write("GET / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+}
