@@ -25,7 +25,7 @@ use crate::{
     live::{Live, Serving},
     observe::Observer,
     ofrep,
-    plan::Address,
+    plan::{Address, Plan},
     proxy::{AccessLog, Bound, Crew, InFlight, WorkerError, bind_tcp},
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
     serve::serve,
@@ -141,11 +141,7 @@ impl App {
             0 => thread::available_parallelism().map_or(1, usize::from),
             workers => workers,
         };
-        let mut bound = Vec::new();
-        for listener in &plan.listeners {
-            let sockets = Bound::bind(&listener.address, workers, take_over);
-            bound.push(sockets.map_err(bind_error(format!("listeners.{}", listener.name), listener.address.clone()))?);
-        }
+        let bound = bind_listeners(&plan, workers, take_over)?;
         let names = plan.listeners.iter().map(|listener| listener.name.clone());
         let listeners = names.zip(bound.iter().map(|bound| bound.address.clone())).collect();
         let admin = plan.process.admin.map(|address| bind("admin.address", address, take_over)).transpose()?;
@@ -314,6 +310,14 @@ impl Addresses {
             "weir started"
         );
     }
+}
+
+fn bind_listeners(plan: &Plan, workers: usize, take_over: bool) -> Result<Vec<Bound>, StartError> {
+    let bound = plan.listeners.iter().map(|listener| {
+        let sockets = Bound::bind(&listener.address, workers, take_over);
+        sockets.map_err(bind_error(format!("listeners.{}", listener.name), listener.address.clone()))
+    });
+    bound.collect()
 }
 
 fn bind(key: &str, address: SocketAddr, take_over: bool) -> Result<TcpListener, StartError> {

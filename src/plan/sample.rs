@@ -54,18 +54,7 @@ impl Sample {
                 ofrep: None,
             },
             limits: limits(),
-            timeouts: Timeouts {
-                client_head: second,
-                connect: second,
-                body_idle: second,
-                expect_continue: second,
-                tunnel_idle: second,
-                upstream_idle: second,
-                tls_handshake: second,
-                proxy_protocol: second,
-                http2_ping: second,
-                http2_pong: second,
-            },
+            timeouts: timeouts(second),
             access_log: None,
             forwarding: Forwarding { name: "weir".into(), via: None, x_forwarded: true, forwarded: false },
             listeners: Vec::new(),
@@ -108,6 +97,21 @@ impl Sample {
             cohort_headers: Vec::new(),
             lanes: vec![Lane { route: RouteId(0), arm: ArmId(0) }],
         }
+    }
+}
+
+fn timeouts(second: Duration) -> Timeouts {
+    Timeouts {
+        client_head: second,
+        connect: second,
+        body_idle: second,
+        expect_continue: second,
+        tunnel_idle: second,
+        upstream_idle: second,
+        tls_handshake: second,
+        proxy_protocol: second,
+        http2_ping: second,
+        http2_pong: second,
     }
 }
 

@@ -116,7 +116,7 @@ impl Crew {
             let (live, lines, drain) = (live.clone(), lines.clone(), drain.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run((index, workers), &live, sockets, questions, lines, &drain) {
+                if let Err(error) = run((index, workers), &live, sockets, questions, &lines, &drain) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -148,12 +148,12 @@ fn run(
     live: &Live,
     sockets: Vec<Listening>,
     questions: Questions,
-    lines: Lines,
+    lines: &Lines,
     drain: &watch::Receiver<Option<Duration>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let worker = Rc::new(Worker::new(index, workers, live, &lines));
+        let worker = Rc::new(Worker::new(index, workers, live, lines));
         let mut accepting = JoinSet::new();
         for (place, socket) in sockets.into_iter().enumerate() {
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
