@@ -1,7 +1,7 @@
 //! Answers, as OFREP writes them.
 
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
 
 use super::refusal::Refusal;
 use crate::{
@@ -42,9 +42,9 @@ pub(super) struct Failed<'a> {
 /// What else is told of an answer. All of it is there only when it says something.
 #[derive(Debug, Serialize)]
 struct Metadata<'a> {
-    /// What the toggle's author wrote for the application.
-    #[serde(flatten)]
-    free: &'a serde_json::Map<String, Value>,
+    /// What the toggle's author wrote for the application, without what is told here by the same name.
+    #[serde(flatten, serialize_with = "author_s")]
+    free: &'a Map<String, Value>,
     #[serde(rename = "weir.owner")]
     owner: &'a str,
     #[serde(rename = "weir.category")]
@@ -155,6 +155,25 @@ impl<'a> Failed<'a> {
     pub(super) fn new(key: &'a str, refusal: &Refusal) -> Failed<'a> {
         Failed { key, error_code: refusal.code(), error_details: refusal.to_string() }
     }
+}
+
+/// Names that are weir's own, whether they are told of this answer or not.
+const OWN: [&str; 10] = [
+    "weir.owner",
+    "weir.category",
+    "rule",
+    "sticky",
+    "pinned",
+    "overridden",
+    "killed",
+    "expired",
+    "unsatisfied",
+    "generation",
+];
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn author_s<S: Serializer>(free: &&Map<String, Value>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(free.iter().filter(|(name, _)| !OWN.contains(&name.as_str())))
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]

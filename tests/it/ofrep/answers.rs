@@ -210,6 +210,16 @@ async fn a_permission_is_for_the_user_whose_verified_token_the_application_forwa
 }
 
 #[tokio::test]
+async fn an_author_s_metadata_is_told_and_never_takes_a_name_of_weir_s_own() {
+    let metadata = "metadata = { team = \"shop\", pinned = true, generation = 9, \"weir.owner\" = \"mallory\" }";
+    let proxy = Proxy::start(&config("", &toggle("a", metadata)));
+    let answer = post(&mut caller(&proxy).await, &format!("{FLAGS}/a"), &[], "").await;
+    let told = json(&answer)["metadata"].clone();
+    assert_eq!(told, json!({"team": "shop", "weir.owner": "team", "weir.category": "ops", "generation": 1}));
+    assert!(!answer.text().contains("mallory"), "no name is told twice: {}", answer.text());
+}
+
+#[tokio::test]
 async fn decisions_are_counted_by_the_surface_that_asked() {
     let proxy = Proxy::start(&config("", &every_reason()));
     for _ in 0..3 {
