@@ -48,20 +48,14 @@ impl Sample {
                 workers: 1,
                 state_dir: PathBuf::from("state"),
                 drain_timeout: second,
+                lame_duck: second,
                 admin: None,
                 telemetry: None,
                 ofrep: None,
             },
             limits: limits(),
-            timeouts: Timeouts {
-                client_head: second,
-                connect: second,
-                body_idle: second,
-                expect_continue: second,
-                tunnel_idle: second,
-                upstream_idle: second,
-                tls_handshake: second,
-            },
+            timeouts: timeouts(second),
+            access_log: None,
             forwarding: Forwarding { name: "weir".into(), via: None, x_forwarded: true, forwarded: false },
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
@@ -106,6 +100,21 @@ impl Sample {
     }
 }
 
+fn timeouts(second: Duration) -> Timeouts {
+    Timeouts {
+        client_head: second,
+        connect: second,
+        body_idle: second,
+        expect_continue: second,
+        tunnel_idle: second,
+        upstream_idle: second,
+        tls_handshake: second,
+        proxy_protocol: second,
+        http2_ping: second,
+        http2_pong: second,
+    }
+}
+
 fn limits() -> Limits {
     Limits {
         connections_max: 1,
@@ -120,6 +129,14 @@ fn limits() -> Limits {
         contract_body_bytes_max: 1,
         idle_upstream_connections_max: 1,
         tls_handshakes_max: 1,
+        connections_per_source_max: 1,
+        http2_streams_max: 1,
+        http2_stream_window_bytes: 16_384,
+        http2_connection_window_bytes: 16_384,
+        http2_frame_bytes_max: 16_384,
+        http2_send_bytes_max: 1,
+        http2_resets_max: 1,
+        http2_cancels_max: 1,
         token_bytes_max: 1,
         tokens_remembered_max: 1,
     }

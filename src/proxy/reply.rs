@@ -71,13 +71,13 @@ impl Stream {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             ready!(self.idle.poll(cx));
-            if let Some((_lease, exchange)) = self.held.take() {
+            if let Some((_lease, mut exchange)) = self.held.take() {
                 exchange.broken_off();
             }
             return Poll::Ready(Some(Err(ReplyError::Idle(self.idle.after()))));
         };
         self.idle.reset();
-        if let (Some(Err(_)), Some((_lease, exchange))) = (&piece, &self.held) {
+        if let (Some(Err(_)), Some((_lease, exchange))) = (&piece, &mut self.held) {
             exchange.broken_off();
         }
         // Behind trailers hyper asks for nothing more.

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -19,7 +19,9 @@ use tokio::{
 };
 
 use super::{
+    access_log::{Line, Lines},
     asking::Peer,
+    bound::{Bound, Listening, SocketFile},
     decided::Decided,
     in_flight::{Directory, Listed, Questions},
     listener,
@@ -49,6 +51,8 @@ pub(super) struct Worker {
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
+    /// Open connections of each client that is not trusted.
+    sources: RefCell<HashMap<IpAddr, usize>>,
 }
 
 /// One generation, with this worker's pools for its endpoints.
@@ -57,6 +61,7 @@ pub(super) struct Snapshot {
     pub(super) serving: Arc<Serving>,
     worker: usize,
     directory: Rc<Directory>,
+    lines: Lines,
     pools: Vec<Rc<Pool>>,
     turns: Vec<Cell<usize>>,
     /// Until its first decision.
@@ -67,19 +72,13 @@ pub(super) struct Snapshot {
     tokens: Tokens,
 }
 
-/// The sockets of one listener, one for each worker, all at one address.
-#[derive(Debug)]
-pub struct Bound {
-    /// The address, with the port that was really taken.
-    pub address: SocketAddr,
-    sockets: Vec<TcpListener>,
-}
-
 /// All workers.
 #[derive(Debug)]
 pub struct Crew {
     threads: Vec<JoinHandle<()>>,
     finished: Vec<oneshot::Receiver<()>>,
+    /// Removed with the crew.
+    _files: Vec<SocketFile>,
 }
 
 /// Why a worker could not be started.
@@ -88,26 +87,6 @@ pub enum WorkerError {
     /// Its thread.
     #[error("a worker's thread could not be started")]
     Thread(#[source] io::Error),
-}
-
-impl Bound {
-    /// Binds a listener's address once for each worker; the kernel spreads connections over them
-    /// (`SO_REUSEPORT`), so that a request never has to leave its worker.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
-        // First alone: with SO_REUSEPORT two processes of one user would share the port unnoticed,
-        // and each would get half of the connections.
-        drop(listener::listening(address, false)?);
-        let first = listener::listening(address, true)?;
-        let address = first.local_addr()?;
-        let mut sockets = vec![first];
-        for _ in 1..workers {
-            sockets.push(listener::listening(address, true)?);
-        }
-        Ok(Bound { address, sockets })
-    }
 }
 
 impl Crew {
@@ -120,21 +99,24 @@ impl Crew {
         live: &Live,
         bound: Vec<Bound>,
         questions: Vec<Questions>,
+        lines: &Lines,
         drain: &watch::Receiver<Option<Duration>>,
     ) -> Result<Crew, WorkerError> {
         let workers = questions.len();
-        let mut sockets: Vec<Vec<TcpListener>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        let mut sockets: Vec<Vec<Listening>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        let mut files = Vec::new();
         for listener in bound {
+            files.extend(listener.file);
             for (worker, socket) in listener.sockets.into_iter().enumerate() {
                 sockets[worker].push(socket);
             }
         }
-        let mut crew = Crew { threads: Vec::new(), finished: Vec::new() };
+        let mut crew = Crew { threads: Vec::new(), finished: Vec::new(), _files: files };
         for (index, (sockets, questions)) in sockets.into_iter().zip(questions).enumerate() {
-            let (live, drain) = (live.clone(), drain.clone());
+            let (live, lines, drain) = (live.clone(), lines.clone(), drain.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run(index, workers, &live, sockets, questions, &drain) {
+                if let Err(error) = run((index, workers), &live, sockets, questions, &lines, &drain) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -162,24 +144,26 @@ impl Crew {
 }
 
 fn run(
-    index: usize,
-    workers: usize,
+    (index, workers): (usize, usize),
     live: &Live,
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Listening>,
     questions: Questions,
+    lines: &Lines,
     drain: &watch::Receiver<Option<Duration>>,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let worker = Rc::new(Worker::new(index, workers, live));
+        let worker = Rc::new(Worker::new(index, workers, live, lines));
         let mut accepting = JoinSet::new();
         for (place, socket) in sockets.into_iter().enumerate() {
-            let socket = tokio::net::TcpListener::from_std(socket)?;
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
         }
         let answering = tokio::task::spawn_local(questions.answer(Rc::clone(&worker.directory)));
         let sweeping = tokio::task::spawn_local(sweep(worker));
-        while accepting.join_next().await.is_some() {}
+        while let Some(ended) = accepting.join_next().await {
+            // A panic was told of already.
+            ended.unwrap_or(Ok(()))?;
+        }
         sweeping.abort();
         answering.abort();
         io::Result::Ok(())
@@ -198,10 +182,10 @@ async fn sweep(worker: Rc<Worker>) {
 }
 
 impl Worker {
-    fn new(index: usize, workers: usize, live: &Live) -> Worker {
+    fn new(index: usize, workers: usize, live: &Live, lines: &Lines) -> Worker {
         let mut follower = live.follow();
         let directory = Rc::new(Directory::default());
-        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &directory, &[]);
+        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &directory, lines, &[]);
         Worker {
             index,
             workers,
@@ -211,6 +195,7 @@ impl Worker {
             connections: Cell::new(0),
             in_flight: Cell::new(0),
             handshakes: Cell::new(0),
+            sources: RefCell::new(HashMap::new()),
         }
     }
 
@@ -220,7 +205,13 @@ impl Worker {
         let serving = follower.current();
         let mut snapshot = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(serving, &snapshot.serving) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, &snapshot.pools));
+            *snapshot = Rc::new(Snapshot::new(
+                Arc::clone(serving),
+                self.index,
+                &self.directory,
+                &snapshot.lines,
+                &snapshot.pools,
+            ));
         }
         Rc::clone(&snapshot)
     }
@@ -235,6 +226,15 @@ impl Worker {
 
     pub(super) fn handshakes(&self) -> &Cell<usize> {
         &self.handshakes
+    }
+
+    pub(super) fn sources(&self) -> &RefCell<HashMap<IpAddr, usize>> {
+        &self.sources
+    }
+
+    /// This worker's part of the limit on connections of one source.
+    pub(super) fn connections_per_source_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.connections_per_source_max.div_ceil(self.workers)
     }
 
     /// This worker's part of the limit on TLS handshakes under way.
@@ -260,7 +260,13 @@ impl Worker {
 
 impl Snapshot {
     /// Takes over the pools of endpoints that stay; those of others close with their last request.
-    fn new(serving: Arc<Serving>, worker: usize, directory: &Rc<Directory>, earlier: &[Rc<Pool>]) -> Snapshot {
+    fn new(
+        serving: Arc<Serving>,
+        worker: usize,
+        directory: &Rc<Directory>,
+        lines: &Lines,
+        earlier: &[Rc<Pool>],
+    ) -> Snapshot {
         let by_authority: HashMap<&str, &Rc<Pool>> = earlier.iter().map(|pool| (&**pool.authority(), pool)).collect();
         let plan = &serving.plan;
         let pools = plan.endpoints.iter().enumerate().map(|(place, endpoint)| {
@@ -276,10 +282,12 @@ impl Snapshot {
         let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
         let app_headers = app_headers(&serving.plan);
         let directory = Rc::clone(directory);
+        let lines = lines.clone();
         Snapshot {
             serving,
             worker,
             directory,
+            lines,
             pools,
             turns,
             app_headers,
@@ -293,6 +301,13 @@ impl Snapshot {
         // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
         // peer is ever taken for that of another listener.
         &self.serving.plan.listeners[peer.listener]
+    }
+
+    /// Gives a line to the access log.
+    pub(super) fn log(&self, line: Box<Line>) {
+        if !self.lines.give(line) {
+            self.serving.meters.worker(self.worker).lines_dropped.add_one();
+        }
     }
 
     /// What operators changed, for decisions.

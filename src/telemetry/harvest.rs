@@ -10,7 +10,7 @@ use super::{
     meters::{LaneMeter, Meters, ToggleMeter},
     names::{
         self, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
-        OFREP_ENDPOINTS, SURFACES,
+        OFREP_ENDPOINTS, REFUSAL_CAUSES, SURFACES,
     },
     ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
@@ -112,6 +112,8 @@ impl Harvest {
             let count = workers.clone().map(|cells| cells.tokens[place].read()).sum();
             self.count(names::TOKENS, (0, place), vec![("outcome", outcome)], count);
         }
+        let dropped = workers.clone().map(|cells| cells.lines_dropped.read()).sum::<u64>() + meters.lines_lost.read();
+        self.count(names::LINES_DROPPED, (0, 0), vec![], dropped);
         for (place, name) in meters.listener_names.iter().enumerate() {
             let listeners = workers.clone().map(|cells| &cells.listeners[place]);
             let labels = || vec![("listener", &**name)];
@@ -123,8 +125,13 @@ impl Harvest {
             );
             let accepted = listeners.clone().map(|cells| cells.accepted.read()).sum();
             self.count(names::CONNECTIONS_ACCEPTED, (0, place), labels(), accepted);
-            let refused = listeners.clone().map(|cells| cells.refused.read()).sum();
-            self.count(names::CONNECTIONS_REFUSED, (0, place), labels(), refused);
+            for (kind, cause) in REFUSAL_CAUSES.iter().enumerate() {
+                let labels = vec![("listener", &**name), ("cause", cause)];
+                let count = listeners.clone().map(|cells| cells.refused[kind].read()).sum();
+                self.count(names::CONNECTIONS_REFUSED, (place, kind), labels, count);
+            }
+            let failed = listeners.clone().map(|cells| cells.preamble_failed.read()).sum();
+            self.count(names::PREAMBLES_FAILED, (0, place), labels(), failed);
             for (kind, outcome) in HANDSHAKE_OUTCOMES.iter().enumerate() {
                 let labels = vec![("listener", &**name), ("outcome", outcome)];
                 let count = listeners.clone().map(|cells| cells.handshakes[kind].read()).sum();

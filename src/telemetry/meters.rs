@@ -9,7 +9,9 @@ use http::StatusCode;
 
 use super::{
     cells::{Count, Durations, Level},
-    names::{CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, code_place},
+    names::{
+        CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES, RefusalCause, code_place,
+    },
     ofrep::OfrepCells,
     wire::WireCells,
 };
@@ -81,6 +83,8 @@ pub struct EndpointCells {
 pub struct WorkerCells {
     /// Requests being answered.
     pub in_flight: Level,
+    /// Lines of the access log that found no place to wait.
+    pub lines_dropped: Count,
     /// Connections switched to another protocol.
     pub tunnels: Level,
     /// Cohort headers removed.
@@ -100,8 +104,9 @@ pub struct ListenerCells {
     pub open: Level,
     /// Connections accepted.
     pub accepted: Count,
-    /// Connections closed at once.
-    pub refused: Count,
+    /// Connections without the preamble that they had to begin with.
+    pub preamble_failed: Count,
+    pub(super) refused: [Count; REFUSAL_CAUSES.len()],
     pub(super) handshakes: [Count; HANDSHAKE_OUTCOMES.len()],
 }
 
@@ -120,6 +125,8 @@ pub struct Meters {
     endpoints: Vec<Arc<EndpointMeter>>,
     pub(super) workers: Arc<[WorkerCells]>,
     pub(super) listener_names: Arc<[String]>,
+    /// Lines of the access log that could not be written.
+    pub lines_lost: Arc<Count>,
     pub(super) all_lanes: Register<LaneCells>,
     pub(super) all_checks: Register<CheckCells>,
     pub(super) all_toggles: Register<ToggleCells>,
@@ -145,7 +152,14 @@ impl Meters {
             ..WorkerCells::default()
         };
         let workers: Arc<[WorkerCells]> = std::iter::repeat_with(worker).take(workers).collect();
-        Meters::build(plan, &listener_names, &workers, &Arc::default(), Registers::empty(workers.len()))
+        Meters::build(
+            plan,
+            &listener_names,
+            &workers,
+            &Arc::default(),
+            &Arc::default(),
+            Registers::empty(workers.len()),
+        )
     }
 
     /// The meters of the next plan: those of the same labels go on counting.
@@ -158,13 +172,14 @@ impl Meters {
             divergences: self.all_divergences.clone(),
             endpoints: self.all_endpoints.clone(),
         };
-        Meters::build(plan, &self.listener_names, &self.workers, &self.ofrep, registers)
+        Meters::build(plan, &self.listener_names, &self.workers, &self.lines_lost, &self.ofrep, registers)
     }
 
     fn build(
         plan: &Plan,
         listener_names: &Arc<[String]>,
         workers: &Arc<[WorkerCells]>,
+        lines_lost: &Arc<Count>,
         ofrep: &Arc<OfrepCells>,
         mut all: Registers,
     ) -> Meters {
@@ -201,6 +216,7 @@ impl Meters {
             endpoints,
             workers: Arc::clone(workers),
             listener_names: Arc::clone(listener_names),
+            lines_lost: Arc::clone(lines_lost),
             all_lanes: all.lanes,
             all_checks: all.checks,
             all_toggles: all.toggles,
@@ -265,6 +281,11 @@ impl LaneCells {
 }
 
 impl ListenerCells {
+    /// Counts a connection that is closed at once.
+    pub fn refused(&self, cause: RefusalCause) {
+        self.refused[cause as usize].add_one();
+    }
+
     /// Counts a TLS handshake.
     pub fn shaken(&self, outcome: HandshakeOutcome) {
         self.handshakes[outcome as usize].add_one();

@@ -32,11 +32,13 @@ metrics! {
     IN_FLIGHT = "weir_requests_in_flight", "Requests that are being answered now.";
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
-    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once since connections_max was reached.";
+    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once, by listener and cause.";
+    PREAMBLES_FAILED = "weir_proxy_protocol_failures_total", "Connections closed since no sound PROXY protocol preamble came, by listener.";
     HANDSHAKES = "weir_tls_handshakes_total", "TLS handshakes with clients, by listener and outcome.";
     CERTIFICATE_EXPIRY = "weir_tls_certificate_expiry_timestamp_seconds", "When a certificate in force expires, by listener and file.";
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
     UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
+    LINES_DROPPED = "weir_access_log_lines_dropped_total", "Lines of the access log that were dropped since they could not be written in time.";
     CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
     MEMBERS = "weir_propagation_members_total", "Signed decisions that came with requests, by what became of them.";
     DECISIONS_LOST = "weir_propagation_decisions_lost_total", "Decisions that were unknown here, or had no room to travel on.";
@@ -114,6 +116,8 @@ causes! {
     "upgrade_failed" => "http_upgrade_failed",
     "max_forwards" => "http_request_denied",
     "loop" => "proxy_loop_detected",
+    "bad_field" => "http_request_error",
+    "too_many_fields" => "http_request_error",
 }
 
 /// The place of a cause in [`CAUSES`].
@@ -123,6 +127,20 @@ pub fn cause_place(code: &str) -> usize {
     debug_assert!(place.is_some(), "{code} is not in CAUSES");
     place.unwrap_or_default()
 }
+
+/// Why a connection is closed at once: the `cause` label, in the order of [`REFUSAL_CAUSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCause {
+    /// `limits.connections_max` is reached.
+    ConnectionsMax,
+    /// `limits.connections_per_source_max` is reached.
+    PerSource,
+    /// File descriptors ran out.
+    Descriptors,
+}
+
+/// The `cause` label of refused connections.
+pub const REFUSAL_CAUSES: [&str; 3] = ["connections_max", "connections_per_source_max", "descriptors"];
 
 /// How a TLS handshake with a client ended: the `outcome` label, in the order of [`HANDSHAKE_OUTCOMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

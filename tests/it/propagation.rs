@@ -499,12 +499,13 @@ impl Listing {
         let mut plan = compile(&Sources::read(directory.path()).unwrap()).unwrap().plan;
         plan.in_flight = true;
         let meters = Arc::new(Meters::new(&plan, 2));
-        let bound = Bound::bind(plan.listeners[0].address, 2).unwrap();
-        let address = bound.address;
+        let bound = Bound::bind(&plan.listeners[0].address, 2, false).unwrap();
+        let address = bound.address.tcp().unwrap();
         let live = Live::new(Serving::new(Arc::new(plan), Arc::default(), meters, 1));
+        let (_log, lines) = weir::proxy::AccessLog::start(Arc::default()).unwrap();
         let (in_flight, questions) = InFlight::new(2);
         let (drain, draining) = tokio::sync::watch::channel(None);
-        let crew = Crew::start(&live, vec![bound], questions, &draining).unwrap();
+        let crew = Crew::start(&live, vec![bound], questions, &lines, &draining).unwrap();
         Listing { live, in_flight, address, drain, crew }
     }
 }

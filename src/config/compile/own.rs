@@ -16,7 +16,8 @@ impl Addresses {
         let named = |address: Option<SocketAddr>, name: &str| address.map(|address| (address, name.to_owned()));
         let admin = process.into_iter().filter_map(|process| named(process.admin, "[admin]"));
         let telemetry = process.into_iter().filter_map(|process| named(process.telemetry, "[telemetry]"));
-        let listeners = listeners.map(|listener| (listener.address, format!("the listener {:?}", listener.name)));
+        let listeners = listeners
+            .filter_map(|listener| Some((listener.address.tcp()?, format!("the listener {:?}", listener.name))));
         let ofrep = process.into_iter().filter_map(|process| named(process.ofrep, "[ofrep]"));
         Addresses(listeners.chain(admin).chain(telemetry).chain(ofrep).collect())
     }
