@@ -26,7 +26,7 @@ use crate::{
     observe::Observer,
     ofrep,
     plan::{Address, Plan},
-    proxy::{AccessLog, Bound, Crew, InFlight, WorkerError, bind_tcp},
+    proxy::{AccessLog, Bound, Crew, InFlight, OwnAddresses, Sights, Survey, Upstreamward, WorkerError, bind_tcp},
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
     serve::serve,
     store,
@@ -166,6 +166,8 @@ impl App {
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
         let (unready, readiness) = watch::channel(None);
         let (drain, draining) = watch::channel(None);
+        let own = addresses.own();
+        let (sights_sender, sights) = watch::channel(Sights::default());
         let (in_flight, questions) = InFlight::new(workers);
         let parts = Parts {
             config: config.to_owned(),
@@ -182,10 +184,11 @@ impl App {
             in_flight: in_flight.clone(),
             published: meters_receiver.clone(),
             draining: draining.clone(),
+            survey: Survey::new(live.clone(), meters_receiver.clone(), own.clone(), sights_sender),
         };
         let (access_log, lines) = AccessLog::start(lines_lost).map_err(StartError::AccessLog)?;
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let crew = Crew::start(&live, bound, questions, &lines, &draining)?;
+        let crew = Crew::start(&live, bound, questions, &lines, &draining, &Upstreamward { own, sights })?;
         addresses.log(workers);
         Ok(App {
             addresses,
@@ -298,6 +301,12 @@ impl App {
 }
 
 impl Addresses {
+    /// All of them: no route leads back there.
+    fn own(&self) -> OwnAddresses {
+        let listeners = self.listeners.iter().filter_map(|(_, address)| address.tcp());
+        OwnAddresses::new(listeners.chain(self.admin).chain(self.telemetry).chain(self.ofrep))
+    }
+
     fn log(&self, workers: usize) {
         let listeners: Vec<String> = self.listeners.iter().map(|(name, at)| format!("{name}={at}")).collect();
         tracing::info!(
@@ -345,6 +354,7 @@ struct Parts {
     in_flight: InFlight,
     published: watch::Receiver<Arc<Meters>>,
     draining: watch::Receiver<Option<Duration>>,
+    survey: Survey,
 }
 
 impl Control {
@@ -386,6 +396,7 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
             let desk = ofrep::Desk::new(parts.live.clone(), parts.in_flight, parts.published, parts.draining);
             tasks.spawn_local(serve("ofrep", listener, ofrep::router(desk), ofrep::bounds(parts.live)));
         }
+        tasks.spawn_local(parts.survey.run());
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));
         tasks.spawn_local(reload::watch(parts.config, parts.commands));

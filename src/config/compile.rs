@@ -2,6 +2,7 @@
 //! none of them did is there a plan.
 
 mod access_log;
+mod arms;
 mod assignment;
 mod conditions;
 mod contracts;
@@ -10,6 +11,7 @@ mod guards;
 mod issuers;
 mod ofrep;
 mod own;
+mod policies;
 mod process;
 mod propagation;
 mod requires;
@@ -22,6 +24,7 @@ mod shares;
 mod targeting;
 mod tls;
 mod toggles;
+mod upstream_tls;
 
 pub(super) use toggles::{CATEGORIES, bucket_by};
 

@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Arm, ArmId, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route,
-    Service, ServiceId, Split, Timeouts, ToggleId,
+    Arm, ArmId, ArmLimits, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process,
+    RetryBudget, Route, Service, ServiceId, Split, Timeouts, ToggleId,
 };
 use crate::{
     bucket::Weight,
@@ -54,7 +54,7 @@ impl Sample {
                 ofrep: None,
             },
             limits: limits(),
-            timeouts: timeouts(second),
+            timeouts: timeouts(),
             access_log: None,
             forwarding: Forwarding { name: "weir".into(), via: None, x_forwarded: true, forwarded: false },
             listeners: Vec::new(),
@@ -63,6 +63,8 @@ impl Sample {
                 name: "shop".into(),
                 service: ServiceId(0),
                 timeout: second,
+                total_timeout: None,
+                retries: None,
                 checking: Checking::Off,
                 require: None,
                 upgrades: Vec::new(),
@@ -73,6 +75,7 @@ impl Sample {
                 first_arm: ArmId(0),
                 arm_count: 1,
                 split: Split::None(ArmId(0)),
+                retry_budget: RetryBudget { percent: 20, per_second: 10 },
             }],
             arms: vec![Arm {
                 name: "stable".into(),
@@ -80,6 +83,9 @@ impl Sample {
                 endpoints: Vec::new(),
                 contract: None,
                 on_unavailable: None,
+                limits: ArmLimits { connections_max: 1, requests_max: 1, pending_max: 1, streams_max: 1 },
+                ejection: None,
+                slow_start: None,
                 propagates: false,
             }],
             endpoints: Vec::new(),
@@ -100,21 +106,6 @@ impl Sample {
     }
 }
 
-fn timeouts(second: Duration) -> Timeouts {
-    Timeouts {
-        client_head: second,
-        connect: second,
-        body_idle: second,
-        expect_continue: second,
-        tunnel_idle: second,
-        upstream_idle: second,
-        tls_handshake: second,
-        proxy_protocol: second,
-        http2_ping: second,
-        http2_pong: second,
-    }
-}
-
 fn limits() -> Limits {
     Limits {
         connections_max: 1,
@@ -128,6 +119,8 @@ fn limits() -> Limits {
         body_bytes_max: 1,
         contract_body_bytes_max: 1,
         idle_upstream_connections_max: 1,
+        upstream_connections_max: 1,
+        body_rate_min: 0,
         tls_handshakes_max: 1,
         connections_per_source_max: 1,
         http2_streams_max: 1,
@@ -139,6 +132,25 @@ fn limits() -> Limits {
         http2_cancels_max: 1,
         token_bytes_max: 1,
         tokens_remembered_max: 1,
+    }
+}
+
+fn timeouts() -> Timeouts {
+    let second = Duration::from_secs(1);
+    Timeouts {
+        tls_handshake: second,
+        client_head: second,
+        connect: second,
+        body_idle: second,
+        stream_idle: second,
+        expect_continue: second,
+        tunnel_idle: second,
+        upstream_idle: second,
+        dns: second,
+        dns_refresh: second,
+        proxy_protocol: second,
+        http2_ping: second,
+        http2_pong: second,
     }
 }
 

@@ -78,6 +78,10 @@ pub struct Limits {
     pub tokens_remembered_max: usize,
     /// Connections to one endpoint that each worker keeps open without use.
     pub idle_upstream_connections_max: usize,
+    /// Open connections to endpoints, over all of them.
+    pub upstream_connections_max: usize,
+    /// Bytes a second below which a body of known length is given up; 0 is never.
+    pub body_rate_min: u64,
 }
 
 /// Deadlines on peers. Each is one key of `[timeouts]`.
@@ -95,14 +99,20 @@ pub struct Timeouts {
     pub http2_pong: Duration,
     /// Until a connection to an endpoint stands.
     pub connect: Duration,
-    /// Between two pieces of a body, in either direction.
+    /// Between two pieces of a body of known length, in either direction.
     pub body_idle: Duration,
+    /// Without a piece in either direction, where a body's length is not known.
+    pub stream_idle: Duration,
     /// How long a client's body waits for the upstream to ask for it, when the client waits too.
     pub expect_continue: Duration,
     /// How long nothing may move in a tunnel.
     pub tunnel_idle: Duration,
     /// How long a connection to an endpoint is kept without use.
     pub upstream_idle: Duration,
+    /// Until a name is looked up.
+    pub dns: Duration,
+    /// From one look-up of a name to the next.
+    pub dns_refresh: Duration,
 }
 
 /// What weir tells of itself and its clients. Each is one key of `[forwarding]`.

@@ -8,7 +8,10 @@ use tokio::time::Instant;
 use super::{
     access_log::Line, asking::Peer, decided::Decided, in_flight::Listed, rejection::Rejection, worker::Snapshot,
 };
-use crate::{plan::LaneId, telemetry::LaneCells};
+use crate::{
+    plan::{LaneId, Plan},
+    telemetry::LaneCells,
+};
 
 /// Counts a request when it is dropped, however it ended.
 #[derive(Debug)]
@@ -44,6 +47,11 @@ impl Exchange {
         if let Some(line) = &mut self.line {
             line.sent_by(client);
         }
+    }
+
+    /// What it is held to.
+    pub(super) fn plan(&self) -> &Plan {
+        &self.snapshot.serving.plan
     }
 
     /// The request is counted with what was decided for it.

@@ -18,7 +18,7 @@ use super::{
     sticky::Sticky,
     tokens,
     translate::translate,
-    upstream::{Served, forward},
+    upstream::{Lease, Served, forward},
     worker::{Snapshot, Worker},
 };
 use crate::plan::Decision;
@@ -38,7 +38,7 @@ pub(super) async fn handle(
     exchange.describe(&peer, &request);
     let manner = snapshot.manner(Manner::is_grpc(request.headers()));
     match answer(&snapshot, &peer, request, &mut exchange).await {
-        Ok(answered) => Ok(answered.into_response(&snapshot, exchange)),
+        Ok(answered) => Ok(answered.into_response(exchange)),
         Err(rejection) => {
             let (code, error) = (rejection.code(), rejection.error());
             tracing::debug!(code, error, cause = %rejection.chain(), peer = %peer.ip, "request rejected");
@@ -98,13 +98,12 @@ async fn answer(
 /// A response whose body is still to come.
 struct Answered {
     response: Response<Incoming>,
-    lease: super::pool::Lease,
+    lease: Lease,
 }
 
 impl Answered {
-    fn into_response(self, snapshot: &Snapshot, exchange: Exchange) -> Response<Reply> {
-        let idle = snapshot.serving.plan.timeouts.body_idle;
-        self.response.map(|incoming| Reply::stream(incoming, idle, self.lease, exchange))
+    fn into_response(self, exchange: Exchange) -> Response<Reply> {
+        self.response.map(|incoming| Reply::stream(incoming, self.lease, exchange))
     }
 }
 

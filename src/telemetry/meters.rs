@@ -10,7 +10,8 @@ use http::StatusCode;
 use super::{
     cells::{Count, Durations, Level},
     names::{
-        CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES, RefusalCause, code_place,
+        ATTEMPTS, Attempt, CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES,
+        RETRIED, RefusalCause, Retried, code_place,
     },
     ofrep::OfrepCells,
     wire::WireCells,
@@ -53,6 +54,8 @@ pub struct LaneCells {
     pub failovers: Count,
     /// Responses that ended before they were whole.
     pub broken_off: Count,
+    pub(super) first_attempts: [Count; ATTEMPTS.len()],
+    pub(super) retries: [Count; RETRIED.len()],
 }
 
 /// What one worker counts of one toggle's variant: decisions by reason.
@@ -76,6 +79,26 @@ pub struct EndpointCells {
     pub failed: Count,
     /// Attempts that took too long.
     pub timed_out: Count,
+    /// TLS handshakes that failed or took too long.
+    pub tls_failed: Count,
+    /// Attempts that would have led back to weir.
+    pub loops: Count,
+    /// Addresses that are left alone now since they failed.
+    pub ejected: Level,
+    /// How often one was.
+    pub ejections: Count,
+    /// Addresses, as the control thread knows them.
+    pub hosts: Level,
+    /// Those of them that health checks find well.
+    pub healthy: Level,
+    /// Health checks that passed.
+    pub checks_passed: Count,
+    /// Health checks that failed.
+    pub checks_failed: Count,
+    /// Look-ups of its name that gave addresses.
+    pub resolved: Count,
+    /// Look-ups that did not.
+    pub unresolved: Count,
 }
 
 /// What one worker counts of itself.
@@ -261,6 +284,18 @@ impl Meters {
         &self.endpoints[endpoint.0]
     }
 
+    /// The meter of an endpoint, when these meters are of the plan that has it there.
+    #[must_use]
+    pub fn endpoint_named(&self, endpoint: EndpointId, authority: &str) -> Option<&Arc<EndpointMeter>> {
+        self.endpoints.get(endpoint.0).filter(|meter| meter.labels == [authority])
+    }
+
+    /// The place of the control thread's cells in an endpoint's meter, behind those of the workers.
+    #[must_use]
+    pub fn control(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The cells of one worker.
     #[must_use]
     pub fn worker(&self, worker: usize) -> &WorkerCells {
@@ -272,6 +307,16 @@ impl LaneCells {
     /// Counts an answer.
     pub fn answered(&self, status: StatusCode) {
         self.codes[code_place(status)].add_one();
+    }
+
+    /// Counts how the first attempt of a request ended.
+    pub fn first_attempt(&self, attempt: Attempt) {
+        self.first_attempts[attempt as usize].add_one();
+    }
+
+    /// Counts what became of a retry.
+    pub fn retried(&self, retried: Retried) {
+        self.retries[retried as usize].add_one();
     }
 
     /// Counts an answer of weir's own, by the place of its cause in [`CAUSES`].
@@ -359,6 +404,8 @@ impl Default for LaneCells {
             upstream: Durations::default(),
             failovers: Count::default(),
             broken_off: Count::default(),
+            first_attempts: std::array::from_fn(|_| Count::default()),
+            retries: std::array::from_fn(|_| Count::default()),
         }
     }
 }
@@ -378,8 +425,9 @@ impl Registers {
             checks: Register::empty(workers),
             // The control thread counts what the flag API asks, in the last place.
             toggles: Register::empty(workers + 1),
+            // And what it sees of endpoints.
+            endpoints: Register::empty(workers + 1),
             divergences: Register::empty(workers),
-            endpoints: Register::empty(workers),
         }
     }
 }

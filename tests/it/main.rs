@@ -32,6 +32,13 @@ mod support;
 mod tls;
 mod tokens;
 mod upgrades;
+mod upstream_faults;
+mod upstream_health;
+mod upstream_http2;
+mod upstream_limits;
+mod upstream_retries;
+mod upstream_tls;
+mod upstreams;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.
 fn split_config(stable: std::net::SocketAddr, canary: std::net::SocketAddr, rest: &str) -> String {
@@ -84,4 +91,25 @@ service = "o"
 {rest}
 "#
     )
+}
+
+/// One service `o` with the arms that are written here, and a route to it with more keys.
+fn arms_config(arms: &str, route: &str, rest: &str) -> String {
+    format!(
+        r#"
+[services.o]
+{arms}
+[[routes]]
+name = "o"
+match = {{ path_prefix = "/" }}
+service = "o"
+{route}
+{rest}
+"#
+    )
+}
+
+/// The series of a metric of the route `o` and one of its arms, with another label.
+fn lane_series(metric: &str, arm: &str, label: &str, value: &str) -> String {
+    format!("{metric}{{route=\"o\",service=\"o\",arm=\"{arm}\",{label}=\"{value}\"}}")
 }

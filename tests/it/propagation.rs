@@ -16,7 +16,7 @@ use weir::{
     config::{Sources, compile},
     live::{Live, Serving},
     propagation::{Draft, Entry, Keyring, Secret, TraceId},
-    proxy::{Bound, Crew, InFlight},
+    proxy::{Bound, Crew, InFlight, OwnAddresses, Sights, Upstreamward},
     telemetry::Meters,
     toggle::Reason,
 };
@@ -505,7 +505,9 @@ impl Listing {
         let (_log, lines) = weir::proxy::AccessLog::start(Arc::default()).unwrap();
         let (in_flight, questions) = InFlight::new(2);
         let (drain, draining) = tokio::sync::watch::channel(None);
-        let crew = Crew::start(&live, vec![bound], questions, &lines, &draining).unwrap();
+        let (_sights, sights) = tokio::sync::watch::channel(Sights::default());
+        let upstreamward = Upstreamward { own: OwnAddresses::default(), sights };
+        let crew = Crew::start(&live, vec![bound], questions, &lines, &draining, &upstreamward).unwrap();
         Listing { live, in_flight, address, drain, crew }
     }
 }

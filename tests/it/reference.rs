@@ -49,6 +49,9 @@ fn the_reference_shows_the_defaults() {
     let (reference, defaults) = (compiled(&package("config")).plan, defaults());
     assert_eq!(reference.limits, defaults.limits);
     assert_eq!(reference.timeouts, defaults.timeouts);
+    let (arm, service) = (&reference.arms[0], &reference.services[0]);
+    assert_eq!((arm.limits, arm.ejection), (defaults.arms[0].limits, defaults.arms[0].ejection));
+    assert_eq!(service.retry_budget, defaults.services[0].retry_budget);
     assert_eq!(reference.forwarding, defaults.forwarding);
     assert_eq!(reference.routes[0].upgrades, defaults.routes[0].upgrades);
     let ofrep = reference.ofrep.expect("it shows the flag API");

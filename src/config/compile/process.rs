@@ -116,6 +116,8 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         token_bytes_max: 8 << 10,
         tokens_remembered_max: 1000,
         idle_upstream_connections_max: 128,
+        upstream_connections_max: 10_000,
+        body_rate_min: 64,
     };
     let Some(field) = document.table("limits") else { return Some(limits) };
     let mut section = field.section()?;
@@ -148,6 +150,8 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         bytes(&mut section, "token_bytes_max", &mut limits.token_bytes_max),
         count(&mut section, "tokens_remembered_max", &mut limits.tokens_remembered_max),
         count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
+        count(&mut section, "upstream_connections_max", &mut limits.upstream_connections_max),
+        section.take("body_rate_min").is_none_or(|field| store(field.integer(0), &mut limits.body_rate_min)),
     ];
     section.finish();
     wholes.into_iter().all(|whole| whole).then_some(limits)
@@ -162,9 +166,12 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         http2_pong: Duration::from_secs(20),
         connect: Duration::from_secs(2),
         body_idle: Duration::from_secs(60),
+        stream_idle: Duration::from_secs(300),
         expect_continue: Duration::from_secs(1),
         tunnel_idle: Duration::from_secs(3600),
         upstream_idle: Duration::from_secs(30),
+        dns: Duration::from_secs(5),
+        dns_refresh: Duration::from_secs(5),
     };
     let Some(field) = document.table("timeouts") else { return Some(timeouts) };
     let mut section = field.section()?;
@@ -176,9 +183,12 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         duration(&mut section, "http2_pong", &mut timeouts.http2_pong),
         duration(&mut section, "connect", &mut timeouts.connect),
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
+        duration(&mut section, "stream_idle", &mut timeouts.stream_idle),
         duration(&mut section, "expect_continue", &mut timeouts.expect_continue),
         duration(&mut section, "tunnel_idle", &mut timeouts.tunnel_idle),
         duration(&mut section, "upstream_idle", &mut timeouts.upstream_idle),
+        duration(&mut section, "dns", &mut timeouts.dns),
+        duration(&mut section, "dns_refresh", &mut timeouts.dns_refresh),
     ];
     section.finish();
     wholes.into_iter().all(|whole| whole).then_some(timeouts)
