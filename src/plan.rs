@@ -6,10 +6,12 @@
 //! - [`Plan::match_route`], [`Plan::decide`] and [`Plan::choose`] are all there is to a decision: the data
 //!   plane, the flag API and `weir explain` call the same.
 
+mod address;
 mod choosing;
 mod churn;
 mod dates;
 mod endpoint;
+mod log;
 mod ofrep;
 mod overlay;
 mod policy;
@@ -31,7 +33,9 @@ use crate::{
 };
 
 pub use crate::toggle::ToggleId;
+pub use address::Address;
 pub use endpoint::{Endpoint, HealthCheck, Place, Probe, Protocol, UpstreamTls};
+pub use log::{AccessLog, LogFormat, LogLines, LogTarget};
 pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
 pub use policy::{ArmLimits, Ejection, Retries, RetryBudget, RetryOn};
@@ -70,6 +74,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Deadlines on peers.
     pub timeouts: Timeouts,
+    /// Which requests are logged; none without.
+    pub access_log: Option<AccessLog>,
     /// What weir tells of itself and its clients.
     pub forwarding: Forwarding,
     /// The flag API for the application beside the proxy.

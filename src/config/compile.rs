@@ -1,6 +1,7 @@
 //! Compile: sources → a plan. Each part reads its own tables and reports its own problems; only when
 //! none of them did is there a plan.
 
+mod access_log;
 mod arms;
 mod assignment;
 mod conditions;
@@ -102,6 +103,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let document = Document::join(parsed, sources.attached(), problems);
     let process = process::process(&document);
     let limits = process::limits(&document);
+    let access_log = access_log::access_log(&document);
     let timeouts = process::timeouts(&document);
     let forwarding = process::forwarding(&document);
     let issuers = issuers::issuers(&document);
@@ -138,6 +140,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         process: process?,
         limits: limits?,
         timeouts: timeouts?,
+        access_log: access_log?,
         forwarding: forwarding?,
         ofrep: ofrep?,
         listeners: listeners?,

@@ -63,6 +63,21 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
         .or(Err("an address is an IP address with a port, as in \"127.0.0.1:8080\" or \"[::]:8080\"; port 0 takes any"))
 }
 
+/// An address to listen at: a TCP one. Unix sockets are told apart before.
+pub(super) fn listening_address(text: &str) -> Result<SocketAddr, &'static str> {
+    socket_address(text).or(Err(
+        "an address is an IP address with a port, as in \"127.0.0.1:8080\" or \"[::]:8080\" (port 0 takes any), \
+         or a Unix socket, as in \"unix:/run/weir/edge.sock\"",
+    ))
+}
+
+/// Permissions of a file, in octal digits.
+pub(super) fn mode(text: &str) -> Result<u32, &'static str> {
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    mode.ok_or("a mode is three octal digits, as in \"660\" for the owner and their group")
+}
+
 /// Where to forward to: `host:port`, where the host is a name or an IP address, or `unix:/path`.
 pub(super) fn place(text: &str) -> Result<Place, &'static str> {
     const SYNTAX: &str = "an endpoint is a host and a port, as in \"127.0.0.1:9001\" or \"orders.internal:80\", or \

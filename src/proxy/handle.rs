@@ -17,6 +17,7 @@ use super::{
     reply::Reply,
     sticky::Sticky,
     tokens,
+    translate::translate,
     upstream::{Lease, Served, forward},
     worker::{Snapshot, Worker},
 };
@@ -34,6 +35,7 @@ pub(super) async fn handle(
 ) -> Result<Response<Reply>, Infallible> {
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
+    exchange.describe(&peer, &request);
     let manner = snapshot.manner(Manner::is_grpc(request.headers()));
     match answer(&snapshot, &peer, request, &mut exchange).await {
         Ok(answered) => Ok(answered.into_response(exchange)),
@@ -54,9 +56,11 @@ async fn answer(
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
+    translate(&mut head, plan.limits.header_count_max)?;
     let client = Client::read(&mut head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
+    exchange.asked_by(asking.caller.ip);
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let sticky = Sticky::mint(plan, matched, &asking);
     if let Some(sticky) = &sticky {

@@ -32,6 +32,15 @@ pub enum Rejection {
     /// `Host` is missing, repeated or malformed.
     #[error("the request names no host, several hosts, or no valid one")]
     BadHost,
+    /// A field that HTTP/2 can carry and HTTP/1.1 would read otherwise.
+    #[error("a header field reads otherwise in HTTP/1.1, or the content length is given twice")]
+    BadField,
+    /// The head has more fields than are allowed.
+    #[error("the head has more than {limit} fields")]
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+    },
     /// The body is over a limit.
     #[error("the body is larger than {limit_bytes} bytes")]
     BodyTooLarge {
@@ -166,6 +175,10 @@ impl Rejection {
         match self {
             Rejection::Framing(flaw) => (framing_code(*flaw), flaw.status(), grpc::INTERNAL),
             Rejection::BadHost => ("bad_host", StatusCode::BAD_REQUEST, grpc::INTERNAL),
+            Rejection::BadField => ("bad_field", StatusCode::BAD_REQUEST, grpc::INTERNAL),
+            Rejection::TooManyFields { .. } => {
+                ("too_many_fields", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
+            }
             Rejection::Expectation => ("expectation", StatusCode::EXPECTATION_FAILED, grpc::UNIMPLEMENTED),
             Rejection::Loop => ("loop", StatusCode::LOOP_DETECTED, grpc::INTERNAL),
             Rejection::MethodNotSupported => ("method_not_supported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),

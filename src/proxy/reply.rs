@@ -118,7 +118,7 @@ impl Stream {
 
     /// The response is not whole, and the connection ends with it.
     fn give_up(&mut self) {
-        if let Some((lease, exchange)) = self.held.take() {
+        if let Some((lease, mut exchange)) = self.held.take() {
             exchange.broken_off();
             lease.broke();
         }

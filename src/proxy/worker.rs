@@ -2,8 +2,9 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -18,7 +19,9 @@ use tokio::{
 };
 
 use super::{
+    access_log::{Line, Lines},
     asking::Peer,
+    bound::{Bound, Listening, SocketFile},
     decided::Decided,
     in_flight::{Directory, Listed, Questions},
     listener,
@@ -50,6 +53,8 @@ pub(super) struct Worker {
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
+    /// Open connections of each client that is not trusted.
+    sources: RefCell<HashMap<IpAddr, usize>>,
 }
 
 /// One generation, with what this worker knows of its endpoints.
@@ -59,6 +64,7 @@ pub(super) struct Snapshot {
     worker: usize,
     pub(super) upstreams: Upstreams,
     directory: Rc<Directory>,
+    lines: Lines,
     /// Until its first decision.
     undecided: Cell<bool>,
     /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
@@ -67,19 +73,13 @@ pub(super) struct Snapshot {
     tokens: Tokens,
 }
 
-/// The sockets of one listener, one for each worker, all at one address.
-#[derive(Debug)]
-pub struct Bound {
-    /// The address, with the port that was really taken.
-    pub address: SocketAddr,
-    sockets: Vec<TcpListener>,
-}
-
 /// All workers.
 #[derive(Debug)]
 pub struct Crew {
     threads: Vec<JoinHandle<()>>,
     finished: Vec<oneshot::Receiver<()>>,
+    /// Removed with the crew.
+    _files: Vec<SocketFile>,
 }
 
 /// What workers are told of the upstream side by the rest of the process.
@@ -99,26 +99,6 @@ pub enum WorkerError {
     Thread(#[source] io::Error),
 }
 
-impl Bound {
-    /// Binds a listener's address once for each worker; the kernel spreads connections over them
-    /// (`SO_REUSEPORT`), so that a request never has to leave its worker.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
-        // First alone: with SO_REUSEPORT two processes of one user would share the port unnoticed,
-        // and each would get half of the connections.
-        drop(listener::listening(address, false)?);
-        let first = listener::listening(address, true)?;
-        let address = first.local_addr()?;
-        let mut sockets = vec![first];
-        for _ in 1..workers {
-            sockets.push(listener::listening(address, true)?);
-        }
-        Ok(Bound { address, sockets })
-    }
-}
-
 impl Crew {
     /// Starts a worker for each of the `questions`' ends. They serve until `drain` says so, then finish what
     /// is in flight.
@@ -129,22 +109,25 @@ impl Crew {
         live: &Live,
         bound: Vec<Bound>,
         questions: Vec<Questions>,
+        lines: &Lines,
         drain: &watch::Receiver<Option<Duration>>,
         upstreamward: &Upstreamward,
     ) -> Result<Crew, WorkerError> {
         let workers = questions.len();
-        let mut sockets: Vec<Vec<TcpListener>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        let mut sockets: Vec<Vec<Listening>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        let mut files = Vec::new();
         for listener in bound {
+            files.extend(listener.file);
             for (worker, socket) in listener.sockets.into_iter().enumerate() {
                 sockets[worker].push(socket);
             }
         }
-        let mut crew = Crew { threads: Vec::new(), finished: Vec::new() };
+        let mut crew = Crew { threads: Vec::new(), finished: Vec::new(), _files: files };
         for (index, (sockets, questions)) in sockets.into_iter().zip(questions).enumerate() {
-            let (live, drain, upstreamward) = (live.clone(), drain.clone(), upstreamward.clone());
+            let (live, lines, drain, upstreamward) = (live.clone(), lines.clone(), drain.clone(), upstreamward.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run(index, workers, &live, sockets, questions, &drain, upstreamward) {
+                if let Err(error) = run((index, workers), &live, sockets, questions, &lines, &drain, upstreamward) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -172,27 +155,29 @@ impl Crew {
 }
 
 fn run(
-    index: usize,
-    workers: usize,
+    (index, workers): (usize, usize),
     live: &Live,
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Listening>,
     questions: Questions,
+    lines: &Lines,
     drain: &watch::Receiver<Option<Duration>>,
     upstreamward: Upstreamward,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let worker = Rc::new(Worker::new(index, workers, live, upstreamward));
+        let worker = Rc::new(Worker::new((index, workers), live, lines, upstreamward));
         let mut accepting = JoinSet::new();
         for (place, socket) in sockets.into_iter().enumerate() {
-            let socket = tokio::net::TcpListener::from_std(socket)?;
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
         }
         let mut upkeep = JoinSet::new();
         upkeep.spawn_local(sweep(Rc::clone(&worker)));
         upkeep.spawn_local(questions.answer(Rc::clone(&worker.directory)));
         upkeep.spawn_local(look_out(worker));
-        while accepting.join_next().await.is_some() {}
+        while let Some(ended) = accepting.join_next().await {
+            // A panic was told of already.
+            ended.unwrap_or(Ok(()))?;
+        }
         upkeep.shutdown().await;
         io::Result::Ok(())
     })?;
@@ -219,13 +204,18 @@ async fn look_out(worker: Rc<Worker>) {
 }
 
 impl Worker {
-    fn new(index: usize, workers: usize, live: &Live, Upstreamward { own, sights }: Upstreamward) -> Worker {
+    fn new(
+        (index, workers): (usize, usize),
+        live: &Live,
+        lines: &Lines,
+        Upstreamward { own, sights }: Upstreamward,
+    ) -> Worker {
         let mut follower = live.follow();
         let shared = Shared::new(index, workers, own);
         let directory = Rc::new(Directory::default());
         let serving = Arc::clone(follower.current());
         let upstreams = Upstreams::new(&serving, &shared, &sights.borrow(), None);
-        let snapshot = Snapshot::new(serving, index, &directory, upstreams);
+        let snapshot = Snapshot::new(serving, index, &directory, lines, upstreams);
         Worker {
             shared,
             sights,
@@ -237,6 +227,7 @@ impl Worker {
             connections: Cell::new(0),
             in_flight: Cell::new(0),
             handshakes: Cell::new(0),
+            sources: RefCell::new(HashMap::new()),
         }
     }
 
@@ -248,7 +239,8 @@ impl Worker {
         if !Arc::ptr_eq(serving, &snapshot.serving) {
             let earlier = Some((&*snapshot.serving.plan, &snapshot.upstreams));
             let upstreams = Upstreams::new(serving, &self.shared, &self.sights.borrow(), earlier);
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, upstreams));
+            *snapshot =
+                Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, &snapshot.lines, upstreams));
         }
         Rc::clone(&snapshot)
     }
@@ -263,6 +255,15 @@ impl Worker {
 
     pub(super) fn handshakes(&self) -> &Cell<usize> {
         &self.handshakes
+    }
+
+    pub(super) fn sources(&self) -> &RefCell<HashMap<IpAddr, usize>> {
+        &self.sources
+    }
+
+    /// This worker's part of the limit on connections of one source.
+    pub(super) fn connections_per_source_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.connections_per_source_max.div_ceil(self.workers)
     }
 
     /// This worker's part of the limit on TLS handshakes under way.
@@ -287,14 +288,22 @@ impl Worker {
 }
 
 impl Snapshot {
-    fn new(serving: Arc<Serving>, worker: usize, directory: &Rc<Directory>, upstreams: Upstreams) -> Snapshot {
+    fn new(
+        serving: Arc<Serving>,
+        worker: usize,
+        directory: &Rc<Directory>,
+        lines: &Lines,
+        upstreams: Upstreams,
+    ) -> Snapshot {
         let app_headers = app_headers(&serving.plan);
         let directory = Rc::clone(directory);
+        let lines = lines.clone();
         Snapshot {
             serving,
             worker,
             upstreams,
             directory,
+            lines,
             app_headers,
             tokens: Tokens::default(),
             undecided: Cell::new(true),
@@ -306,6 +315,13 @@ impl Snapshot {
         // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
         // peer is ever taken for that of another listener.
         &self.serving.plan.listeners[peer.listener]
+    }
+
+    /// Gives a line to the access log.
+    pub(super) fn log(&self, line: Box<Line>) {
+        if !self.lines.give(line) {
+            self.serving.meters.worker(self.worker).lines_dropped.add_one();
+        }
     }
 
     /// What operators changed, for decisions.

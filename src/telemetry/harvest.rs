@@ -10,12 +10,15 @@ use super::{
     meters::{EndpointCells, EndpointMeter, LaneMeter, Meters, ToggleMeter},
     names::{
         self, ATTEMPTS, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
-        OFREP_ENDPOINTS, RETRIED, SURFACES,
+        OFREP_ENDPOINTS, REFUSAL_CAUSES, RETRIED, SURFACES,
     },
     ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
 };
-use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
+use crate::{
+    identity::TOKEN_OUTCOMES,
+    toggle::{REASON_CODES, Reason},
+};
 
 /// The exporter's handles, made when a cell is first seen to be used.
 pub(super) struct Harvest {
@@ -28,6 +31,10 @@ pub(super) struct Harvest {
 /// One time series: the metric, the meter (by its address, which never changes: a register keeps
 /// every meter) and the place of the cell in it.
 type Series = (&'static str, usize, usize);
+
+fn decision_labels<'a>(toggle: &'a str, variant: &'a str, reason: &'a str, surface: &'a str) -> Labels<'a> {
+    vec![("toggle", toggle), ("variant", variant), ("reason", reason), ("surface", surface)]
+}
 
 /// One count of an endpoint's cells.
 type OfEndpoint = fn(&EndpointCells) -> &Count;
@@ -116,6 +123,8 @@ impl Harvest {
             let count = workers.clone().map(|cells| cells.tokens[place].read()).sum();
             self.count(names::TOKENS, (0, place), vec![("outcome", outcome)], count);
         }
+        let dropped = workers.clone().map(|cells| cells.lines_dropped.read()).sum::<u64>() + meters.lines_lost.read();
+        self.count(names::LINES_DROPPED, (0, 0), vec![], dropped);
         for (place, name) in meters.listener_names.iter().enumerate() {
             let listeners = workers.clone().map(|cells| &cells.listeners[place]);
             let labels = || vec![("listener", &**name)];
@@ -127,8 +136,13 @@ impl Harvest {
             );
             let accepted = listeners.clone().map(|cells| cells.accepted.read()).sum();
             self.count(names::CONNECTIONS_ACCEPTED, (0, place), labels(), accepted);
-            let refused = listeners.clone().map(|cells| cells.refused.read()).sum();
-            self.count(names::CONNECTIONS_REFUSED, (0, place), labels(), refused);
+            for (kind, cause) in REFUSAL_CAUSES.iter().enumerate() {
+                let labels = vec![("listener", &**name), ("cause", cause)];
+                let count = listeners.clone().map(|cells| cells.refused[kind].read()).sum();
+                self.count(names::CONNECTIONS_REFUSED, (place, kind), labels, count);
+            }
+            let failed = listeners.clone().map(|cells| cells.preamble_failed.read()).sum();
+            self.count(names::PREAMBLES_FAILED, (0, place), labels(), failed);
             for (kind, outcome) in HANDSHAKE_OUTCOMES.iter().enumerate() {
                 let labels = vec![("listener", &**name), ("outcome", outcome)];
                 let count = listeners.clone().map(|cells| cells.handshakes[kind].read()).sum();
@@ -193,20 +207,22 @@ impl Harvest {
 
     fn gather_toggle(&mut self, toggle: &ToggleMeter) {
         let [name, variant] = toggle.labels() else { return };
+        let mut pinned = 0;
         for (surface, workers) in toggle.surfaces().into_iter().enumerate() {
-            let used = || workers.iter().filter_map(|cells| cells.get());
             for (place, reason) in REASON_CODES.iter().enumerate() {
-                let count = used().map(|cells| cells.0[place].read()).sum();
-                let labels = vec![
-                    ("toggle", &**name),
-                    ("variant", &**variant),
-                    ("reason", reason),
-                    ("surface", SURFACES[surface]),
-                ];
+                let count: u64 =
+                    workers.iter().filter_map(|cells| cells.get()).map(|cells| cells.0[place].read()).sum();
+                if place == Reason::Pinned.index() {
+                    pinned += count;
+                    continue;
+                }
+                let labels = decision_labels(name, variant, reason, SURFACES[surface]);
                 let place = surface * REASON_CODES.len() + place;
                 self.count(names::DECISIONS, (address(toggle), place), labels, count);
             }
         }
+        let labels = decision_labels(name, variant, Reason::Pinned.code(), names::PIN);
+        self.count(names::DECISIONS, (address(toggle), Reason::Pinned.index()), labels, pinned);
     }
 
     fn gather_ofrep(&mut self, cells: &OfrepCells) {

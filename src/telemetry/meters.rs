@@ -10,8 +10,8 @@ use http::StatusCode;
 use super::{
     cells::{Count, Durations, Level},
     names::{
-        ATTEMPTS, Attempt, CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, RETRIED, Retried,
-        code_place,
+        ATTEMPTS, Attempt, CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES,
+        RETRIED, RefusalCause, Retried, code_place,
     },
     ofrep::OfrepCells,
     wire::WireCells,
@@ -106,6 +106,8 @@ pub struct EndpointCells {
 pub struct WorkerCells {
     /// Requests being answered.
     pub in_flight: Level,
+    /// Lines of the access log that found no place to wait.
+    pub lines_dropped: Count,
     /// Connections switched to another protocol.
     pub tunnels: Level,
     /// Cohort headers removed.
@@ -125,8 +127,9 @@ pub struct ListenerCells {
     pub open: Level,
     /// Connections accepted.
     pub accepted: Count,
-    /// Connections closed at once.
-    pub refused: Count,
+    /// Connections without the preamble that they had to begin with.
+    pub preamble_failed: Count,
+    pub(super) refused: [Count; REFUSAL_CAUSES.len()],
     pub(super) handshakes: [Count; HANDSHAKE_OUTCOMES.len()],
 }
 
@@ -145,6 +148,8 @@ pub struct Meters {
     endpoints: Vec<Arc<EndpointMeter>>,
     pub(super) workers: Arc<[WorkerCells]>,
     pub(super) listener_names: Arc<[String]>,
+    /// Lines of the access log that could not be written.
+    pub lines_lost: Arc<Count>,
     pub(super) all_lanes: Register<LaneCells>,
     pub(super) all_checks: Register<CheckCells>,
     pub(super) all_toggles: Register<ToggleCells>,
@@ -170,7 +175,14 @@ impl Meters {
             ..WorkerCells::default()
         };
         let workers: Arc<[WorkerCells]> = std::iter::repeat_with(worker).take(workers).collect();
-        Meters::build(plan, &listener_names, &workers, &Arc::default(), Registers::empty(workers.len()))
+        Meters::build(
+            plan,
+            &listener_names,
+            &workers,
+            &Arc::default(),
+            &Arc::default(),
+            Registers::empty(workers.len()),
+        )
     }
 
     /// The meters of the next plan: those of the same labels go on counting.
@@ -183,13 +195,14 @@ impl Meters {
             divergences: self.all_divergences.clone(),
             endpoints: self.all_endpoints.clone(),
         };
-        Meters::build(plan, &self.listener_names, &self.workers, &self.ofrep, registers)
+        Meters::build(plan, &self.listener_names, &self.workers, &self.lines_lost, &self.ofrep, registers)
     }
 
     fn build(
         plan: &Plan,
         listener_names: &Arc<[String]>,
         workers: &Arc<[WorkerCells]>,
+        lines_lost: &Arc<Count>,
         ofrep: &Arc<OfrepCells>,
         mut all: Registers,
     ) -> Meters {
@@ -226,6 +239,7 @@ impl Meters {
             endpoints,
             workers: Arc::clone(workers),
             listener_names: Arc::clone(listener_names),
+            lines_lost: Arc::clone(lines_lost),
             all_lanes: all.lanes,
             all_checks: all.checks,
             all_toggles: all.toggles,
@@ -312,6 +326,11 @@ impl LaneCells {
 }
 
 impl ListenerCells {
+    /// Counts a connection that is closed at once.
+    pub fn refused(&self, cause: RefusalCause) {
+        self.refused[cause as usize].add_one();
+    }
+
     /// Counts a TLS handshake.
     pub fn shaken(&self, outcome: HandshakeOutcome) {
         self.handshakes[outcome as usize].add_one();

@@ -32,11 +32,13 @@ metrics! {
     IN_FLIGHT = "weir_requests_in_flight", "Requests that are being answered now.";
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
-    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once since connections_max was reached.";
+    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once, by listener and cause.";
+    PREAMBLES_FAILED = "weir_proxy_protocol_failures_total", "Connections closed since no sound PROXY protocol preamble came, by listener.";
     HANDSHAKES = "weir_tls_handshakes_total", "TLS handshakes with clients, by listener and outcome.";
     CERTIFICATE_EXPIRY = "weir_tls_certificate_expiry_timestamp_seconds", "When a certificate in force expires, by listener and file.";
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
     UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
+    LINES_DROPPED = "weir_access_log_lines_dropped_total", "Lines of the access log that were dropped since they could not be written in time.";
     UPSTREAM_HOSTS = "weir_upstream_hosts", "Addresses of an endpoint, by state: known, healthy, and ejected (on each worker).";
     UPSTREAM_EJECTIONS = "weir_upstream_ejections_total", "How often an address of an endpoint was left alone since it failed, on each worker.";
     UPSTREAM_CHECKS = "weir_upstream_health_checks_total", "Health checks, by endpoint and outcome.";
@@ -120,6 +122,8 @@ causes! {
     "upgrade_failed" => "http_upgrade_failed",
     "max_forwards" => "http_request_denied",
     "loop" => "proxy_loop_detected",
+    "bad_field" => "http_request_error",
+    "too_many_fields" => "http_request_error",
     "tls_failed" => "tls_protocol_error",
     "no_healthy_endpoint" => "destination_unavailable",
     "arm_requests_max" => "connection_limit_reached",
@@ -134,6 +138,20 @@ pub fn cause_place(code: &str) -> usize {
     debug_assert!(place.is_some(), "{code} is not in CAUSES");
     place.unwrap_or_default()
 }
+
+/// Why a connection is closed at once: the `cause` label, in the order of [`REFUSAL_CAUSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCause {
+    /// `limits.connections_max` is reached.
+    ConnectionsMax,
+    /// `limits.connections_per_source_max` is reached.
+    PerSource,
+    /// File descriptors ran out.
+    Descriptors,
+}
+
+/// The `cause` label of refused connections.
+pub const REFUSAL_CAUSES: [&str; 3] = ["connections_max", "connections_per_source_max", "descriptors"];
 
 /// How a TLS handshake with a client ended: the `outcome` label, in the order of [`HANDSHAKE_OUTCOMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,8 +277,11 @@ pub const CHECK_OUTCOMES: [&str; 10] = [
     "parameter",
 ];
 
-/// The `surface` label of decisions: what asked for them.
+/// The `surface` label of decisions: what asked for them, or [`PIN`].
 pub const SURFACES: [&str; 2] = ["route", "ofrep"];
+
+/// The `surface` label of decisions that were made before on the request's way, whoever asked for them here.
+pub const PIN: &str = "pin";
 
 /// The `endpoint` label of the flag API.
 pub const OFREP_ENDPOINTS: [&str; 4] = ["flag", "flags", "events", "other"];

@@ -1,6 +1,7 @@
 //! All integration tests, as one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod access_log;
 mod cli;
 mod command;
 mod config;
@@ -10,13 +11,16 @@ mod deps;
 mod draining;
 mod faults;
 mod flags;
+mod floods;
 mod forwarding;
 mod framing;
 mod governance;
+mod http2;
 mod interim;
 mod intermediary;
 mod layers;
 mod limits;
+mod listeners;
 mod metrics;
 mod ofrep;
 mod propagation;

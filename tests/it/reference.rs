@@ -58,6 +58,7 @@ fn the_reference_shows_the_defaults() {
     assert_eq!(ofrep.limits, OfrepLimits::default());
     assert_eq!((ofrep.keys.len(), ofrep.allowed_origins.len(), ofrep.allowed_hosts.len()), (0, 0, 0));
     assert_eq!(reference.process.drain_timeout, defaults.process.drain_timeout);
+    assert_eq!(reference.process.lame_duck, defaults.process.lame_duck);
     assert_eq!(reference.process.workers, defaults.process.workers);
     assert_eq!(reference.process.state_dir, defaults.process.state_dir);
 }

@@ -20,7 +20,7 @@ use crate::{
     },
     identity::Attribute,
     plan::{PlannedToggle, ToggleId},
-    toggle::{Category, OnExpiry, Schedule, Timestamp, Toggle, Variant},
+    toggle::{Category, OnExpiry, Rule, Schedule, Timestamp, Toggle, Variant, VariantId},
 };
 
 pub(in crate::config) const CATEGORIES: [Category; 4] =
@@ -166,15 +166,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     // Against no variants at all, every name would be unknown: that was reported already.
     let variant = |field: Field<'_>| shares::variant(&field, variants.as_deref()?);
     let targeting = section.take("targeting");
-    // Where targeting speaks flagd's language, no default leaves the choice to the application, as in flagd.
-    let default = match (section.take("default"), &targeting) {
-        (None, Some(_)) => Some(None),
-        (Some(field), _) => variant(field).map(Some),
-        (None, None) => {
-            section.require("default", "name the variant for everybody else: default = \"off\"");
-            None
-        }
-    };
+    let default = default(&mut section, targeting.is_some(), variant);
     let targeting = targeting.map_or(Some(None), |field| targeting::targeting(&field, category));
     let metadata = section.take("metadata").map_or(Some(Map::new()), metadata);
     let off = section.take("off").map_or(Some(None), |field| variant(field).map(Some));
@@ -188,13 +180,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     let salt = salt(name, &mut section, own_salt.as_ref());
     let whose = Whose { variants: variants.as_deref(), category, salt: salt.as_deref().unwrap_or(name) };
     let split = shares::Keys::of_toggle(&mut section).with_salt(own_salt).read(whose);
-    let rules = section.take("rules").map_or(Some(Vec::new()), |field| {
-        let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
-        let rules = sections.into_iter().enumerate();
-        let rules = rules.map(|(index, section)| rules::rule(section?, index, whose, segments));
-        // Collected first, so that every rule is read and reports its problems.
-        rules.collect::<Vec<_>>().into_iter().collect()
-    });
+    let rules = section.take("rules").map_or(Some(Vec::new()), |field| rules(field, whose, segments));
     let keyless = bucket_by.as_ref().is_some_and(Vec::is_empty);
     if keyless && split.as_ref().is_some_and(Option::is_some) {
         section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
@@ -228,6 +214,31 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
         })
     };
     Read { toggle: toggle(), requires, expiry }
+}
+
+/// The variant for everybody else. Where targeting speaks flagd's language, none leaves the choice to the
+/// application, as in flagd.
+fn default(
+    section: &mut Section<'_>,
+    is_targeted: bool,
+    variant: impl Fn(Field<'_>) -> Option<VariantId>,
+) -> Option<Option<VariantId>> {
+    match section.take("default") {
+        Some(field) => variant(field).map(Some),
+        None if is_targeted => Some(None),
+        None => {
+            section.require("default", "name the variant for everybody else: default = \"off\"");
+            None
+        }
+    }
+}
+
+fn rules(field: Field<'_>, whose: Whose<'_>, segments: &Segments) -> Option<Vec<Rule>> {
+    let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
+    let rules = sections.into_iter().enumerate();
+    let rules = rules.map(|(index, section)| rules::rule(section?, index, whose, segments));
+    // Collected first, so that every rule is read and reports its problems.
+    rules.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// What goes with every answer: texts, numbers and flags.
