@@ -25,7 +25,7 @@ use crate::{
     live::{Live, Serving},
     observe::Observer,
     ofrep,
-    plan::{Address, Plan},
+    plan::{Address, Plan, Process},
     proxy::{AccessLog, Bound, Crew, InFlight, OwnAddresses, Sights, Survey, Upstreamward, WorkerError, bind_tcp},
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
     serve::serve,
@@ -137,10 +137,7 @@ impl App {
         }
         let Compiled { plan, inventory, .. } = compiled;
         let overlay = store::kept_overlay(&plan.process.state_dir)?;
-        let workers = match plan.process.workers {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        };
+        let workers = worker_count(&plan.process);
         let bound = bind_listeners(&plan, workers, take_over)?;
         let names = plan.listeners.iter().map(|listener| listener.name.clone());
         let listeners = names.zip(bound.iter().map(|bound| bound.address.clone())).collect();
@@ -318,6 +315,14 @@ impl Addresses {
             version = env!("CARGO_PKG_VERSION"),
             "weir started"
         );
+    }
+}
+
+/// As many as are configured, or one for each processor.
+fn worker_count(process: &Process) -> usize {
+    match process.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
     }
 }
 
