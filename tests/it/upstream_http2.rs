@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use crate::{
     arms_config, lane_series,
-    support::{Client, Proxy, Upstream, request},
+    support::{Client, Proxy, Raw, Upstream, request},
 };
 
 fn config(upstream: std::net::SocketAddr, more: &str, route: &str) -> String {
@@ -32,6 +32,29 @@ async fn a_request_arrives_as_http_2_has_it() {
     assert_eq!((seen.method, &*seen.uri), (Method::POST, "http://shop.example.com/a?b"));
     assert!(!seen.headers.contains_key("host"), "the authority is said once: {:?}", seen.headers);
     assert_eq!(seen.headers["x-mine"], "1");
+}
+
+#[tokio::test]
+async fn what_is_agreed_on_with_one_connection_of_http_1_1_is_not_asked_of_http_2() {
+    let mut upstream = Upstream::http2(|seen| Response::new(seen.body.clone().into()));
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let mut client = Raw::connect(proxy.address());
+    for method in ["POST", "PUT"] {
+        let expects = "expect: 100-continue\r\nconnection: te\r\nte: trailers\r\ncontent-length: 5";
+        client.write(format!("{method} / HTTP/1.1\r\nhost: a\r\n{expects}\r\n\r\n"));
+        assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+        client.write("hello");
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        assert_eq!(client.read_until("hello"), "hello");
+    }
+    client.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+    for _ in 0..3 {
+        let seen = upstream.seen().await;
+        for name in ["connection", "upgrade", "expect"] {
+            assert!(!seen.headers.contains_key(name), "{name}: {:?}", seen.headers);
+        }
+    }
 }
 
 #[tokio::test]
