@@ -450,11 +450,15 @@ async fn a_route_lets_through_whom_its_toggle_grants() {
     let upstream = echo("echo");
     let beta = "[toggles.beta]\ncategory = \"permission\"\nowner = \"team\"\nvariants = { on = true, off = false }\n\
                 default = \"off\"\n[[toggles.beta.rules]]\nwhen = { attr = \"path\", starts_with = \"/open\" }\nserve = \"on\"\n";
+    let behind = "[[routes]]\nname = \"behind\"\nmatch = { path_prefix = \"/behind\" }\nservice = \"o\"\n\
+                  require = { toggle = \"gate\", variant = \"on\" }\n\
+                  [toggles.gate]\ncategory = \"ops\"\nowner = \"team\"\nvariants = { on = true, off = false }\n\
+                  default = \"on\"\nrequires = [{ toggle = \"t\", variant = \"on\" }]\n";
     let config = |status: &str, weight: &str| {
         let require = format!("require = {{ toggle = \"beta\", variant = \"on\"{status} }}");
         let drawn = "require = { toggle = \"t\", variant = \"on\" }";
         format!(
-            "{}[[routes]]\nname = \"drawn\"\nmatch = {{ path_prefix = \"/drawn\" }}\nservice = \"o\"\n{drawn}\n{beta}{}",
+            "{}[[routes]]\nname = \"drawn\"\nmatch = {{ path_prefix = \"/drawn\" }}\nservice = \"o\"\n{drawn}\n{behind}{beta}{}",
             plain_config(upstream.address, &require, ""),
             toggle_config("", weight)
         )
@@ -466,6 +470,8 @@ async fn a_route_lets_through_whom_its_toggle_grants() {
     assert_eq!((answer.status.as_u16(), answer.problem()), (403, "not_granted".to_owned()));
     assert_eq!(client.get("/drawn", &[("x-user-id", "1")]).await.status, 200);
     assert_eq!(client.get("/drawn", &[]).await.status, 403, "a draw tells nobody from others");
+    assert_eq!(client.get("/behind", &[("x-user-id", "1")]).await.status, 200);
+    assert_eq!(client.get("/behind", &[]).await.status, 403, "nor does the draw of what the toggle requires");
     proxy
         .reload(
             &config(", status = 404", "100%")
