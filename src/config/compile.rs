@@ -22,7 +22,7 @@ mod targeting;
 mod tls;
 mod toggles;
 
-pub(super) use toggles::{CATEGORIES, bucket_by};
+pub(super) use toggles::{CATEGORIES, KEY_SOURCES, bucket_by};
 
 use super::{
     change::Inventory,

@@ -20,7 +20,7 @@ use crate::{
     },
     identity::Attribute,
     plan::{PlannedToggle, ToggleId},
-    toggle::{Category, OnExpiry, Schedule, Timestamp, Toggle, Variant},
+    toggle::{Category, OnExpiry, Schedule, Timestamp, Toggle, Variant, VariantId},
 };
 
 pub(in crate::config) const CATEGORIES: [Category; 4] =
@@ -154,10 +154,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
         .take("on_expiry")
         .map_or(Some(OnExpiry::Warn), |field| field.word(&[("warn", OnExpiry::Warn), ("default", OnExpiry::Default)]));
     let expires = expires(&mut section, category);
-    let expiry = expires.as_ref().and_then(|expires| expires.as_ref()).map(|(field, at)| {
-        let (message, hint) = expiry::told(name, *at, on_expiry.unwrap_or(OnExpiry::Warn));
-        Expiry { at: *at, problem: field.later(message, hint) }
-    });
+    let expiry = expires.as_ref().and_then(|expires| expiry(name, expires.as_ref()?, on_expiry));
     let enabled = section.take("enabled").map_or(Some(true), |field| field.flag());
     let propagate = section.take("propagate").map_or(Some(false), |field| field.flag());
     let overridable = section.take("override").map_or(Some(false), |field| overridable(&field, category));
@@ -167,15 +164,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     // Against no variants at all, every name would be unknown: that was reported already.
     let variant = |field: Field<'_>| shares::variant(&field, variants.as_deref()?);
     let targeting = section.take("targeting");
-    // Where targeting speaks flagd's language, no default leaves the choice to the application, as in flagd.
-    let default = match (section.take("default"), &targeting) {
-        (None, Some(_)) => Some(None),
-        (Some(field), _) => variant(field).map(Some),
-        (None, None) => {
-            section.require("default", "name the variant for everybody else: default = \"off\"");
-            None
-        }
-    };
+    let default = default(&mut section, targeting.is_some(), variants.as_deref());
     let targeting = targeting.map_or(Some(None), |field| targeting::targeting(&field, category));
     let metadata = section.take("metadata").map_or(Some(Map::new()), metadata);
     let off = section.take("off").map_or(Some(None), |field| variant(field).map(Some));
@@ -189,13 +178,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     let salt = salt(name, &mut section, own_salt.as_ref());
     let whose = Whose { variants: variants.as_deref(), category, salt: salt.as_deref().unwrap_or(name) };
     let split = shares::Keys::of_toggle(&mut section).with_salt(own_salt).read(whose);
-    let rules = section.take("rules").map_or(Some(Vec::new()), |field| {
-        let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
-        let rules = sections.into_iter().enumerate();
-        let rules = rules.map(|(index, section)| rules::rule(section?, index, whose, segments));
-        // Collected first, so that every rule is read and reports its problems.
-        rules.collect::<Vec<_>>().into_iter().collect()
-    });
+    let rules = section.take("rules").map_or(Some(Vec::new()), |field| rules::rules(field, whose, segments));
     let keyless = bucket_by.as_ref().is_some_and(Vec::is_empty);
     if keyless && split.as_ref().is_some_and(Option::is_some) {
         section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
@@ -273,6 +256,25 @@ fn expires<'a>(section: &mut Section<'a>, category: Option<Category>) -> Option<
     }
 }
 
+/// What is wrong once its date has come.
+fn expiry(name: &str, (field, at): &(Field<'_>, Timestamp), on_expiry: Option<OnExpiry>) -> Option<Expiry> {
+    let (message, hint) = expiry::told(name, *at, on_expiry.unwrap_or(OnExpiry::Warn));
+    Some(Expiry { at: *at, problem: field.later(message, hint) })
+}
+
+/// The variant for everybody else. Where targeting speaks flagd's language, none leaves the choice to the
+/// application, as in flagd.
+fn default(section: &mut Section<'_>, targeted: bool, variants: Option<&[Variant]>) -> Option<Option<VariantId>> {
+    match section.take("default") {
+        Some(field) => shares::variant(&field, variants?).map(Some),
+        None if targeted => Some(None),
+        None => {
+            section.require("default", "name the variant for everybody else: default = \"off\"");
+            None
+        }
+    }
+}
+
 /// What is hashed before the assignment key, unless a split says otherwise.
 fn salt(name: &str, section: &mut Section<'_>, own: Option<&Field<'_>>) -> Option<String> {
     match (own, section.take("cohort_group")) {
@@ -321,6 +323,10 @@ fn variant(name: &str, field: &Field<'_>) -> Option<Variant> {
     Some(Variant { name: name.to_owned(), value: value? })
 }
 
+/// What can be an assignment key.
+pub(in crate::config) const KEY_SOURCES: &str =
+    "an assignment key is header:NAME, cookie:NAME, query:NAME, context:NAME, jwt:CLAIM, consumer or ip";
+
 /// The sources of an assignment key: one or a list.
 pub(in crate::config) fn bucket_by(field: Field<'_>, category: Option<Category>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
@@ -329,15 +335,10 @@ pub(in crate::config) fn bucket_by(field: Field<'_>, category: Option<Category>)
             refuse_claim(&field, &attribute, "");
             return None;
         }
-        let identifies =
-            attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Consumer | Attribute::Jwt(_));
-        if !identifies {
-            field.refuse(
-                format!("{attribute} tells nobody apart"),
-                "an assignment key is header:NAME, cookie:NAME, query:NAME, context:NAME, jwt:CLAIM, consumer or ip",
-            );
+        if !attribute.identifies() {
+            field.refuse(format!("{attribute} tells nobody apart"), KEY_SOURCES);
         }
-        identifies.then_some(attribute)
+        attribute.identifies().then_some(attribute)
     };
     field.one_or_more().into_iter().map(source).collect::<Vec<_>>().into_iter().collect()
 }

@@ -6,7 +6,7 @@ use super::place::File;
 use crate::{
     bucket::{Bucketing, Weight},
     config::{
-        compile::{CATEGORIES, bucket_by},
+        compile::{CATEGORIES, KEY_SOURCES, bucket_by},
         document::Document,
         section::did_you_mean,
         units,
@@ -173,7 +173,11 @@ impl Governance {
             }
             _ => {
                 let sources = text.split(',').map(str::trim).filter(|source| !source.is_empty());
-                let sources = sources.map(|source| source.parse().map_err(|error| format!("{error}")));
+                let sources = sources.map(|source| match source.parse::<Attribute>() {
+                    Ok(attribute) if attribute.identifies() => Ok(attribute),
+                    Ok(attribute) => Err(format!("{attribute} tells nobody apart; {KEY_SOURCES}")),
+                    Err(error) => Err(error.to_string()),
+                });
                 defaults.bucket_by = sources.collect::<Result<_, _>>()?;
             }
         }
