@@ -7,7 +7,7 @@ use crate::{
     identity::{Asking, Subject},
     plan::{Decision, Matched, Plan, Propagation, Standing, ToggleId},
     propagation::{self, Draft, Entry, TRACEPARENT, TRACESTATE},
-    toggle::{Choice, Moment, Reason, Timestamp},
+    toggle::{Choice, Moment, Pin, Reason, Timestamp},
 };
 
 /// The decisions of one request. Only [`decide`] makes them.
@@ -57,8 +57,11 @@ pub fn decide(plan: &Plan, standing: &Standing, matched: Matched, asking: &Askin
             by_chance = true;
             draw()
         };
-        let choice = plan.choose(standing, required.toggle, &subject, &moment, &mut draw);
-        choice.variant == Some(required.variant) && !by_chance
+        // Nor does a draw that was made on the way here.
+        let sure: Vec<Pin> = arrived.pins.iter().filter(|pin| !arrived.is_drawn(plan, pin.toggle)).copied().collect();
+        let moments = [moment, Moment { now, pins: &sure }];
+        let has = |moment| plan.choose(standing, required.toggle, &subject, moment, &mut draw).variant;
+        moments.iter().map(has).all(|variant| variant == Some(required.variant)) && !by_chance
     });
     let alone = Moment { now, pins: &[] };
     let differs = |(id, choice): &&(ToggleId, Choice)| {

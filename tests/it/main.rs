@@ -23,6 +23,7 @@ mod propagation;
 mod readme;
 mod reference;
 mod reloading;
+mod requirements;
 mod sticky;
 mod support;
 mod tls;
