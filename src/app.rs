@@ -25,7 +25,8 @@ use crate::{
     live::{Live, Serving},
     observe::Observer,
     ofrep,
-    proxy::{Bound, Crew, InFlight, WorkerError},
+    plan::{Address, Plan, Process},
+    proxy::{AccessLog, Bound, Crew, InFlight, OwnAddresses, Sights, Survey, Upstreamward, WorkerError, bind_tcp},
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
     serve::serve,
     store,
@@ -44,16 +45,19 @@ pub struct App {
     published: watch::Receiver<Arc<Meters>>,
     in_flight: InFlight,
     commands: mpsc::Sender<Command>,
+    /// Turns readiness off.
+    unready: watch::Sender<Option<Duration>>,
     drain: watch::Sender<Option<Duration>>,
     crew: Crew,
     control: Control,
+    access_log: AccessLog,
 }
 
 /// Where an [`App`] listens, with the ports that were really taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Addresses {
     /// By the listeners' names.
-    pub listeners: Vec<(String, SocketAddr)>,
+    pub listeners: Vec<(String, Address)>,
     /// The admin listener.
     pub admin: Option<SocketAddr>,
     /// The telemetry listener.
@@ -80,7 +84,7 @@ pub enum StartError {
         /// The key that names the address.
         key: String,
         /// The address.
-        address: SocketAddr,
+        address: Address,
         /// Why not.
         source: io::Error,
     },
@@ -90,6 +94,9 @@ pub enum StartError {
     /// The control thread did not start.
     #[error("the control thread could not be started: {0}")]
     Control(#[source] io::Error),
+    /// The access log's thread did not start.
+    #[error("the access log's thread could not be started: {0}")]
+    AccessLog(#[source] io::Error),
     /// The metrics exporter did not start.
     #[error("the metrics exporter could not be started: {0}")]
     Exporter(#[source] metrics_exporter_prometheus::BuildError),
@@ -110,6 +117,19 @@ impl App {
     /// # Errors
     /// When the configuration cannot be used, an address cannot be bound or a thread cannot be started.
     pub fn start(config: &Path) -> Result<App, StartError> {
+        App::begin(config, false)
+    }
+
+    /// Like [`start`](App::start), beside a process that listens at the same addresses: new connections go
+    /// to either until that one is told to drain, and none is lost then.
+    ///
+    /// # Errors
+    /// As [`start`](App::start).
+    pub fn take_over(config: &Path) -> Result<App, StartError> {
+        App::begin(config, true)
+    }
+
+    fn begin(config: &Path, take_over: bool) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
         let compiled = compile(&sources).map_err(StartError::Config)?;
         for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())) {
@@ -117,20 +137,14 @@ impl App {
         }
         let Compiled { plan, inventory, .. } = compiled;
         let overlay = store::kept_overlay(&plan.process.state_dir)?;
-        let workers = match plan.process.workers {
-            0 => thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        };
-        let mut bound = Vec::new();
-        for listener in &plan.listeners {
-            let sockets = Bound::bind(listener.address, workers);
-            bound.push(sockets.map_err(bind_error(format!("listeners.{}", listener.name), listener.address))?);
-        }
+        let workers = worker_count(&plan.process);
+        let bound = bind_listeners(&plan, workers, take_over)?;
         let names = plan.listeners.iter().map(|listener| listener.name.clone());
-        let listeners = names.zip(bound.iter().map(|bound| bound.address)).collect();
-        let admin = plan.process.admin.map(|address| bind("admin.address", address)).transpose()?;
-        let telemetry = plan.process.telemetry.map(|address| bind("telemetry.address", address)).transpose()?;
-        let ofrep = plan.process.ofrep.map(|address| bind("ofrep.address", address)).transpose()?;
+        let listeners = names.zip(bound.iter().map(|bound| bound.address.clone())).collect();
+        let admin = plan.process.admin.map(|address| bind("admin.address", address, take_over)).transpose()?;
+        let telemetry =
+            plan.process.telemetry.map(|address| bind("telemetry.address", address, take_over)).transpose()?;
+        let ofrep = plan.process.ofrep.map(|address| bind("ofrep.address", address, take_over)).transpose()?;
         let addresses = Addresses {
             listeners,
             admin: admin.as_ref().and_then(|socket| socket.local_addr().ok()),
@@ -139,6 +153,7 @@ impl App {
         };
 
         let meters = Arc::new(Meters::new(&plan, workers));
+        let lines_lost = Arc::clone(&meters.lines_lost);
         let (meters_sender, meters_receiver) = watch::channel(Arc::clone(&meters));
         let (exporter, scrape, gauges, toggle_gauges) =
             Exporter::new(meters_receiver.clone()).map_err(StartError::Exporter)?;
@@ -146,7 +161,10 @@ impl App {
         let observer = Observer::new(live.clone(), meters_receiver.clone(), toggle_gauges);
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
         let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
+        let (unready, readiness) = watch::channel(None);
         let (drain, draining) = watch::channel(None);
+        let own = addresses.own();
+        let (sights_sender, sights) = watch::channel(Sights::default());
         let (in_flight, questions) = InFlight::new(workers);
         let parts = Parts {
             config: config.to_owned(),
@@ -157,16 +175,30 @@ impl App {
             commands: commands.clone(),
             received,
             sockets: [admin, telemetry].into_iter().flatten().collect(),
+            readiness,
             ofrep,
             live: live.clone(),
             in_flight: in_flight.clone(),
             published: meters_receiver.clone(),
             draining: draining.clone(),
+            survey: Survey::new(live.clone(), meters_receiver.clone(), own.clone(), sights_sender),
         };
+        let (access_log, lines) = AccessLog::start(lines_lost).map_err(StartError::AccessLog)?;
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let crew = Crew::start(&live, bound, questions, &draining)?;
+        let crew = Crew::start(&live, bound, questions, &lines, &draining, &Upstreamward { own, sights })?;
         addresses.log(workers);
-        Ok(App { addresses, live, published: meters_receiver, in_flight, commands, drain, crew, control })
+        Ok(App {
+            addresses,
+            live,
+            published: meters_receiver,
+            in_flight,
+            commands,
+            unready,
+            drain,
+            crew,
+            control,
+            access_log,
+        })
     }
 
     /// Where it listens.
@@ -206,6 +238,11 @@ impl App {
         }
     }
 
+    /// Opens the access log's file anew: it may have been rotated.
+    pub fn reopen_access_log(&self) {
+        self.access_log.reopen();
+    }
+
     /// Kills a toggle: everybody gets its `off` variant with the next request that is read, until it is
     /// restored, whatever the configuration says and over restarts. `by` is who orders it.
     ///
@@ -238,13 +275,22 @@ impl App {
         outcome.await.unwrap_or(Err(OrderError::Stopping))
     }
 
-    /// Stops: readiness goes off, no connection is accepted any more, requests in flight may end
-    /// within `drain_timeout`. Returns when every thread has ended.
+    /// Stops: readiness goes off, connections are accepted for as long as `lame_duck` says, then no more;
+    /// requests in flight may end within `drain_timeout`. Returns when every thread has ended.
     pub async fn drain(self) {
-        let timeout = self.live.serving().plan.process.drain_timeout;
-        tracing::info!(?timeout, "draining");
+        let (timeout, lame_duck) = {
+            let process = &self.live.serving().plan.process;
+            (process.drain_timeout, process.lame_duck)
+        };
+        tracing::info!(?timeout, ?lame_duck, "draining");
+        self.unready.send_replace(Some(timeout));
+        if !lame_duck.is_zero() {
+            // Whoever balances over several has to notice first.
+            tokio::time::sleep(lame_duck).await;
+        }
         self.drain.send_replace(Some(timeout));
         self.crew.join().await;
+        self.access_log.finish().await;
         drop(self.commands);
         self.control.stop().await;
         tracing::info!("weir stopped");
@@ -252,6 +298,12 @@ impl App {
 }
 
 impl Addresses {
+    /// All of them: no route leads back there.
+    fn own(&self) -> OwnAddresses {
+        let listeners = self.listeners.iter().filter_map(|(_, address)| address.tcp());
+        OwnAddresses::new(listeners.chain(self.admin).chain(self.telemetry).chain(self.ofrep))
+    }
+
     fn log(&self, workers: usize) {
         let listeners: Vec<String> = self.listeners.iter().map(|(name, at)| format!("{name}={at}")).collect();
         tracing::info!(
@@ -266,12 +318,27 @@ impl Addresses {
     }
 }
 
-fn bind(key: &str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    let socket = TcpListener::bind(address).and_then(|socket| socket.set_nonblocking(true).map(|()| socket));
-    socket.map_err(bind_error(key.to_owned(), address))
+/// As many as are configured, or one for each processor.
+fn worker_count(process: &Process) -> usize {
+    match process.workers {
+        0 => thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    }
 }
 
-fn bind_error(key: String, address: SocketAddr) -> impl FnOnce(io::Error) -> StartError {
+fn bind_listeners(plan: &Plan, workers: usize, take_over: bool) -> Result<Vec<Bound>, StartError> {
+    let bound = plan.listeners.iter().map(|listener| {
+        let sockets = Bound::bind(&listener.address, workers, take_over);
+        sockets.map_err(bind_error(format!("listeners.{}", listener.name), listener.address.clone()))
+    });
+    bound.collect()
+}
+
+fn bind(key: &str, address: SocketAddr, take_over: bool) -> Result<TcpListener, StartError> {
+    bind_tcp(address, take_over).map_err(bind_error(key.to_owned(), Address::Tcp(address)))
+}
+
+fn bind_error(key: String, address: Address) -> impl FnOnce(io::Error) -> StartError {
     move |source| StartError::Bind { key, address, source }
 }
 
@@ -285,11 +352,14 @@ struct Parts {
     commands: mpsc::Sender<Command>,
     received: mpsc::Receiver<Command>,
     sockets: Vec<TcpListener>,
+    /// Off as soon as it holds something.
+    readiness: watch::Receiver<Option<Duration>>,
     ofrep: Option<TcpListener>,
     live: Live,
     in_flight: InFlight,
     published: watch::Receiver<Arc<Meters>>,
     draining: watch::Receiver<Option<Duration>>,
+    survey: Survey,
 }
 
 impl Control {
@@ -323,7 +393,7 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         let mut tasks = JoinSet::new();
         for socket in parts.sockets {
             let listener = tokio::net::TcpListener::from_std(socket)?;
-            let router = admin::telemetry(parts.scrape.clone(), parts.draining.clone());
+            let router = admin::telemetry(parts.scrape.clone(), parts.readiness.clone());
             tasks.spawn_local(serve("admin", listener, router, || admin::BOUNDS));
         }
         if let Some(socket) = parts.ofrep {
@@ -331,6 +401,7 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
             let desk = ofrep::Desk::new(parts.live.clone(), parts.in_flight, parts.published, parts.draining);
             tasks.spawn_local(serve("ofrep", listener, ofrep::router(desk), ofrep::bounds(parts.live)));
         }
+        tasks.spawn_local(parts.survey.run());
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));
         tasks.spawn_local(reload::watch(parts.config, parts.commands));

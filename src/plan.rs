@@ -6,11 +6,15 @@
 //! - [`Plan::match_route`], [`Plan::decide`] and [`Plan::choose`] are all there is to a decision: the data
 //!   plane, the flag API and `weir explain` call the same.
 
+mod address;
 mod choosing;
 mod churn;
 mod dates;
+mod endpoint;
+mod log;
 mod ofrep;
 mod overlay;
+mod policy;
 mod propagation;
 #[cfg(test)]
 pub(crate) mod sample;
@@ -18,7 +22,7 @@ mod settings;
 mod tls;
 mod uses;
 
-use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use crate::{
     contract::Contract,
@@ -29,8 +33,12 @@ use crate::{
 };
 
 pub use crate::toggle::ToggleId;
+pub use address::Address;
+pub use endpoint::{Endpoint, HealthCheck, Place, Probe, Protocol, UpstreamTls};
+pub use log::{AccessLog, LogFormat, LogLines, LogTarget};
 pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
+pub use policy::{ArmLimits, Ejection, Retries, RetryBudget, RetryOn};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Forwarding, Issuer, IssuerId, Limits, Listener, Process, Timeouts, Via};
 pub(crate) use tls::Keyring;
@@ -66,6 +74,8 @@ pub struct Plan {
     pub limits: Limits,
     /// Deadlines on peers.
     pub timeouts: Timeouts,
+    /// Which requests are logged; none without.
+    pub access_log: Option<AccessLog>,
     /// What weir tells of itself and its clients.
     pub forwarding: Forwarding,
     /// The flag API for the application beside the proxy.
@@ -82,7 +92,7 @@ pub struct Plan {
     pub services: Vec<Service>,
     /// By [`ArmId`]; the arms of one service stand together.
     pub arms: Vec<Arm>,
-    /// By [`EndpointId`]; each address once.
+    /// By [`EndpointId`]; each once.
     pub endpoints: Vec<Endpoint>,
     /// By [`ToggleId`].
     pub toggles: Vec<PlannedToggle>,
@@ -117,6 +127,10 @@ pub struct Route {
     pub service: ServiceId,
     /// From the request's end to the response's head, and from its head until a connection stands.
     pub timeout: Duration,
+    /// From the request's head to the end of its response.
+    pub total_timeout: Option<Duration>,
+    /// What is sent again.
+    pub retries: Option<Retries>,
     /// What happens to requests that break the arm's contract.
     pub checking: Checking,
     /// The protocols that clients may switch to.
@@ -149,6 +163,8 @@ pub struct Service {
     pub arm_count: usize,
     /// Which arm serves whom.
     pub split: Split,
+    /// How many retries its requests may cause.
+    pub retry_budget: RetryBudget,
 }
 
 /// How a service picks the arm.
@@ -174,21 +190,20 @@ pub struct Arm {
     pub name: String,
     /// The service it is of.
     pub service: ServiceId,
-    /// Its addresses; never empty.
-    pub endpoints: Vec<EndpointId>,
+    /// Its endpoints, each once with its weight; never empty.
+    pub endpoints: Vec<(EndpointId, u32)>,
     /// The contract it implements.
     pub contract: Option<ContractId>,
     /// The arm that serves when no connection to this one can be had.
     pub on_unavailable: Option<ArmId>,
+    /// What it may cost.
+    pub limits: ArmLimits,
+    /// When its endpoints are left alone; `None` never.
+    pub ejection: Option<Ejection>,
+    /// How long an endpoint that is new or came back takes to its full share.
+    pub slow_start: Option<Duration>,
     /// Whether decisions travel to it: its hosts, and those of the arm that stands in for it, are trusted.
     pub propagates: bool,
-}
-
-/// An address that requests are forwarded to.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Endpoint {
-    /// `host:port`; a name is looked up when a connection is made.
-    pub authority: Arc<str>,
 }
 
 /// A toggle and what moves it.
@@ -334,6 +349,14 @@ impl Plan {
 }
 
 const UNSPLIT: Choice = Choice { variant: None, reason: Reason::Unsplit, slot: None, weight: None };
+
+impl Route {
+    /// What is sent again of requests with this method.
+    #[must_use]
+    pub fn retries_of(&self, method: &http::Method) -> Option<&Retries> {
+        self.retries.as_ref().filter(|retries| retries.any_method || method.is_idempotent())
+    }
+}
 
 impl PlannedToggle {
     /// The share that is in force now.

@@ -10,10 +10,12 @@
 //!   agree.
 //! - The toggle decides the arm; whether an endpoint can be reached only decides who stands in.
 
+mod access_log;
 mod admit;
 mod arrived;
 mod asking;
 mod body;
+mod bound;
 mod client;
 mod connection;
 mod decided;
@@ -24,10 +26,11 @@ mod framing;
 pub mod fuzzing;
 mod handle;
 mod headers;
+mod http2;
 mod in_flight;
 mod interim;
 mod listener;
-mod pool;
+mod preamble;
 mod rejection;
 mod reply;
 mod shed;
@@ -36,18 +39,21 @@ mod sticky;
 mod strict;
 mod tls;
 mod tokens;
+mod translate;
 mod transport;
 mod tunnel;
 mod upstream;
 mod wire;
 mod worker;
 
+pub use access_log::{AccessLog, Lines};
 pub use asking::read as read_asking;
+pub use bound::{Bound, tcp as bind_tcp};
 pub use decided::{Decided, decide};
 pub use framing::Flaw;
 pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
-pub use pool::ConnectError;
 pub use rejection::Rejection;
 pub use sticky::Sticky;
 pub use tokens::read as read_claims;
-pub use worker::{Bound, Crew, WorkerError};
+pub use upstream::{ConnectError, Limit, OwnAddresses, Sights, Survey};
+pub use worker::{Crew, Upstreamward, WorkerError};

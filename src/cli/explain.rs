@@ -217,7 +217,7 @@ fn decided(plan: &Plan, decision: &Decision, now: Timestamp) -> Decided {
         (Some(toggle), Reason::Rule(index) | Reason::RuleSplit(index)) => Some(toggle.rules[index].name.clone()),
         _ => None,
     };
-    let endpoints = arm.endpoints.iter().map(|endpoint| plan.endpoints[endpoint.0].authority.to_string());
+    let endpoints = arm.endpoints.iter().map(|(endpoint, _)| plan.endpoints[endpoint.0].authority.to_string());
     Decided {
         arm: arm.name.clone(),
         endpoints: endpoints.collect(),

@@ -6,16 +6,20 @@ use anyhow::Context;
 use clap::ValueEnum;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::Level;
+use tracing_subscriber::{filter::Targets, layer::SubscriberExt, util::SubscriberInitExt};
 
 use super::Config;
 use crate::app::App;
 
-/// SIGHUP loads the configuration now. SIGTERM and SIGINT drain and exit with 0; a second one of them
+/// SIGHUP loads the configuration now, and opens the access log anew. SIGTERM and SIGINT drain and exit with 0; a second one of them
 /// ends at once.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     config: Config,
+    /// Listen beside a weir that serves the same addresses: start this one with it, then stop the other.
+    #[arg(long)]
+    take_over: bool,
     /// How log lines are written to standard error.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     log_format: LogFormat,
@@ -31,21 +35,21 @@ enum LogFormat {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let log = tracing_subscriber::fmt().with_max_level(arguments.log_level).with_writer(io::stderr);
-    match arguments.log_format {
-        LogFormat::Text => log.with_target(false).init(),
-        LogFormat::Json => log.json().flatten_event(true).with_target(false).init(),
-    }
+    log(arguments);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
         // Before the start, so that no signal is missed in between.
         let mut hangup = signal(SignalKind::hangup()).context("SIGHUP cannot be waited for")?;
         let mut terminate = signal(SignalKind::terminate()).context("SIGTERM cannot be waited for")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
-        let app = App::start(&arguments.config.config)?;
+        let config = &arguments.config.config;
+        let app = if arguments.take_over { App::take_over(config)? } else { App::start(config)? };
         loop {
             tokio::select! {
-                _ = hangup.recv() => { app.reload().await; }
+                _ = hangup.recv() => {
+                    app.reopen_access_log();
+                    app.reload().await;
+                }
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
             }
@@ -56,4 +60,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
             _ = interrupt.recv() => Ok(ExitCode::FAILURE),
         }
     })
+}
+
+/// Libraries warn of what a client does wrong, once for each time: a client must not be able to write a
+/// log of its own, so that only their errors are shown.
+fn log(arguments: &Arguments) {
+    let shown = Targets::new().with_default(Level::ERROR).with_target(env!("CARGO_CRATE_NAME"), arguments.log_level);
+    let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr).with_target(false);
+    let registry = tracing_subscriber::registry().with(shown);
+    match arguments.log_format {
+        LogFormat::Text => registry.with(lines).init(),
+        LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
 }

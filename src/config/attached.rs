@@ -23,6 +23,10 @@ const FILE_KEYS: [&str; 7] = ["ca", "cert", "client_ca", "crl", "jwks", "key", "
 /// Tables that hold names and values of their author's own, where such a key is no path.
 const FREE_TABLES: [&str; 4] = ["toggles", "segments", "rollouts", "routes"];
 
+/// Words without one of which no text names a file: `cert`, `key` and the like stand below `tls`. Ten
+/// thousand toggles need not be parsed to see that.
+const MARKS: [&str; 3] = ["tls", "jwks", "secret_file"];
+
 /// The largest attached file, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -37,7 +41,8 @@ impl Attached {
     /// Reads every file that the settings name. Relative paths start from `root`.
     pub(super) fn read(root: &Path, settings: &[SourceFile]) -> Attached {
         let mut files = BTreeMap::new();
-        for text in settings.iter().filter_map(|file| std::str::from_utf8(&file.bytes).ok()) {
+        let texts = settings.iter().filter_map(|file| std::str::from_utf8(&file.bytes).ok());
+        for text in texts.filter(|text| MARKS.iter().any(|mark| text.contains(mark))) {
             let (table, _reported_when_compiled) = DeTable::parse_recoverable(text);
             for (name, value) in table.get_ref() {
                 if !FREE_TABLES.contains(&&**name.get_ref()) {

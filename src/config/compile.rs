@@ -1,6 +1,8 @@
 //! Compile: sources → a plan. Each part reads its own tables and reports its own problems; only when
 //! none of them did is there a plan.
 
+mod access_log;
+mod arms;
 mod assignment;
 mod conditions;
 mod contracts;
@@ -9,6 +11,7 @@ mod guards;
 mod issuers;
 mod ofrep;
 mod own;
+mod policies;
 mod process;
 mod propagation;
 mod requires;
@@ -21,6 +24,7 @@ mod shares;
 mod targeting;
 mod tls;
 mod toggles;
+mod upstream_tls;
 
 pub(super) use toggles::{CATEGORIES, KEY_SOURCES, bucket_by};
 
@@ -99,6 +103,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let document = Document::join(parsed, sources.attached(), problems);
     let process = process::process(&document);
     let limits = process::limits(&document);
+    let access_log = access_log::access_log(&document);
     let timeouts = process::timeouts(&document);
     let forwarding = process::forwarding(&document);
     let issuers = issuers::issuers(&document);
@@ -137,6 +142,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         process: process?,
         limits: limits?,
         timeouts: timeouts?,
+        access_log: access_log?,
         forwarding: forwarding?,
         ofrep: ofrep?,
         listeners: listeners?,

@@ -15,8 +15,19 @@ use super::{
 const SYNTAX_ERRORS_MAX: usize = 20;
 
 /// Top-level tables with fixed keys.
-const TABLES: [&str; 10] =
-    ["weir", "admin", "telemetry", "ofrep", "flagd", "limits", "timeouts", "forwarding", "propagation", "assignment"];
+const TABLES: [&str; 11] = [
+    "weir",
+    "admin",
+    "telemetry",
+    "ofrep",
+    "access_log",
+    "flagd",
+    "limits",
+    "timeouts",
+    "forwarding",
+    "propagation",
+    "assignment",
+];
 /// Top-level tables of named tables.
 const NAMED: [&str; 5] = ["jwt", "services", "segments", "toggles", "rollouts"];
 /// Top-level arrays of tables, joined over all files.

@@ -2,12 +2,13 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    path::Path,
     time::Duration,
 };
 
 use ipnet::IpNet;
 
-use crate::toggle::Timestamp;
+use crate::{plan::Place, toggle::Timestamp};
 
 /// A duration such as `"250ms"`, `"5s"`, `"10m"`, `"1h"` or `"1h30m"`.
 pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
@@ -62,18 +63,51 @@ pub(super) fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
         .or(Err("an address is an IP address with a port, as in \"127.0.0.1:8080\" or \"[::]:8080\"; port 0 takes any"))
 }
 
-/// An address to forward to: `host:port`, where the host is a name or an IP address.
-pub(super) fn authority(text: &str) -> Result<String, &'static str> {
-    const SYNTAX: &str = "an endpoint is a host and a port, as in \"127.0.0.1:9001\" or \"orders.internal:80\"";
-    if text.parse::<SocketAddr>().is_ok_and(|address| address.port() != 0) {
-        return Ok(text.to_owned());
+/// An address to listen at: a TCP one. Unix sockets are told apart before.
+pub(super) fn listening_address(text: &str) -> Result<SocketAddr, &'static str> {
+    socket_address(text).or(Err(
+        "an address is an IP address with a port, as in \"127.0.0.1:8080\" or \"[::]:8080\" (port 0 takes any), \
+         or a Unix socket, as in \"unix:/run/weir/edge.sock\"",
+    ))
+}
+
+/// Permissions of a file, in octal digits.
+pub(super) fn mode(text: &str) -> Result<u32, &'static str> {
+    let octal = (3..=4).contains(&text.len()) && text.bytes().all(|byte| matches!(byte, b'0'..=b'7'));
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| octal && *mode <= 0o777);
+    mode.ok_or("a mode is three octal digits, as in \"660\" for the owner and their group")
+}
+
+/// Where to forward to: `host:port`, where the host is a name or an IP address, or `unix:/path`.
+pub(super) fn place(text: &str) -> Result<Place, &'static str> {
+    const SYNTAX: &str = "an endpoint is a host and a port, as in \"127.0.0.1:9001\" or \"orders.internal:80\", or \
+                          a Unix socket, as in \"unix:/run/orders.sock\"";
+    // What fits in sockaddr_un, with its end.
+    const UNIX_PATH_BYTES_MAX: usize = 107;
+    if let Some(path) = text.strip_prefix("unix:") {
+        let sound = path.starts_with('/') && path.len() <= UNIX_PATH_BYTES_MAX && !path.contains('\0');
+        return sound
+            .then(|| Place::Unix(Path::new(path).into()))
+            .ok_or("a Unix socket has an absolute path of at most 107 bytes, as in \"unix:/run/orders.sock\"");
+    }
+    if let Some(address) = text.parse::<SocketAddr>().ok().filter(|address| address.port() != 0) {
+        return Ok(Place::Address(address));
     }
     let (host, port) = text.rsplit_once(':').ok_or(SYNTAX)?;
     let named = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
     // A host of digits and dots alone was meant as an address and is none.
     let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let port = port.parse::<u16>().is_ok_and(|port| port != 0);
-    if named && !numeric && port { Ok(text.to_owned()) } else { Err(SYNTAX) }
+    let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+    match port {
+        Some(port) if named && !numeric => Ok(Place::Name { host: host.into(), port }),
+        _ => Err(SYNTAX),
+    }
+}
+
+/// A whole percentage of at least 1, such as `"50%"`.
+pub(super) fn percent(text: &str) -> Result<u32, &'static str> {
+    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    number.filter(|number| (1..=100).contains(number)).ok_or("a share is a text from \"1%\" to \"100%\"")
 }
 
 /// A network in CIDR notation; an address alone is the network of that one.
@@ -131,10 +165,17 @@ mod tests {
     }
 
     #[test]
-    fn endpoints_are_hosts_with_ports() {
-        for text in ["127.0.0.1:9001", "[::1]:80", "orders:80", "orders.prod.svc.cluster.local:8080"] {
-            assert_eq!(authority(text).as_deref(), Ok(text));
+    fn endpoints_are_hosts_with_ports_or_unix_sockets() {
+        for text in ["127.0.0.1:9001", "[::1]:80"] {
+            assert_eq!(place(text), Ok(Place::Address(text.parse().unwrap())));
         }
+        for (text, host, port) in
+            [("orders:80", "orders", 80), ("orders.prod.svc.cluster.local:8080", "orders.prod.svc.cluster.local", 8080)]
+        {
+            assert_eq!(place(text), Ok(Place::Name { host: host.into(), port }));
+        }
+        assert_eq!(place("unix:/run/a.sock"), Ok(Place::Unix(Path::new("/run/a.sock").into())));
+        let long = format!("unix:/{}", "a".repeat(107));
         for text in [
             "orders",
             "orders:",
@@ -145,8 +186,19 @@ mod tests {
             "or ders:80",
             "1.2.3:80",
             "::1:80",
+            "unix:",
+            "unix:run/a.sock",
+            &long,
         ] {
-            assert!(authority(text).is_err(), "{text}");
+            assert!(place(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn shares_are_whole_percentages() {
+        assert_eq!((percent("1%"), percent("100%")), (Ok(1), Ok(100)));
+        for text in ["", "0%", "101%", "50", "5.5%", "-1%"] {
+            assert!(percent(text).is_err(), "{text}");
         }
     }
 

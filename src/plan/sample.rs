@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Arm, ArmId, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process, Route,
-    Service, ServiceId, Split, Timeouts, ToggleId,
+    Arm, ArmId, ArmLimits, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process,
+    RetryBudget, Route, Service, ServiceId, Split, Timeouts, ToggleId,
 };
 use crate::{
     bucket::Weight,
@@ -48,20 +48,14 @@ impl Sample {
                 workers: 1,
                 state_dir: PathBuf::from("state"),
                 drain_timeout: second,
+                lame_duck: second,
                 admin: None,
                 telemetry: None,
                 ofrep: None,
             },
             limits: limits(),
-            timeouts: Timeouts {
-                client_head: second,
-                connect: second,
-                body_idle: second,
-                expect_continue: second,
-                tunnel_idle: second,
-                upstream_idle: second,
-                tls_handshake: second,
-            },
+            timeouts: timeouts(),
+            access_log: None,
             forwarding: Forwarding { name: "weir".into(), via: None, x_forwarded: true, forwarded: false },
             listeners: Vec::new(),
             table: RouteTable::new(vec![any]).unwrap(),
@@ -69,6 +63,8 @@ impl Sample {
                 name: "shop".into(),
                 service: ServiceId(0),
                 timeout: second,
+                total_timeout: None,
+                retries: None,
                 checking: Checking::Off,
                 require: None,
                 upgrades: Vec::new(),
@@ -79,6 +75,7 @@ impl Sample {
                 first_arm: ArmId(0),
                 arm_count: 1,
                 split: Split::None(ArmId(0)),
+                retry_budget: RetryBudget { percent: 20, per_second: 10 },
             }],
             arms: vec![Arm {
                 name: "stable".into(),
@@ -86,6 +83,9 @@ impl Sample {
                 endpoints: Vec::new(),
                 contract: None,
                 on_unavailable: None,
+                limits: ArmLimits { connections_max: 1, requests_max: 1, pending_max: 1, streams_max: 1 },
+                ejection: None,
+                slow_start: None,
                 propagates: false,
             }],
             endpoints: Vec::new(),
@@ -119,9 +119,38 @@ fn limits() -> Limits {
         body_bytes_max: 1,
         contract_body_bytes_max: 1,
         idle_upstream_connections_max: 1,
+        upstream_connections_max: 1,
+        body_rate_min: 0,
         tls_handshakes_max: 1,
+        connections_per_source_max: 1,
+        http2_streams_max: 1,
+        http2_stream_window_bytes: 16_384,
+        http2_connection_window_bytes: 16_384,
+        http2_frame_bytes_max: 16_384,
+        http2_send_bytes_max: 1,
+        http2_resets_max: 1,
+        http2_cancels_max: 1,
         token_bytes_max: 1,
         tokens_remembered_max: 1,
+    }
+}
+
+fn timeouts() -> Timeouts {
+    let second = Duration::from_secs(1);
+    Timeouts {
+        tls_handshake: second,
+        client_head: second,
+        connect: second,
+        body_idle: second,
+        stream_idle: second,
+        expect_continue: second,
+        tunnel_idle: second,
+        upstream_idle: second,
+        dns: second,
+        dns_refresh: second,
+        proxy_protocol: second,
+        http2_ping: second,
+        http2_pong: second,
     }
 }
 

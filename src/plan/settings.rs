@@ -9,7 +9,7 @@ use std::{
 use http::{HeaderValue, Version};
 use ipnet::IpNet;
 
-use super::Tls;
+use super::{Address, Tls};
 use crate::identity::{Attribute, Verifier};
 
 /// Settings that take effect when the process starts.
@@ -21,6 +21,8 @@ pub struct Process {
     pub state_dir: PathBuf,
     /// How long requests in flight may take once the process is told to stop.
     pub drain_timeout: Duration,
+    /// How long connections are still accepted then, while readiness is off already.
+    pub lame_duck: Duration,
     /// The admin listener.
     pub admin: Option<SocketAddr>,
     /// The listener for scrapers and probes from outside the pod.
@@ -34,6 +36,8 @@ pub struct Process {
 pub struct Limits {
     /// Open client connections, over all listeners.
     pub connections_max: usize,
+    /// Open connections of one client address that is not trusted.
+    pub connections_per_source_max: usize,
     /// TLS handshakes under way, over all listeners.
     pub tls_handshakes_max: usize,
     /// Requests in flight, over all listeners.
@@ -42,6 +46,20 @@ pub struct Limits {
     pub head_bytes_max: usize,
     /// Fields of one head, of a request or a response.
     pub header_count_max: usize,
+    /// Streams that one HTTP/2 connection may have open.
+    pub http2_streams_max: u32,
+    /// Bytes of one stream that a client may send before they are read.
+    pub http2_stream_window_bytes: u32,
+    /// Bytes of all streams of a connection that a client may send before they are read.
+    pub http2_connection_window_bytes: u32,
+    /// Bytes of one HTTP/2 frame.
+    pub http2_frame_bytes_max: u32,
+    /// Bytes of one response that are held for a client which has not read them yet.
+    pub http2_send_bytes_max: usize,
+    /// Streams of a connection that were reset at once, or had to be reset for their faults.
+    pub http2_resets_max: usize,
+    /// Requests that a connection may cancel when they are most of its requests.
+    pub http2_cancels_max: usize,
     /// Bytes of one request's target.
     pub target_bytes_max: usize,
     /// Bytes of one trailer section, of a request or a response.
@@ -60,25 +78,41 @@ pub struct Limits {
     pub tokens_remembered_max: usize,
     /// Connections to one endpoint that each worker keeps open without use.
     pub idle_upstream_connections_max: usize,
+    /// Open connections to endpoints, over all of them.
+    pub upstream_connections_max: usize,
+    /// Bytes a second below which a body of known length is given up; 0 is never.
+    pub body_rate_min: u64,
 }
 
 /// Deadlines on peers. Each is one key of `[timeouts]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
+    /// From a connection to the end of its PROXY protocol preamble.
+    pub proxy_protocol: Duration,
     /// From a connection to the end of its TLS handshake.
     pub tls_handshake: Duration,
     /// From one request's end to the next one's whole head, on a client's connection.
     pub client_head: Duration,
+    /// How long an HTTP/2 connection may be silent before it is asked for a sign of life.
+    pub http2_ping: Duration,
+    /// How long that sign may take.
+    pub http2_pong: Duration,
     /// Until a connection to an endpoint stands.
     pub connect: Duration,
-    /// Between two pieces of a body, in either direction.
+    /// Between two pieces of a body of known length, in either direction.
     pub body_idle: Duration,
+    /// Without a piece in either direction, where a body's length is not known.
+    pub stream_idle: Duration,
     /// How long a client's body waits for the upstream to ask for it, when the client waits too.
     pub expect_continue: Duration,
     /// How long nothing may move in a tunnel.
     pub tunnel_idle: Duration,
     /// How long a connection to an endpoint is kept without use.
     pub upstream_idle: Duration,
+    /// Until a name is looked up.
+    pub dns: Duration,
+    /// From one look-up of a name to the next.
+    pub dns_refresh: Duration,
 }
 
 /// What weir tells of itself and its clients. Each is one key of `[forwarding]`.
@@ -130,7 +164,9 @@ pub struct Listener {
     /// Its name, for metrics and logs.
     pub name: String,
     /// Where it is bound.
-    pub address: SocketAddr,
+    pub address: Address,
+    /// Whether trusted peers begin with a preamble of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// Peers whose forwarded and cohort headers are believed.
     pub trusted_networks: Vec<IpNet>,
     /// Whose tokens it verifies.

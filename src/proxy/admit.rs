@@ -105,11 +105,12 @@ fn streaming(snapshot: &Snapshot, incoming: Incoming, expects: bool, observer: O
     }
     let progress = Progress::default();
     let plan = &snapshot.serving.plan;
+    let known = incoming.size_hint().exact().is_some();
     let stream = Stream {
         incoming,
         bytes_left: plan.limits.body_bytes_max,
         bytes_max: plan.limits.body_bytes_max,
-        idle: IdleTimer::new(plan.timeouts.body_idle),
+        idle: IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &progress),
         progress: progress.clone(),
         consent: if expects { Consent::Asked } else { Consent::Given },
         observer,
@@ -159,7 +160,7 @@ pub(super) fn keeps_contract_of(
     let body = match request.body() {
         Outbound::Empty => &[][..],
         Outbound::Whole(bytes) => bytes,
-        Outbound::Stream(_) => return Ok(false),
+        Outbound::Stream(_) | Outbound::Taped(_) => return Ok(false),
     };
     let call = Call {
         method: request.method(),

@@ -1,7 +1,7 @@
 //! Request bodies on their way to an upstream.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -16,8 +16,10 @@ use tokio::time::{Instant, Sleep};
 use super::{
     admit::Observer,
     rejection::Rejection,
+    upstream::Tape,
     wire::{Gate, UpstreamWire},
 };
+use crate::plan::Timeouts;
 
 /// A body that goes to an upstream. Made by `admit` alone.
 #[derive(Debug)]
@@ -28,6 +30,8 @@ pub(super) enum Outbound {
     Whole(Bytes),
     /// One that passes piece by piece, so that a slow upstream slows the client.
     Stream(Box<Stream>),
+    /// One that passes piece by piece, and can be sent again as long as it is short.
+    Taped(Tape),
 }
 
 /// A body that passes piece by piece.
@@ -55,12 +59,14 @@ pub(super) enum Consent {
 
 /// How far a body got: told here, since hyper only passes on that it failed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Progress(Rc<RefCell<Passage>>);
+pub(super) struct Progress(Rc<Passage>);
 
 #[derive(Debug, Default)]
 struct Passage {
-    ended: Option<Instant>,
-    fault: Option<Rejection>,
+    ended: Cell<Option<Instant>>,
+    fault: RefCell<Option<Rejection>>,
+    /// Pieces that passed, in both directions.
+    pieces: Cell<u64>,
 }
 
 /// A deadline between two pieces of a body. The timer is made when a piece is first waited for.
@@ -68,7 +74,25 @@ struct Passage {
 pub(super) struct IdleTimer {
     after: Duration,
     sleep: Option<Pin<Box<Sleep>>>,
-    waiting: bool,
+    since: Option<Instant>,
+    measure: Measure,
+}
+
+/// What a body is held to besides.
+#[derive(Debug)]
+enum Measure {
+    Nothing,
+    /// So many bytes for each second that it is waited for, after a first grace.
+    Rate {
+        bytes_min: u64,
+        bytes: u64,
+        waited: Duration,
+    },
+    /// A piece in either direction will do.
+    Either {
+        progress: Progress,
+        pieces: u64,
+    },
 }
 
 /// Tells hyper that a body failed; why stands in its [`Progress`].
@@ -86,26 +110,44 @@ impl Progress {
 
     /// When the body's last piece was passed on.
     pub(super) fn ended(&self) -> Option<Instant> {
-        self.0.borrow().ended
+        self.0.ended.get()
     }
 
     /// Why the body failed, if it did.
     pub(super) fn take_fault(&self) -> Option<Rejection> {
-        self.0.borrow_mut().fault.take()
+        self.0.fault.borrow_mut().take()
+    }
+
+    /// A piece passed, in either direction.
+    pub(super) fn stir(&self) {
+        self.0.pieces.set(self.0.pieces.get() + 1);
     }
 
     fn end(&self) {
-        self.0.borrow_mut().ended.get_or_insert_with(Instant::now);
+        if self.0.ended.get().is_none() {
+            self.0.ended.set(Some(Instant::now()));
+        }
     }
 
-    fn fail(&self, rejection: Rejection) {
-        self.0.borrow_mut().fault.get_or_insert(rejection);
+    pub(super) fn fail(&self, rejection: Rejection) {
+        self.0.fault.borrow_mut().get_or_insert(rejection);
     }
 }
 
 impl IdleTimer {
     pub(super) fn new(after: Duration) -> IdleTimer {
-        IdleTimer { after, sleep: None, waiting: false }
+        IdleTimer { after, sleep: None, since: None, measure: Measure::Nothing }
+    }
+
+    /// For a body: one of known length is held to `body_idle` and `body_rate_min`, a stream without end to
+    /// `stream_idle`, in which a piece in either direction will do.
+    pub(super) fn for_body(known: bool, timeouts: &Timeouts, rate_min: u64, progress: &Progress) -> IdleTimer {
+        let (after, measure) = match (known, rate_min) {
+            (true, 0) => (timeouts.body_idle, Measure::Nothing),
+            (true, bytes_min) => (timeouts.body_idle, Measure::Rate { bytes_min, bytes: 0, waited: Duration::ZERO }),
+            (false, _) => (timeouts.stream_idle, Measure::Either { progress: progress.clone(), pieces: 0 }),
+        };
+        IdleTimer { after, sleep: None, since: None, measure }
     }
 
     /// How long it waits.
@@ -115,23 +157,60 @@ impl IdleTimer {
 
     /// A piece came.
     pub(super) fn reset(&mut self) {
-        self.waiting = false;
+        self.came(0);
+    }
+
+    /// A piece of so many bytes came.
+    pub(super) fn came(&mut self, length: usize) {
+        let since = self.since.take();
+        match &mut self.measure {
+            Measure::Nothing => {}
+            Measure::Rate { bytes, waited, .. } => {
+                *bytes += length as u64;
+                *waited += since.map_or(Duration::ZERO, |since| since.elapsed());
+            }
+            Measure::Either { progress, .. } => progress.stir(),
+        }
     }
 
     /// Nothing is there yet: ready when nothing came for too long.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let after = self.after;
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
-        if !self.waiting {
-            sleep.as_mut().reset(Instant::now() + after);
-            self.waiting = true;
+        loop {
+            let wait = self.wait();
+            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
+            if self.since.is_none() {
+                let now = Instant::now();
+                sleep.as_mut().reset(now + wait);
+                self.since = Some(now);
+                if let Measure::Either { progress, pieces } = &mut self.measure {
+                    *pieces = progress.0.pieces.get();
+                }
+            }
+            ready!(sleep.as_mut().poll(cx));
+            match &self.measure {
+                Measure::Either { progress, pieces } if progress.0.pieces.get() != *pieces => self.since = None,
+                _ => return Poll::Ready(()),
+            }
         }
-        sleep.as_mut().poll(cx)
+    }
+
+    fn wait(&self) -> Duration {
+        match &self.measure {
+            Measure::Nothing | Measure::Either { .. } => self.after,
+            Measure::Rate { bytes_min, bytes, waited } => {
+                let earned = Duration::from_secs(bytes / bytes_min);
+                self.after.min((self.after + earned).saturating_sub(*waited))
+            }
+        }
     }
 }
 
 impl Consent {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailed>> {
+    pub(super) fn is_wanted(&self) -> bool {
+        !matches!(self, Consent::Given)
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailed>> {
         let Consent::Awaited(wire, patience) = self else { return Poll::Ready(Ok(())) };
         let gate = match wire.poll_gate(cx) {
             Poll::Ready(gate) => gate,
@@ -149,24 +228,41 @@ impl Consent {
 impl Outbound {
     /// Whether the client waits to be told that its body is wanted.
     pub(super) fn wants_consent(&self) -> bool {
-        matches!(self, Outbound::Stream(stream) if !matches!(stream.consent, Consent::Given))
+        match self {
+            Outbound::Stream(stream) => stream.consent.is_wanted(),
+            Outbound::Taped(tape) => tape.wants_consent(),
+            Outbound::Empty | Outbound::Whole(_) => false,
+        }
     }
 
     /// Waits for the upstream's word, but only so long.
     pub(super) fn await_consent(&mut self, wire: &Rc<UpstreamWire>, at_most: Duration) {
-        if let Outbound::Stream(stream) = self {
-            stream.consent = Consent::Awaited(Rc::clone(wire), Box::pin(tokio::time::sleep(at_most)));
+        self.consent(|| Consent::Awaited(Rc::clone(wire), Box::pin(tokio::time::sleep(at_most))));
+    }
+
+    /// Nobody is asked: the body is sent, and its client told to go on.
+    pub(super) fn give_consent(&mut self) {
+        self.consent(|| Consent::Given);
+    }
+
+    fn consent(&mut self, consent: impl FnOnce() -> Consent) {
+        match self {
+            Outbound::Stream(stream) => stream.consent = consent(),
+            Outbound::Taped(tape) => tape.set_consent(consent()),
+            Outbound::Empty | Outbound::Whole(_) => {}
         }
     }
 }
 
 impl Stream {
-    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
+    /// The next piece, observed, counted and not too late.
+    pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
         let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             ready!(self.idle.poll(cx));
             return Poll::Ready(Some(Err(Rejection::BodyTimeout { after: self.idle.after() })));
         };
-        self.idle.reset();
+        let length = piece.as_ref().and_then(|piece| piece.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+        self.idle.came(length);
         Poll::Ready(match piece {
             Some(Ok(frame)) => Some(self.pass(frame)),
             Some(Err(error)) => Some(Err(Rejection::BodyBroken(error))),
@@ -212,6 +308,7 @@ impl Body for Outbound {
                 *self = Outbound::Empty;
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
+            Outbound::Taped(tape) => tape.poll_frame(cx),
             Outbound::Stream(stream) => {
                 ready!(stream.consent.poll(cx))?;
                 let piece = ready!(stream.poll_piece(cx));
@@ -231,6 +328,7 @@ impl Body for Outbound {
             Outbound::Empty => true,
             Outbound::Whole(bytes) => bytes.is_empty(),
             Outbound::Stream(stream) => stream.incoming.is_end_stream(),
+            Outbound::Taped(tape) => tape.is_end_stream(),
         }
     }
 
@@ -239,6 +337,7 @@ impl Body for Outbound {
             Outbound::Empty => SizeHint::with_exact(0),
             Outbound::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Outbound::Stream(stream) => stream.incoming.size_hint(),
+            Outbound::Taped(tape) => tape.size_hint(),
         }
     }
 }

@@ -5,8 +5,14 @@ use std::rc::Rc;
 use http::{HeaderValue, Request, StatusCode, Version, header, request};
 
 use super::{
-    asking::Peer, body::Outbound, headers, pool::Lease, rejection::Rejection, tunnel::Upgrade, upstream::Served,
-    wire::ClientWire, worker::Snapshot,
+    asking::Peer,
+    body::Outbound,
+    headers,
+    rejection::Rejection,
+    tunnel::Upgrade,
+    upstream::Served,
+    wire::{ClientWire, UpstreamWire},
+    worker::Snapshot,
 };
 use crate::plan::{Decision, Plan};
 
@@ -34,8 +40,19 @@ impl Client {
         Ok(Client { interims, upgrade })
     }
 
-    /// Agrees with a connection's stream on the request that is about to be sent on it.
-    pub(super) fn begin(&self, request: &mut Request<Outbound>, lease: &Lease, plan: &Plan, decision: &Decision) {
+    /// Agrees with a connection's stream on the request that is about to be sent on it. One of HTTP/2 has no
+    /// wire: no protocol is switched there, and a body is sent without being asked for.
+    pub(super) fn begin(
+        &self,
+        request: &mut Request<Outbound>,
+        wire: Option<&Rc<UpstreamWire>>,
+        plan: &Plan,
+        decision: &Decision,
+    ) {
+        let Some(wire) = wire else {
+            request.body_mut().give_consent();
+            return;
+        };
         let upgrade = self.upgrade.as_ref().filter(|upgrade| upgrade.is_allowed(plan, decision));
         let protocol = upgrade.map(|upgrade| upgrade.ask(request.headers_mut()));
         if protocol.is_none() && request.headers().contains_key(header::TE) {
@@ -44,9 +61,9 @@ impl Client {
         let expects = request.body().wants_consent();
         if expects {
             request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
-            request.body_mut().await_consent(lease.wire(), plan.timeouts.expect_continue);
+            request.body_mut().await_consent(wire, plan.timeouts.expect_continue);
         }
-        lease.wire().begin(request.method(), protocol, expects);
+        wire.begin(request.method(), protocol, expects);
     }
 
     /// Makes the upstream's response the client's, and lets the client's connection follow it.

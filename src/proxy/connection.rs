@@ -1,57 +1,176 @@
 //! Connections of clients: from the first byte, through TLS where the listener has it, to the last
 //! response.
 
-use std::{cell::Cell, net::IpAddr, pin::pin, rc::Rc, time::Duration};
+use std::{
+    cell::Cell,
+    net::{IpAddr, Ipv6Addr},
+    pin::pin,
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
 
 use http::{HeaderValue, Request};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioTimer;
-use tokio::{net::TcpStream, sync::watch};
+use tokio::sync::watch;
 use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
     framing::Bounds,
     handle::handle,
+    http2,
     shed::ShedLayer,
     socket::Socket,
     strict::Strict,
     tls::{self, Secured},
-    transport::Transport,
+    transport::{Transport, Wire},
     wire::ClientWire,
     worker::Worker,
 };
-use crate::telemetry::HandshakeOutcome;
+use crate::telemetry::{HandshakeOutcome, RefusalCause};
 
 /// How long a new connection may take to its first request once the drain has begun.
-const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
+pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
+
+/// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until the client or a drain ends it.
 pub(super) async fn serve(
     worker: Rc<Worker>,
-    stream: TcpStream,
+    wire: Wire,
     ip: IpAddr,
     listener: usize,
     drain: watch::Receiver<Option<Duration>>,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = wire.set_nodelay() {
         tracing::debug!(%error, "the client was gone at once");
         return;
     }
-    let Ok(ip_text) = HeaderValue::from_str(&ip.to_string()) else { return };
-    let wire = Rc::new(ClientWire::default());
-    let mut peer = Peer { ip, ip_text, listener, secure: false, consumer: None, wire: Some(wire) };
-    let server = worker.snapshot().serving.plan.listeners[listener].tls.as_ref().map(|tls| tls.server.clone());
-    let transport = match server {
-        None => Transport::Plain(stream),
-        Some(server) => {
-            let Some(secured) = Handshake::shake(&worker, listener, server, stream).await else { return };
-            peer.secure = true;
-            peer.consumer = secured.consumer;
-            Transport::Tls(secured.stream)
-        }
+    let drain_signal = drain.clone();
+    // On the heap: tasks would else be as large as the largest of the ways that a connection can take.
+    let Some(opened) = Box::pin(open(&worker, wire, ip, listener, drain_signal)).await else { return };
+    let Opened { transport, peer, protocol, source: _counted_to_the_end } = opened;
+    match protocol {
+        Protocol::Http1 => Box::pin(http1(worker, transport, peer, drain)).await,
+        Protocol::Http2 => Box::pin(http2::serve(worker, transport, peer, drain)).await,
+    }
+}
+
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
+/// A connection whose client is known, and what it speaks.
+struct Opened {
+    transport: Transport,
+    peer: Peer,
+    protocol: Protocol,
+    source: Option<Source>,
+}
+
+/// Finds out who the client is, and what it speaks: by ALPN within TLS, else by its first bytes.
+async fn open(
+    worker: &Rc<Worker>,
+    mut wire: Wire,
+    ip: IpAddr,
+    listener: usize,
+    mut drain: watch::Receiver<Option<Duration>>,
+) -> Option<Opened> {
+    let ip = client(worker, &mut wire, ip, listener).await?;
+    let source = Source::count(worker, ip, listener)?;
+    let ip_text = HeaderValue::from_str(&ip.to_string()).ok()?;
+    let mut peer = Peer { ip, ip_text, listener, secure: false, consumer: None, wire: None };
+    let snapshot = worker.snapshot();
+    let plan = &snapshot.serving.plan;
+    if let Some(tls) = &plan.listeners[peer.listener].tls {
+        let within = plan.timeouts.tls_handshake;
+        let (server, listener) = (Arc::clone(&tls.server), peer.listener);
+        drop(snapshot);
+        let secured = Handshake::shake(worker, listener, server, wire, within).await?;
+        let protocol = if secured.http2 { Protocol::Http2 } else { Protocol::Http1 };
+        (peer.secure, peer.consumer) = (true, secured.consumer);
+        return Some(Opened { transport: Transport::Tls(secured.stream), peer, protocol, source });
+    }
+    let within = plan.timeouts.client_head;
+    drop(snapshot);
+    let late = async {
+        draining(&mut drain).await;
+        tokio::time::sleep(FIRST_REQUEST_GRACE).await;
     };
-    http1(worker, transport, peer, drain).await;
+    let http2 = tokio::select! {
+        begins = tokio::time::timeout(within, wire.begins_with(HTTP2_PREFACE)) => begins.ok()?.ok()?,
+        () = late => return None,
+    };
+    let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };
+    Some(Opened { transport: Transport::Clear(wire), peer, protocol, source })
+}
+
+/// The client's address: the peer's, or where the listener takes the PROXY protocol the one that a
+/// trusted peer tells.
+async fn client(worker: &Worker, wire: &mut Wire, ip: IpAddr, listener: usize) -> Option<IpAddr> {
+    let within = {
+        let snapshot = worker.snapshot();
+        let plan = &snapshot.serving.plan;
+        let configured = &plan.listeners[listener];
+        (configured.proxy_protocol && configured.trusts(ip)).then_some(plan.timeouts.proxy_protocol)
+    };
+    let Some(within) = within else { return Some(ip) };
+    match tokio::time::timeout(within, wire.take_preamble()).await {
+        Ok(Ok(Some(source))) => Some(source.unwrap_or(ip)),
+        Ok(Ok(None) | Err(_)) | Err(_) => {
+            tracing::debug!(peer = %ip, "no PROXY protocol came of a peer that has to speak it");
+            worker.cells().listeners[listener].preamble_failed.add_one();
+            None
+        }
+    }
+}
+
+/// One connection of a client that is not trusted, counted.
+struct Source(Rc<Worker>, IpAddr);
+
+impl Source {
+    /// Counts a connection; `None` when there are too many of its client. Trusted peers, which mostly
+    /// stand for many clients, are not counted: `Some(None)`.
+    fn count(worker: &Rc<Worker>, ip: IpAddr, listener: usize) -> Option<Option<Source>> {
+        if worker.snapshot().serving.plan.listeners[listener].trusts(ip) {
+            return Some(None);
+        }
+        let key = Source::key(ip);
+        let mut sources = worker.sources().borrow_mut();
+        let open = sources.entry(key).or_insert(0);
+        if *open >= worker.connections_per_source_max() {
+            worker.cells().listeners[listener].refused(RefusalCause::PerSource);
+            return None;
+        }
+        *open += 1;
+        Some(Some(Source(Rc::clone(worker), key)))
+    }
+
+    /// One client has all of an IPv6 network of 64 bits.
+    fn key(ip: IpAddr) -> IpAddr {
+        match ip {
+            IpAddr::V4(_) => ip,
+            IpAddr::V6(ip) => Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64).into(),
+        }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        let mut sources = self.0.sources().borrow_mut();
+        if let Some(open) = sources.get_mut(&self.1) {
+            *open -= 1;
+            if *open == 0 {
+                sources.remove(&self.1);
+            }
+        }
+    }
 }
 
 /// One handshake under way.
@@ -62,12 +181,12 @@ impl Handshake<'_> {
     async fn shake(
         worker: &Worker,
         listener: usize,
-        server: std::sync::Arc<rustls::ServerConfig>,
-        stream: TcpStream,
+        server: Arc<rustls::ServerConfig>,
+        wire: Wire,
+        within: Duration,
     ) -> Option<Secured> {
-        let within = worker.snapshot().serving.plan.timeouts.tls_handshake;
         let secured = match Handshake::begin(worker) {
-            Some(_under_way) => tls::secure(server, stream, within).await,
+            Some(_under_way) => tls::secure(server, wire, within).await,
             None => Err(HandshakeOutcome::Refused),
         };
         let outcome = secured.as_ref().map_or_else(|failure| *failure, |secured| secured.outcome);
@@ -106,9 +225,9 @@ async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: 
             .max_headers(plan.limits.header_count_max)
             .max_buf_size(plan.limits.head_bytes_max);
     }
-    let peer = Rc::new(peer);
+    let wire = Rc::new(ClientWire::default());
+    let peer = Rc::new(Peer { wire: Some(Rc::clone(&wire)), ..peer });
     let ip = peer.ip;
-    let wire = peer.wire.clone().unwrap_or_default();
     let stream = Strict::requests(transport, bounds, Rc::clone(&wire));
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))

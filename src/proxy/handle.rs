@@ -17,7 +17,8 @@ use super::{
     reply::Reply,
     sticky::Sticky,
     tokens,
-    upstream::{Served, forward},
+    translate::translate,
+    upstream::{Lease, Served, forward},
     worker::{Snapshot, Worker},
 };
 use crate::plan::Decision;
@@ -34,9 +35,10 @@ pub(super) async fn handle(
 ) -> Result<Response<Reply>, Infallible> {
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
+    exchange.describe(&peer, &request);
     let manner = snapshot.manner(Manner::is_grpc(request.headers()));
     match answer(&snapshot, &peer, request, &mut exchange).await {
-        Ok(answered) => Ok(answered.into_response(&snapshot, exchange)),
+        Ok(answered) => Ok(answered.into_response(exchange)),
         Err(rejection) => {
             let (code, error) = (rejection.code(), rejection.error());
             tracing::debug!(code, error, cause = %rejection.chain(), peer = %peer.ip, "request rejected");
@@ -54,9 +56,11 @@ async fn answer(
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
+    translate(&mut head, plan.limits.header_count_max)?;
     let client = Client::read(&mut head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
+    exchange.asked_by(asking.caller.ip);
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let sticky = Sticky::mint(plan, matched, &asking);
     if let Some(sticky) = &sticky {
@@ -94,13 +98,12 @@ async fn answer(
 /// A response whose body is still to come.
 struct Answered {
     response: Response<Incoming>,
-    lease: super::pool::Lease,
+    lease: Lease,
 }
 
 impl Answered {
-    fn into_response(self, snapshot: &Snapshot, exchange: Exchange) -> Response<Reply> {
-        let idle = snapshot.serving.plan.timeouts.body_idle;
-        self.response.map(|incoming| Reply::stream(incoming, idle, self.lease, exchange))
+    fn into_response(self, exchange: Exchange) -> Response<Reply> {
+        self.response.map(|incoming| Reply::stream(incoming, self.lease, exchange))
     }
 }
 

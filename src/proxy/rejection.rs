@@ -6,7 +6,11 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use serde::Serialize;
 
-use super::{framing::Flaw, pool::ConnectError, reply::Reply};
+use super::{
+    framing::Flaw,
+    reply::Reply,
+    upstream::{ConnectError, Limit},
+};
 use crate::{
     contract::{Breach, Violation},
     telemetry::names::{CAUSES, cause_place},
@@ -28,6 +32,15 @@ pub enum Rejection {
     /// `Host` is missing, repeated or malformed.
     #[error("the request names no host, several hosts, or no valid one")]
     BadHost,
+    /// A field that HTTP/2 can carry and HTTP/1.1 would read otherwise.
+    #[error("a header field reads otherwise in HTTP/1.1, or the content length is given twice")]
+    BadField,
+    /// The head has more fields than are allowed.
+    #[error("the head has more than {limit} fields")]
+    TooManyFields {
+        /// The limit.
+        limit: usize,
+    },
     /// The body is over a limit.
     #[error("the body is larger than {limit_bytes} bytes")]
     BodyTooLarge {
@@ -63,6 +76,9 @@ pub enum Rejection {
     /// `requests_max` is reached.
     #[error("too many requests are in flight")]
     Overloaded,
+    /// A limit of the arm is reached.
+    #[error("too many requests are at the service")]
+    Limited(Limit),
     // Policy.
     /// CONNECT.
     #[error("the method CONNECT is not forwarded")]
@@ -159,6 +175,10 @@ impl Rejection {
         match self {
             Rejection::Framing(flaw) => (framing_code(*flaw), flaw.status(), grpc::INTERNAL),
             Rejection::BadHost => ("bad_host", StatusCode::BAD_REQUEST, grpc::INTERNAL),
+            Rejection::BadField => ("bad_field", StatusCode::BAD_REQUEST, grpc::INTERNAL),
+            Rejection::TooManyFields { .. } => {
+                ("too_many_fields", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
+            }
             Rejection::Expectation => ("expectation", StatusCode::EXPECTATION_FAILED, grpc::UNIMPLEMENTED),
             Rejection::Loop => ("loop", StatusCode::LOOP_DETECTED, grpc::INTERNAL),
             Rejection::MethodNotSupported => ("method_not_supported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),
@@ -181,9 +201,15 @@ impl Rejection {
             Rejection::Connect(ConnectError::Failed(_)) => {
                 ("connect_failed", StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE)
             }
-            Rejection::Connect(ConnectError::TimedOut) => {
+            Rejection::Connect(ConnectError::TimedOut | ConnectError::TlsTimedOut) => {
                 ("connect_timeout", StatusCode::GATEWAY_TIMEOUT, grpc::UNAVAILABLE)
             }
+            Rejection::Connect(ConnectError::Tls(_)) => ("tls_failed", StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
+            Rejection::Connect(ConnectError::Loop(_)) => ("loop", StatusCode::BAD_GATEWAY, grpc::INTERNAL),
+            Rejection::Connect(ConnectError::NoneHealthy) => {
+                ("no_healthy_endpoint", StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE)
+            }
+            Rejection::Limited(limit) => (limit_code(*limit), StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
             Rejection::UpstreamBroken(error) => (upstream_code(error), StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
             Rejection::UpgradeFailed => ("upgrade_failed", StatusCode::BAD_GATEWAY, grpc::INTERNAL),
             Rejection::UpstreamTimeout { .. } => {
@@ -191,6 +217,11 @@ impl Rejection {
             }
             Rejection::ContentCoding => ("content_coding", StatusCode::UNSUPPORTED_MEDIA_TYPE, grpc::UNIMPLEMENTED),
         }
+    }
+
+    /// The connection to the service is gone before anything was sent.
+    pub(super) fn gone() -> Rejection {
+        Rejection::Connect(ConnectError::Failed(std::io::ErrorKind::NotConnected.into()))
     }
 
     /// The stable code of the cause: metric label, log field, and `code` in the answer.
@@ -238,7 +269,7 @@ impl Rejection {
             Rejection::Framing(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Rejection::Overloaded => {
+            Rejection::Overloaded | Rejection::Limited(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Rejection::ContentCoding => {
@@ -332,6 +363,14 @@ fn framing_code(flaw: Flaw) -> &'static str {
         Flaw::Coding => "transfer_coding",
         Flaw::HeadTooLarge | Flaw::FieldCount => "head_too_large",
         Flaw::Chunk | Flaw::Trailer => "malformed_body",
+    }
+}
+
+fn limit_code(limit: Limit) -> &'static str {
+    match limit {
+        Limit::Requests => "arm_requests_max",
+        Limit::Pending => "arm_pending_max",
+        Limit::Connections => "arm_connections_max",
     }
 }
 

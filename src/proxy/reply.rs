@@ -7,10 +7,20 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
+use tokio::time::Sleep;
 
-use super::{body::IdleTimer, exchange::Exchange, pool::Lease, shed::Permit};
+use super::{
+    body::IdleTimer,
+    exchange::Exchange,
+    shed::Permit,
+    upstream::{Deadline, Lease},
+};
+
+const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
+const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 
 /// The body of an answer. Dropping it ends the request, wherever it stands.
 #[derive(Debug)]
@@ -31,6 +41,8 @@ enum Source {
 struct Stream {
     incoming: Incoming,
     idle: IdleTimer,
+    /// When the whole request has to have ended.
+    deadline: Option<(Deadline, Pin<Box<Sleep>>)>,
     /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
     held: Option<(Lease, Exchange)>,
 }
@@ -42,6 +54,8 @@ pub(super) enum ReplyError {
     Upstream(#[source] hyper::Error),
     #[error("nothing came of the response's body for {0:?}")]
     Idle(Duration),
+    #[error("the response was not whole when its time was over")]
+    Late,
 }
 
 impl Reply {
@@ -50,13 +64,16 @@ impl Reply {
     }
 
     /// Passes an upstream's body on; keeps its connection and record until the end.
-    pub(super) fn stream(incoming: Incoming, idle: Duration, lease: Lease, exchange: Exchange) -> Reply {
+    pub(super) fn stream(incoming: Incoming, lease: Lease, exchange: Exchange) -> Reply {
         // Nothing asks a body that is empty from the start.
         if incoming.is_end_stream() {
             lease.release();
             return Reply::whole(Bytes::new());
         }
-        let stream = Stream { incoming, idle: IdleTimer::new(idle), held: Some((lease, exchange)) };
+        let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
+        let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
+        let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
+        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)) };
         Reply { body: Source::Stream(Box::new(stream)), permit: None }
     }
 
@@ -69,16 +86,26 @@ impl Reply {
 
 impl Stream {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        // Given up or ended: nothing comes any more.
+        if self.held.is_none() {
+            return Poll::Ready(None);
+        }
+        if let Some((deadline, sleep)) = &mut self.deadline
+            && sleep.as_mut().poll(cx).is_ready()
+        {
+            let late = if deadline.grpc { Ok(Frame::trailers(deadline_exceeded())) } else { Err(ReplyError::Late) };
+            self.give_up();
+            return Poll::Ready(Some(late));
+        }
         let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
             ready!(self.idle.poll(cx));
-            if let Some((_lease, exchange)) = self.held.take() {
-                exchange.broken_off();
-            }
+            self.give_up();
             return Poll::Ready(Some(Err(ReplyError::Idle(self.idle.after()))));
         };
-        self.idle.reset();
-        if let (Some(Err(_)), Some((_lease, exchange))) = (&piece, &self.held) {
-            exchange.broken_off();
+        let length = piece.as_ref().and_then(|piece| piece.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
+        self.idle.came(length);
+        if let Some(Err(_)) = &piece {
+            self.give_up();
         }
         // Behind trailers hyper asks for nothing more.
         let trailers = matches!(&piece, Some(Ok(frame)) if frame.is_trailers());
@@ -88,6 +115,22 @@ impl Stream {
         }
         Poll::Ready(piece.map(|piece| piece.map_err(ReplyError::Upstream)))
     }
+
+    /// The response is not whole, and the connection ends with it.
+    fn give_up(&mut self) {
+        if let Some((lease, mut exchange)) = self.held.take() {
+            exchange.broken_off();
+            lease.broke();
+        }
+    }
+}
+
+/// `DEADLINE_EXCEEDED`, as the trailers of a call of gRPC.
+fn deadline_exceeded() -> HeaderMap {
+    let mut trailers = HeaderMap::new();
+    trailers.insert(GRPC_STATUS, HeaderValue::from_static("4"));
+    trailers.insert(GRPC_MESSAGE, HeaderValue::from_static("the deadline of the call is over"));
+    trailers
 }
 
 impl Body for Reply {

@@ -3,10 +3,10 @@
 use std::{io, rc::Rc, sync::Arc, time::Duration};
 
 use rustls::{CertificateError, Error, HandshakeKind, ServerConfig};
-use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use x509_parser::{certificate::X509Certificate, extensions::GeneralName, prelude::FromDer};
 
+use super::transport::Wire;
 use crate::telemetry::HandshakeOutcome;
 
 /// The longest name of a client that counts, in bytes; it ends up in logs.
@@ -14,7 +14,9 @@ const CONSUMER_BYTES_MAX: usize = 2048;
 
 /// A connection after its handshake.
 pub(super) struct Secured {
-    pub(super) stream: Box<TlsStream<TcpStream>>,
+    pub(super) stream: Box<TlsStream<Wire>>,
+    /// Whether HTTP/2 was agreed on.
+    pub(super) http2: bool,
     pub(super) outcome: HandshakeOutcome,
     /// What the client's verified certificate names it.
     pub(super) consumer: Option<Rc<str>>,
@@ -23,10 +25,10 @@ pub(super) struct Secured {
 /// Shakes hands with a client, within a time.
 pub(super) async fn secure(
     server: Arc<ServerConfig>,
-    stream: TcpStream,
+    wire: Wire,
     within: Duration,
 ) -> Result<Secured, HandshakeOutcome> {
-    let handshake = Box::pin(TlsAcceptor::from(server).accept(stream));
+    let handshake = Box::pin(TlsAcceptor::from(server).accept(wire));
     let stream = match tokio::time::timeout(within, handshake).await {
         Ok(Ok(stream)) => Box::new(stream),
         Ok(Err(error)) => {
@@ -42,7 +44,8 @@ pub(super) async fn secure(
         _ => HandshakeOutcome::Full,
     };
     let consumer = session.peer_certificates().and_then(|chain| consumer(chain.first()?)).map(Rc::from);
-    Ok(Secured { stream, outcome, consumer })
+    let http2 = session.alpn_protocol() == Some(b"h2");
+    Ok(Secured { stream, http2, outcome, consumer })
 }
 
 fn outcome(error: &io::Error) -> HandshakeOutcome {

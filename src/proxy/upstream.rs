@@ -1,21 +1,60 @@
-//! Forwarding: finds a connection to the decided arm, or to its stand-in, and sends the request.
+//! Upstreams: how a decided request gets to an endpoint of its arm, and an answer back.
+//!
+//! *Invariants*
+//! - Everything here belongs to one worker: no lock and no atomic is shared with another.
+//! - A request is sent once. It is sent again only where it provably was not processed (once), or where its
+//!   route configures retries; and it never leaves the decided arm but for `on_unavailable`.
+//! - A connection carries another request only when the last one's request and response were whole.
+//! - Every wait ends: for an address, a connection, a handshake, a place in the queue, an answer's head, a
+//!   piece of a body.
+//! - What is known of a host outlives reloads for as long as its endpoint is configured.
+
+mod broken;
+mod connect;
+mod grpc;
+mod health;
+mod host;
+mod lease;
+mod load;
+mod outlier;
+mod pool;
+mod reach;
+mod resolve;
+mod roster;
+mod settled;
+mod spare;
+mod survey;
+mod tape;
+mod tries;
+mod usage;
+mod wire;
 
 use std::{rc::Rc, time::Duration};
 
-use http::{HeaderValue, Request, Response, Version, header, request};
+use http::{Request, Response, request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
+use self::{spare::Spare, tries::Tries};
 use super::{
-    admit::{Admitted, keeps_contract_of},
+    admit::Admitted,
     body::{Outbound, Progress},
     client::Client,
-    interim::passing,
-    pool::{ConnectError, Lease},
     rejection::Rejection,
     worker::Snapshot,
 };
-use crate::plan::{ArmId, Decision, LaneId};
+use crate::{
+    plan::{Decision, LaneId, Route},
+    telemetry::Attempt,
+};
+
+pub use connect::{ConnectError, OwnAddresses};
+pub(super) use host::Shared;
+pub(super) use lease::{Deadline, Lease};
+pub(super) use settled::Upstreams;
+pub use survey::{Sights, Survey};
+pub(super) use tape::Tape;
+pub use usage::Limit;
 
 /// A response's head, and what its body comes by.
 pub(super) struct Served {
@@ -27,11 +66,30 @@ pub(super) struct Served {
     pub(super) unwanted: bool,
 }
 
+/// How long the peer of one request is waited for.
+#[derive(Clone, Copy, Debug)]
+struct Times {
+    /// From the end of the request's body to the head of the answer, over all tries.
+    timeout: Duration,
+    /// Until a connection stands.
+    deadline: Instant,
+    /// Until everything has ended.
+    total: Option<Instant>,
+}
+
+/// What became of one try that has no answer to pass on.
+enum Failed {
+    /// It is to be sent again.
+    Again(Request<Outbound>),
+    /// That is all.
+    Finally(Rejection),
+}
+
 /// Sends an admitted request to the decided arm, or to the one that stands in for it.
 ///
 /// A connection has to be there before `deadline`. From the end of the request's body on, the service
-/// has the route's timeout; a body that is still on its way is held to `timeouts.body_idle` alone, so
-/// that a slow client is not taken for a slow service.
+/// has the route's timeout; a body that is still on its way is held to its idle time alone, so that a slow
+/// client is not taken for a slow service.
 pub(super) async fn forward(
     snapshot: &Rc<Snapshot>,
     decision: &Decision,
@@ -40,110 +98,142 @@ pub(super) async fn forward(
     client: &Client,
     deadline: Instant,
 ) -> Result<Served, Rejection> {
-    let timeout = snapshot.serving.plan.route(decision.route).timeout;
+    let plan = &snapshot.serving.plan;
+    let route = plan.route(decision.route);
     let (body, progress) = admitted.into_parts();
-    let mut exchange =
-        std::pin::pin!(exchange(snapshot, decision, Request::from_parts(head, body), &progress, client, deadline));
-    let mut give_up = deadline;
+    let times = Times::of(&head, route, deadline);
+    let mut request = Request::from_parts(head, body);
+    let budget = snapshot.upstreams.budget(plan.arm(decision.arm).service);
+    let mut tries = Tries::begin(snapshot.lane(decision.lane), route.retries_of(request.method()), budget);
     loop {
-        if let Ok(outcome) = tokio::time::timeout_at(give_up, exchange.as_mut()).await {
-            return outcome;
-        }
-        give_up = match progress.ended() {
-            None => Instant::now() + timeout,
-            Some(ended) if ended + timeout > give_up => ended + timeout,
-            Some(_) => return Err(Rejection::UpstreamTimeout { timeout }),
-        };
-    }
-}
-
-async fn exchange(
-    snapshot: &Rc<Snapshot>,
-    decision: &Decision,
-    mut request: Request<Outbound>,
-    progress: &Progress,
-    client: &Client,
-    deadline: Instant,
-) -> Result<Served, Rejection> {
-    loop {
-        let (mut lease, arm) = connection(snapshot, decision, &request, deadline).await?;
-        if !request.headers().contains_key(header::HOST) {
-            // A client of HTTP/1.0 may name no host; the service's own protocol asks for one.
-            let authority = HeaderValue::from_str(lease.authority()).map_err(|_never| Rejection::BadHost)?;
-            request.headers_mut().insert(header::HOST, authority);
-        }
-        let stale = lease.reused;
-        client.begin(&mut request, &lease, &snapshot.serving.plan, decision);
-        let wire = Rc::clone(lease.wire());
-        let Some(sender) = lease.sender() else { continue };
-        match passing(sender.try_send_request(request), wire, client.interims.clone()).await {
-            Ok(response) => {
-                let unwanted = lease.wire().is_waiting();
-                // After an answer of HTTP/1.0 hyper would speak 1.0 on the connection, where a body of
-                // unknown length cannot be sent.
-                lease.keep = response.version() == Version::HTTP_11 && !unwanted;
-                let lane = snapshot.serving.plan.lane(decision.route, arm);
-                return Ok(Served { response, lease, lane, unwanted });
-            }
-            Err(mut error) => match error.take_message() {
-                // hyper gives the request back only when no byte of it was written: a kept
-                // connection had gone stale, and the next one may have it.
-                Some(unsent) if stale => request = unsent,
-                _ => {
-                    return Err(progress.take_fault().unwrap_or_else(|| Rejection::UpstreamBroken(error.into_error())));
+        let connecting = reach::connection(snapshot, decision, &request, times.end(&progress), &mut tries);
+        let (mut lease, arm) = match connecting.await {
+            Ok(connected) => connected,
+            Err(unconnected) => {
+                if unconnected.tries_again(&mut tries, times.end(&progress)).await {
+                    continue;
                 }
-            },
+                return Err(unconnected.rejection);
+            }
+        };
+        let (mut sent, spare) = Spare::keep(request, &lease, tries.retries());
+        client.begin(&mut sent, lease.wire(), plan, decision);
+        let sending = lease.send(sent, client.interims.clone());
+        let answer = times.patiently(tries.timeout(), &progress, sending).await;
+        let failed = match answer {
+            Some(Ok(response)) => {
+                let again = answered(&response, &mut lease, &spare, &mut tries, times.end(&progress)).await;
+                let Some(again) = again else {
+                    spare.forget();
+                    lease.body_follows(&response, progress, times.total);
+                    let (lane, unwanted) = (plan.lane(decision.route, arm), lease.awaits_body());
+                    return Ok(Served { response, lease, lane, unwanted });
+                };
+                Failed::Again(again)
+            }
+            Some(Err(broken)) => broken.settle(&mut lease, &spare, &mut tries, &progress, &times).await,
+            None => late(&mut lease, &spare, &mut tries, &progress, &times).await,
+        };
+        match failed {
+            Failed::Again(again) => request = again,
+            Failed::Finally(rejection) => return Err(rejection),
         }
     }
 }
 
-/// A connection to the decided arm; when none can be had, to the arm that stands in for it.
-async fn connection(
-    snapshot: &Rc<Snapshot>,
-    decision: &Decision,
-    request: &Request<Outbound>,
+/// Counts an answer; gives the request when its status is one to retry.
+async fn answered(
+    response: &Response<Incoming>,
+    lease: &mut Lease,
+    spare: &Spare,
+    tries: &mut Tries<'_>,
     deadline: Instant,
-) -> Result<(Lease, ArmId), Rejection> {
-    let plan = &snapshot.serving.plan;
-    let stand_in = plan.arm(decision.arm).on_unavailable;
-    let spare = stand_in.map_or(0, |arm| plan.arm(arm).endpoints.len());
-    let unavailable = match arm_connection(snapshot, decision.arm, spare, deadline).await {
-        Ok(lease) => return Ok((lease, decision.arm)),
-        Err(error) => error,
-    };
-    let Some(stand_in) = stand_in else { return Err(Rejection::Connect(unavailable)) };
-    if !keeps_contract_of(snapshot, decision, stand_in, request)? {
-        return Err(Rejection::Connect(unavailable));
-    }
-    let lease = arm_connection(snapshot, stand_in, 0, deadline).await.map_err(Rejection::Connect)?;
-    // Charged to the decided arm: who stands in must not hide its failure.
-    snapshot.lane(decision.lane).failovers.add_one();
-    Ok((lease, stand_in))
+) -> Option<Request<Outbound>> {
+    let status = response.status();
+    lease.answered(status);
+    let attempt = if status.is_server_error() { Attempt::ServerError } else { Attempt::Answered };
+    tries.ended(attempt);
+    if tries.wants(attempt, Some(status)) { tries.again(lease, spare, deadline).await } else { None }
 }
 
-/// A connection to one of the arm's endpoints, each tried once, in turn from request to request. No
-/// attempt takes the time that the others, and `spare` ones after them, need before the deadline.
-async fn arm_connection(
-    snapshot: &Rc<Snapshot>,
-    arm: ArmId,
-    spare: usize,
-    deadline: Instant,
-) -> Result<Lease, ConnectError> {
-    let plan = &snapshot.serving.plan;
-    let endpoints = &plan.arm(arm).endpoints;
-    let first = snapshot.next_turn(arm);
-    let mut unavailable = ConnectError::TimedOut;
-    for turn in 0..endpoints.len() {
-        let pool = snapshot.pool(endpoints[(first + turn) % endpoints.len()]);
-        if let Some(lease) = pool.reuse() {
-            return Ok(lease);
+/// No answer came in time.
+async fn late(lease: &mut Lease, spare: &Spare, tries: &mut Tries<'_>, progress: &Progress, times: &Times) -> Failed {
+    lease.failed();
+    tries.ended(Attempt::TimedOut);
+    let wanted = tries.wants(Attempt::TimedOut, None);
+    if wanted && let Some(again) = tries.again(lease, spare, times.end(progress)).await {
+        return Failed::Again(again);
+    }
+    Failed::Finally(Rejection::UpstreamTimeout { timeout: times.timeout })
+}
+
+impl broken::Broken {
+    /// The exchange broke before there was an answer.
+    async fn settle(
+        mut self,
+        lease: &mut Lease,
+        spare: &Spare,
+        tries: &mut Tries<'_>,
+        progress: &Progress,
+        times: &Times,
+    ) -> Failed {
+        // The client's fault, and nothing to be held against the service.
+        if let Some(fault) = progress.take_fault() {
+            return Failed::Finally(fault);
         }
-        let left = u32::try_from(endpoints.len() - turn + spare).unwrap_or(u32::MAX);
-        let share: Duration = deadline.saturating_duration_since(Instant::now()) / left;
-        match pool.connect(&plan.limits, &plan.timeouts, share.min(plan.timeouts.connect)).await {
-            Ok(lease) => return Ok(lease),
-            Err(error) => unavailable = error,
+        if let Some(unprocessed) = self.replay(lease, spare)
+            && tries.may_replay()
+        {
+            return Failed::Again(unprocessed);
+        }
+        lease.failed();
+        tries.ended(Attempt::Broken);
+        let wanted = tries.wants(Attempt::Broken, None);
+        if wanted && let Some(again) = tries.again(lease, spare, times.end(progress)).await {
+            return Failed::Again(again);
+        }
+        Failed::Finally(self.error.map_or_else(Rejection::gone, Rejection::UpstreamBroken))
+    }
+}
+
+impl Times {
+    fn of(head: &request::Parts, route: &Route, deadline: Instant) -> Times {
+        let called = grpc::timeout(head);
+        let begun = deadline - route.timeout;
+        let timeout = called.map_or(route.timeout, |called| called.min(route.timeout));
+        let total = [called, route.total_timeout].into_iter().flatten().min();
+        Times { timeout, deadline: begun + timeout, total: total.map(|total| begun + total) }
+    }
+
+    /// When an answer has to have begun, as far as it is known now.
+    fn end(&self, progress: &Progress) -> Instant {
+        let end = progress.ended().map_or(self.deadline, |ended| self.deadline.max(ended + self.timeout));
+        self.total.map_or(end, |total| total.min(end))
+    }
+
+    /// Waits for an answer; `None` when its time is over, that of one try or of all.
+    async fn patiently<F: Future>(
+        &self,
+        one_try: Option<Duration>,
+        progress: &Progress,
+        answer: F,
+    ) -> Option<F::Output> {
+        let timeout = one_try.unwrap_or(self.timeout);
+        let mut answer = std::pin::pin!(answer);
+        let mut give_up = self.end(progress);
+        if let Some(one_try) = one_try {
+            give_up = give_up.min(Instant::now() + one_try);
+        }
+        loop {
+            if let Ok(answer) = tokio::time::timeout_at(give_up, answer.as_mut()).await {
+                return Some(answer);
+            }
+            let next = progress.ended().map_or_else(|| Instant::now() + timeout, |ended| ended + timeout);
+            let next = self.total.map_or(next, |total| total.min(next));
+            if next <= give_up {
+                return None;
+            }
+            give_up = next;
         }
     }
-    Err(unavailable)
 }

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::HashMap,
     io,
-    net::{SocketAddr, TcpListener},
+    net::IpAddr,
     rc::Rc,
     sync::Arc,
     thread::{self, JoinHandle},
@@ -19,17 +19,19 @@ use tokio::{
 };
 
 use super::{
+    access_log::{Line, Lines},
     asking::Peer,
+    bound::{Bound, Listening, SocketFile},
     decided::Decided,
     in_flight::{Directory, Listed, Questions},
     listener,
-    pool::Pool,
     rejection::Manner,
     tokens::Tokens,
+    upstream::{OwnAddresses, Shared, Sights, Upstreams},
 };
 use crate::{
     live::{Follower, Live, Serving},
-    plan::{ArmId, Decision, EndpointId, LaneId, Listener, Plan, Standing, ToggleId},
+    plan::{Decision, LaneId, Listener, Plan, Standing, ToggleId},
     propagation,
     telemetry::{LaneCells, Level, ToggleCells, WorkerCells},
     toggle::{Timestamp, VariantId},
@@ -45,20 +47,24 @@ pub(super) struct Worker {
     workers: usize,
     follower: RefCell<Follower>,
     snapshot: RefCell<Rc<Snapshot>>,
+    shared: Rc<Shared>,
+    sights: watch::Receiver<Sights>,
     directory: Rc<Directory>,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
+    /// Open connections of each client that is not trusted.
+    sources: RefCell<HashMap<IpAddr, usize>>,
 }
 
-/// One generation, with this worker's pools for its endpoints.
+/// One generation, with what this worker knows of its endpoints.
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) serving: Arc<Serving>,
     worker: usize,
+    pub(super) upstreams: Upstreams,
     directory: Rc<Directory>,
-    pools: Vec<Rc<Pool>>,
-    turns: Vec<Cell<usize>>,
+    lines: Lines,
     /// Until its first decision.
     undecided: Cell<bool>,
     /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
@@ -67,19 +73,22 @@ pub(super) struct Snapshot {
     tokens: Tokens,
 }
 
-/// The sockets of one listener, one for each worker, all at one address.
-#[derive(Debug)]
-pub struct Bound {
-    /// The address, with the port that was really taken.
-    pub address: SocketAddr,
-    sockets: Vec<TcpListener>,
-}
-
 /// All workers.
 #[derive(Debug)]
 pub struct Crew {
     threads: Vec<JoinHandle<()>>,
     finished: Vec<oneshot::Receiver<()>>,
+    /// Removed with the crew.
+    _files: Vec<SocketFile>,
+}
+
+/// What workers are told of the upstream side by the rest of the process.
+#[derive(Clone, Debug)]
+pub struct Upstreamward {
+    /// Where weir itself listens.
+    pub own: OwnAddresses,
+    /// What the control thread sees of endpoints.
+    pub sights: watch::Receiver<Sights>,
 }
 
 /// Why a worker could not be started.
@@ -88,26 +97,6 @@ pub enum WorkerError {
     /// Its thread.
     #[error("a worker's thread could not be started")]
     Thread(#[source] io::Error),
-}
-
-impl Bound {
-    /// Binds a listener's address once for each worker; the kernel spreads connections over them
-    /// (`SO_REUSEPORT`), so that a request never has to leave its worker.
-    ///
-    /// # Errors
-    /// When the address cannot be bound.
-    pub fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
-        // First alone: with SO_REUSEPORT two processes of one user would share the port unnoticed,
-        // and each would get half of the connections.
-        drop(listener::listening(address, false)?);
-        let first = listener::listening(address, true)?;
-        let address = first.local_addr()?;
-        let mut sockets = vec![first];
-        for _ in 1..workers {
-            sockets.push(listener::listening(address, true)?);
-        }
-        Ok(Bound { address, sockets })
-    }
 }
 
 impl Crew {
@@ -120,21 +109,25 @@ impl Crew {
         live: &Live,
         bound: Vec<Bound>,
         questions: Vec<Questions>,
+        lines: &Lines,
         drain: &watch::Receiver<Option<Duration>>,
+        upstreamward: &Upstreamward,
     ) -> Result<Crew, WorkerError> {
         let workers = questions.len();
-        let mut sockets: Vec<Vec<TcpListener>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        let mut sockets: Vec<Vec<Listening>> = std::iter::repeat_with(Vec::new).take(workers).collect();
+        let mut files = Vec::new();
         for listener in bound {
+            files.extend(listener.file);
             for (worker, socket) in listener.sockets.into_iter().enumerate() {
                 sockets[worker].push(socket);
             }
         }
-        let mut crew = Crew { threads: Vec::new(), finished: Vec::new() };
+        let mut crew = Crew { threads: Vec::new(), finished: Vec::new(), _files: files };
         for (index, (sockets, questions)) in sockets.into_iter().zip(questions).enumerate() {
-            let (live, drain) = (live.clone(), drain.clone());
+            let (live, lines, drain, upstreamward) = (live.clone(), lines.clone(), drain.clone(), upstreamward.clone());
             let (done, finished) = oneshot::channel();
             let body = move || {
-                if let Err(error) = run(index, workers, &live, sockets, questions, &drain) {
+                if let Err(error) = run((index, workers), &live, sockets, questions, &lines, &drain, upstreamward) {
                     tracing::error!(worker = index, %error, "worker failed");
                 }
                 // Nobody waits for it any more when the process is being dropped.
@@ -162,26 +155,30 @@ impl Crew {
 }
 
 fn run(
-    index: usize,
-    workers: usize,
+    (index, workers): (usize, usize),
     live: &Live,
-    sockets: Vec<TcpListener>,
+    sockets: Vec<Listening>,
     questions: Questions,
+    lines: &Lines,
     drain: &watch::Receiver<Option<Duration>>,
+    upstreamward: Upstreamward,
 ) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
-        let worker = Rc::new(Worker::new(index, workers, live));
+        let worker = Rc::new(Worker::new((index, workers), live, lines, upstreamward));
         let mut accepting = JoinSet::new();
         for (place, socket) in sockets.into_iter().enumerate() {
-            let socket = tokio::net::TcpListener::from_std(socket)?;
             accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
         }
-        let answering = tokio::task::spawn_local(questions.answer(Rc::clone(&worker.directory)));
-        let sweeping = tokio::task::spawn_local(sweep(worker));
-        while accepting.join_next().await.is_some() {}
-        sweeping.abort();
-        answering.abort();
+        let mut upkeep = JoinSet::new();
+        upkeep.spawn_local(sweep(Rc::clone(&worker)));
+        upkeep.spawn_local(questions.answer(Rc::clone(&worker.directory)));
+        upkeep.spawn_local(look_out(worker));
+        while let Some(ended) = accepting.join_next().await {
+            // A panic was told of already.
+            ended.unwrap_or(Ok(()))?;
+        }
+        upkeep.shutdown().await;
         io::Result::Ok(())
     })?;
     // A name that is still being looked up holds nobody back.
@@ -193,16 +190,35 @@ async fn sweep(worker: Rc<Worker>) {
     let mut tick = tokio::time::interval(SWEEP_EVERY);
     loop {
         let now = tick.tick().await;
-        worker.snapshot().pools.iter().for_each(|pool| pool.sweep(now));
+        worker.snapshot().upstreams.sweep(now);
+    }
+}
+
+/// Takes over what the control thread sees of endpoints.
+async fn look_out(worker: Rc<Worker>) {
+    let mut sights = worker.sights.clone();
+    while sights.changed().await.is_ok() {
+        let snapshot = worker.snapshot();
+        snapshot.upstreams.see(&sights.borrow_and_update(), &snapshot.serving.plan);
     }
 }
 
 impl Worker {
-    fn new(index: usize, workers: usize, live: &Live) -> Worker {
+    fn new(
+        (index, workers): (usize, usize),
+        live: &Live,
+        lines: &Lines,
+        Upstreamward { own, sights }: Upstreamward,
+    ) -> Worker {
         let mut follower = live.follow();
+        let shared = Shared::new(index, workers, own);
         let directory = Rc::new(Directory::default());
-        let snapshot = Snapshot::new(Arc::clone(follower.current()), index, &directory, &[]);
+        let serving = Arc::clone(follower.current());
+        let upstreams = Upstreams::new(&serving, &shared, &sights.borrow(), None);
+        let snapshot = Snapshot::new(serving, index, &directory, lines, upstreams);
         Worker {
+            shared,
+            sights,
             index,
             workers,
             follower: RefCell::new(follower),
@@ -211,6 +227,7 @@ impl Worker {
             connections: Cell::new(0),
             in_flight: Cell::new(0),
             handshakes: Cell::new(0),
+            sources: RefCell::new(HashMap::new()),
         }
     }
 
@@ -220,7 +237,10 @@ impl Worker {
         let serving = follower.current();
         let mut snapshot = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(serving, &snapshot.serving) {
-            *snapshot = Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, &snapshot.pools));
+            let earlier = Some((&*snapshot.serving.plan, &snapshot.upstreams));
+            let upstreams = Upstreams::new(serving, &self.shared, &self.sights.borrow(), earlier);
+            *snapshot =
+                Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, &snapshot.lines, upstreams));
         }
         Rc::clone(&snapshot)
     }
@@ -235,6 +255,15 @@ impl Worker {
 
     pub(super) fn handshakes(&self) -> &Cell<usize> {
         &self.handshakes
+    }
+
+    pub(super) fn sources(&self) -> &RefCell<HashMap<IpAddr, usize>> {
+        &self.sources
+    }
+
+    /// This worker's part of the limit on connections of one source.
+    pub(super) fn connections_per_source_max(&self) -> usize {
+        self.snapshot.borrow().serving.plan.limits.connections_per_source_max.div_ceil(self.workers)
     }
 
     /// This worker's part of the limit on TLS handshakes under way.
@@ -259,29 +288,22 @@ impl Worker {
 }
 
 impl Snapshot {
-    /// Takes over the pools of endpoints that stay; those of others close with their last request.
-    fn new(serving: Arc<Serving>, worker: usize, directory: &Rc<Directory>, earlier: &[Rc<Pool>]) -> Snapshot {
-        let by_authority: HashMap<&str, &Rc<Pool>> = earlier.iter().map(|pool| (&**pool.authority(), pool)).collect();
-        let plan = &serving.plan;
-        let pools = plan.endpoints.iter().enumerate().map(|(place, endpoint)| {
-            let meter = || Arc::clone(serving.meters.endpoint(EndpointId(place)));
-            let pool = match by_authority.get(&*endpoint.authority) {
-                Some(pool) => Rc::clone(pool),
-                None => Pool::new(Arc::clone(&endpoint.authority), worker, meter()),
-            };
-            pool.adjust(&plan.limits, &plan.timeouts);
-            pool
-        });
-        let pools = pools.collect();
-        let turns = plan.arms.iter().map(|_| Cell::new(0)).collect();
+    fn new(
+        serving: Arc<Serving>,
+        worker: usize,
+        directory: &Rc<Directory>,
+        lines: &Lines,
+        upstreams: Upstreams,
+    ) -> Snapshot {
         let app_headers = app_headers(&serving.plan);
         let directory = Rc::clone(directory);
+        let lines = lines.clone();
         Snapshot {
             serving,
             worker,
+            upstreams,
             directory,
-            pools,
-            turns,
+            lines,
             app_headers,
             tokens: Tokens::default(),
             undecided: Cell::new(true),
@@ -293,6 +315,13 @@ impl Snapshot {
         // Every plan has the listeners that are bound, in their order: the reload sees to it, so that no
         // peer is ever taken for that of another listener.
         &self.serving.plan.listeners[peer.listener]
+    }
+
+    /// Gives a line to the access log.
+    pub(super) fn log(&self, line: Box<Line>) {
+        if !self.lines.give(line) {
+            self.serving.meters.worker(self.worker).lines_dropped.add_one();
+        }
     }
 
     /// What operators changed, for decisions.
@@ -312,16 +341,6 @@ impl Snapshot {
     /// The fields that tell applications each carried toggle's variants, where they are told at all.
     pub(super) fn app_headers(&self) -> &[(HeaderName, Vec<HeaderValue>)] {
         &self.app_headers
-    }
-
-    pub(super) fn pool(&self, endpoint: EndpointId) -> &Rc<Pool> {
-        &self.pools[endpoint.0]
-    }
-
-    /// Counts up with each request to the arm.
-    pub(super) fn next_turn(&self, arm: ArmId) -> usize {
-        let turn = &self.turns[arm.0];
-        turn.replace(turn.get().wrapping_add(1))
     }
 
     pub(super) fn lane(&self, lane: LaneId) -> &LaneCells {

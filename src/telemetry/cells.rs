@@ -58,6 +58,11 @@ impl Level {
         self.0.store(self.0.load(Relaxed).saturating_sub(1), Relaxed);
     }
 
+    /// So many.
+    pub fn set(&self, level: u64) {
+        self.0.store(level, Relaxed);
+    }
+
     /// The level now.
     #[must_use]
     pub fn read(&self) -> u64 {

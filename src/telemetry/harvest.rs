@@ -6,16 +6,19 @@ use metrics::{Counter, Gauge, Histogram, Key, KeyName, Label, Level as Verbosity
 use metrics_exporter_prometheus::PrometheusRecorder;
 
 use super::{
-    cells::Durations,
-    meters::{LaneMeter, Meters, ToggleMeter},
+    cells::{Count, Durations, Level},
+    meters::{EndpointCells, EndpointMeter, LaneMeter, Meters, ToggleMeter},
     names::{
-        self, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
-        OFREP_ENDPOINTS, SURFACES,
+        self, ATTEMPTS, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
+        OFREP_ENDPOINTS, REFUSAL_CAUSES, RETRIED, SURFACES,
     },
     ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
 };
-use crate::{identity::TOKEN_OUTCOMES, toggle::REASON_CODES};
+use crate::{
+    identity::TOKEN_OUTCOMES,
+    toggle::{REASON_CODES, Reason},
+};
 
 /// The exporter's handles, made when a cell is first seen to be used.
 pub(super) struct Harvest {
@@ -28,6 +31,13 @@ pub(super) struct Harvest {
 /// One time series: the metric, the meter (by its address, which never changes: a register keeps
 /// every meter) and the place of the cell in it.
 type Series = (&'static str, usize, usize);
+
+fn decision_labels<'a>(toggle: &'a str, variant: &'a str, reason: &'a str, surface: &'a str) -> Labels<'a> {
+    vec![("toggle", toggle), ("variant", variant), ("reason", reason), ("surface", surface)]
+}
+
+/// One count of an endpoint's cells.
+type OfEndpoint = fn(&EndpointCells) -> &Count;
 
 /// Label names with their values.
 type Labels<'a> = Vec<(&'static str, &'a str)>;
@@ -67,27 +77,35 @@ impl Harvest {
             }
         }
         for endpoint in meters.all_endpoints.meters.values() {
-            let [name] = endpoint.labels() else { continue };
-            let at = address(&**endpoint);
-            for (place, state) in ["idle", "active"].into_iter().enumerate() {
-                let cells = endpoint.used().map(|cells| [&cells.idle, &cells.active][place].read());
-                self.level(
-                    names::UPSTREAM_CONNECTIONS,
-                    (at, place),
-                    vec![("endpoint", name), ("state", state)],
-                    cells.sum(),
-                );
-            }
-            for (place, outcome) in ["connected", "failed", "timed_out"].into_iter().enumerate() {
-                let cells =
-                    endpoint.used().map(|cells| [&cells.connected, &cells.failed, &cells.timed_out][place].read());
-                self.count(
-                    names::UPSTREAM_CONNECTS,
-                    (at, place),
-                    vec![("endpoint", name), ("outcome", outcome)],
-                    cells.sum(),
-                );
-            }
+            self.gather_endpoint(endpoint);
+        }
+    }
+
+    fn gather_endpoint(&mut self, endpoint: &EndpointMeter) {
+        let [name] = endpoint.labels() else { return };
+        let at = address(endpoint);
+        let and = |label, value| vec![("endpoint", &**name), (label, value)];
+        let level = |of: fn(&EndpointCells) -> &Level| endpoint.used().map(|cells| of(cells).read()).sum();
+        let count = |of: fn(&EndpointCells) -> &Count| endpoint.used().map(|cells| of(cells).read()).sum();
+        self.level(names::UPSTREAM_CONNECTIONS, (at, 0), and("state", "idle"), level(|cells| &cells.idle));
+        self.level(names::UPSTREAM_CONNECTIONS, (at, 1), and("state", "active"), level(|cells| &cells.active));
+        self.level(names::UPSTREAM_HOSTS, (at, 0), and("state", "known"), level(|cells| &cells.hosts));
+        self.level(names::UPSTREAM_HOSTS, (at, 1), and("state", "healthy"), level(|cells| &cells.healthy));
+        self.level(names::UPSTREAM_HOSTS, (at, 2), and("state", "ejected"), level(|cells| &cells.ejected));
+        self.count(names::UPSTREAM_EJECTIONS, (at, 0), vec![("endpoint", name)], count(|cells| &cells.ejections));
+        let outcomes: [(Metric, usize, &str, OfEndpoint); 9] = [
+            (names::UPSTREAM_CONNECTS, 0, "connected", |cells| &cells.connected),
+            (names::UPSTREAM_CONNECTS, 1, "failed", |cells| &cells.failed),
+            (names::UPSTREAM_CONNECTS, 2, "timed_out", |cells| &cells.timed_out),
+            (names::UPSTREAM_CONNECTS, 3, "tls_failed", |cells| &cells.tls_failed),
+            (names::UPSTREAM_CONNECTS, 4, "loop", |cells| &cells.loops),
+            (names::UPSTREAM_CHECKS, 0, "passed", |cells| &cells.checks_passed),
+            (names::UPSTREAM_CHECKS, 1, "failed", |cells| &cells.checks_failed),
+            (names::UPSTREAM_LOOKUPS, 0, "resolved", |cells| &cells.resolved),
+            (names::UPSTREAM_LOOKUPS, 1, "failed", |cells| &cells.unresolved),
+        ];
+        for (metric, place, outcome, of) in outcomes {
+            self.count(metric, (at, place), and("outcome", outcome), count(of));
         }
     }
 
@@ -105,6 +123,8 @@ impl Harvest {
             let count = workers.clone().map(|cells| cells.tokens[place].read()).sum();
             self.count(names::TOKENS, (0, place), vec![("outcome", outcome)], count);
         }
+        let dropped = workers.clone().map(|cells| cells.lines_dropped.read()).sum::<u64>() + meters.lines_lost.read();
+        self.count(names::LINES_DROPPED, (0, 0), vec![], dropped);
         for (place, name) in meters.listener_names.iter().enumerate() {
             let listeners = workers.clone().map(|cells| &cells.listeners[place]);
             let labels = || vec![("listener", &**name)];
@@ -116,8 +136,13 @@ impl Harvest {
             );
             let accepted = listeners.clone().map(|cells| cells.accepted.read()).sum();
             self.count(names::CONNECTIONS_ACCEPTED, (0, place), labels(), accepted);
-            let refused = listeners.clone().map(|cells| cells.refused.read()).sum();
-            self.count(names::CONNECTIONS_REFUSED, (0, place), labels(), refused);
+            for (kind, cause) in REFUSAL_CAUSES.iter().enumerate() {
+                let labels = vec![("listener", &**name), ("cause", cause)];
+                let count = listeners.clone().map(|cells| cells.refused[kind].read()).sum();
+                self.count(names::CONNECTIONS_REFUSED, (place, kind), labels, count);
+            }
+            let failed = listeners.clone().map(|cells| cells.preamble_failed.read()).sum();
+            self.count(names::PREAMBLES_FAILED, (0, place), labels(), failed);
             for (kind, outcome) in HANDSHAKE_OUTCOMES.iter().enumerate() {
                 let labels = vec![("listener", &**name), ("outcome", outcome)];
                 let count = listeners.clone().map(|cells| cells.handshakes[kind].read()).sum();
@@ -168,26 +193,36 @@ impl Harvest {
         }
         self.count(names::FAILOVERS, (at, 0), labels(), lane.used().map(|cells| cells.failovers.read()).sum());
         self.count(names::BROKEN_OFF, (at, 0), labels(), lane.used().map(|cells| cells.broken_off.read()).sum());
+        for (place, outcome) in ATTEMPTS.iter().enumerate() {
+            let count = lane.used().map(|cells| cells.first_attempts[place].read()).sum();
+            self.count(names::FIRST_ATTEMPTS, (at, place), and("outcome", outcome), count);
+        }
+        for (place, outcome) in RETRIED.iter().enumerate() {
+            let count = lane.used().map(|cells| cells.retries[place].read()).sum();
+            self.count(names::RETRIES, (at, place), and("outcome", outcome), count);
+        }
         self.durations(names::REQUEST_SECONDS, at, &labels, &lane.used().map(|cells| &cells.request));
         self.durations(names::UPSTREAM_SECONDS, at, &labels, &lane.used().map(|cells| &cells.upstream));
     }
 
     fn gather_toggle(&mut self, toggle: &ToggleMeter) {
         let [name, variant] = toggle.labels() else { return };
+        let mut pinned = 0;
         for (surface, workers) in toggle.surfaces().into_iter().enumerate() {
-            let used = || workers.iter().filter_map(|cells| cells.get());
             for (place, reason) in REASON_CODES.iter().enumerate() {
-                let count = used().map(|cells| cells.0[place].read()).sum();
-                let labels = vec![
-                    ("toggle", &**name),
-                    ("variant", &**variant),
-                    ("reason", reason),
-                    ("surface", SURFACES[surface]),
-                ];
+                let count: u64 =
+                    workers.iter().filter_map(|cells| cells.get()).map(|cells| cells.0[place].read()).sum();
+                if place == Reason::Pinned.index() {
+                    pinned += count;
+                    continue;
+                }
+                let labels = decision_labels(name, variant, reason, SURFACES[surface]);
                 let place = surface * REASON_CODES.len() + place;
                 self.count(names::DECISIONS, (address(toggle), place), labels, count);
             }
         }
+        let labels = decision_labels(name, variant, Reason::Pinned.code(), names::PIN);
+        self.count(names::DECISIONS, (address(toggle), Reason::Pinned.index()), labels, pinned);
     }
 
     fn gather_ofrep(&mut self, cells: &OfrepCells) {

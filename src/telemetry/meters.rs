@@ -9,7 +9,10 @@ use http::StatusCode;
 
 use super::{
     cells::{Count, Durations, Level},
-    names::{CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, code_place},
+    names::{
+        ATTEMPTS, Attempt, CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES,
+        RETRIED, RefusalCause, Retried, code_place,
+    },
     ofrep::OfrepCells,
     wire::WireCells,
 };
@@ -51,6 +54,8 @@ pub struct LaneCells {
     pub failovers: Count,
     /// Responses that ended before they were whole.
     pub broken_off: Count,
+    pub(super) first_attempts: [Count; ATTEMPTS.len()],
+    pub(super) retries: [Count; RETRIED.len()],
 }
 
 /// What one worker counts of one toggle's variant: decisions by reason.
@@ -74,6 +79,26 @@ pub struct EndpointCells {
     pub failed: Count,
     /// Attempts that took too long.
     pub timed_out: Count,
+    /// TLS handshakes that failed or took too long.
+    pub tls_failed: Count,
+    /// Attempts that would have led back to weir.
+    pub loops: Count,
+    /// Addresses that are left alone now since they failed.
+    pub ejected: Level,
+    /// How often one was.
+    pub ejections: Count,
+    /// Addresses, as the control thread knows them.
+    pub hosts: Level,
+    /// Those of them that health checks find well.
+    pub healthy: Level,
+    /// Health checks that passed.
+    pub checks_passed: Count,
+    /// Health checks that failed.
+    pub checks_failed: Count,
+    /// Look-ups of its name that gave addresses.
+    pub resolved: Count,
+    /// Look-ups that did not.
+    pub unresolved: Count,
 }
 
 /// What one worker counts of itself.
@@ -81,6 +106,8 @@ pub struct EndpointCells {
 pub struct WorkerCells {
     /// Requests being answered.
     pub in_flight: Level,
+    /// Lines of the access log that found no place to wait.
+    pub lines_dropped: Count,
     /// Connections switched to another protocol.
     pub tunnels: Level,
     /// Cohort headers removed.
@@ -100,8 +127,9 @@ pub struct ListenerCells {
     pub open: Level,
     /// Connections accepted.
     pub accepted: Count,
-    /// Connections closed at once.
-    pub refused: Count,
+    /// Connections without the preamble that they had to begin with.
+    pub preamble_failed: Count,
+    pub(super) refused: [Count; REFUSAL_CAUSES.len()],
     pub(super) handshakes: [Count; HANDSHAKE_OUTCOMES.len()],
 }
 
@@ -120,6 +148,8 @@ pub struct Meters {
     endpoints: Vec<Arc<EndpointMeter>>,
     pub(super) workers: Arc<[WorkerCells]>,
     pub(super) listener_names: Arc<[String]>,
+    /// Lines of the access log that could not be written.
+    pub lines_lost: Arc<Count>,
     pub(super) all_lanes: Register<LaneCells>,
     pub(super) all_checks: Register<CheckCells>,
     pub(super) all_toggles: Register<ToggleCells>,
@@ -145,7 +175,14 @@ impl Meters {
             ..WorkerCells::default()
         };
         let workers: Arc<[WorkerCells]> = std::iter::repeat_with(worker).take(workers).collect();
-        Meters::build(plan, &listener_names, &workers, &Arc::default(), Registers::empty(workers.len()))
+        Meters::build(
+            plan,
+            &listener_names,
+            &workers,
+            &Arc::default(),
+            &Arc::default(),
+            Registers::empty(workers.len()),
+        )
     }
 
     /// The meters of the next plan: those of the same labels go on counting.
@@ -158,13 +195,14 @@ impl Meters {
             divergences: self.all_divergences.clone(),
             endpoints: self.all_endpoints.clone(),
         };
-        Meters::build(plan, &self.listener_names, &self.workers, &self.ofrep, registers)
+        Meters::build(plan, &self.listener_names, &self.workers, &self.lines_lost, &self.ofrep, registers)
     }
 
     fn build(
         plan: &Plan,
         listener_names: &Arc<[String]>,
         workers: &Arc<[WorkerCells]>,
+        lines_lost: &Arc<Count>,
         ofrep: &Arc<OfrepCells>,
         mut all: Registers,
     ) -> Meters {
@@ -201,6 +239,7 @@ impl Meters {
             endpoints,
             workers: Arc::clone(workers),
             listener_names: Arc::clone(listener_names),
+            lines_lost: Arc::clone(lines_lost),
             all_lanes: all.lanes,
             all_checks: all.checks,
             all_toggles: all.toggles,
@@ -245,6 +284,18 @@ impl Meters {
         &self.endpoints[endpoint.0]
     }
 
+    /// The meter of an endpoint, when these meters are of the plan that has it there.
+    #[must_use]
+    pub fn endpoint_named(&self, endpoint: EndpointId, authority: &str) -> Option<&Arc<EndpointMeter>> {
+        self.endpoints.get(endpoint.0).filter(|meter| meter.labels == [authority])
+    }
+
+    /// The place of the control thread's cells in an endpoint's meter, behind those of the workers.
+    #[must_use]
+    pub fn control(&self) -> usize {
+        self.workers.len()
+    }
+
     /// The cells of one worker.
     #[must_use]
     pub fn worker(&self, worker: usize) -> &WorkerCells {
@@ -258,6 +309,16 @@ impl LaneCells {
         self.codes[code_place(status)].add_one();
     }
 
+    /// Counts how the first attempt of a request ended.
+    pub fn first_attempt(&self, attempt: Attempt) {
+        self.first_attempts[attempt as usize].add_one();
+    }
+
+    /// Counts what became of a retry.
+    pub fn retried(&self, retried: Retried) {
+        self.retries[retried as usize].add_one();
+    }
+
     /// Counts an answer of weir's own, by the place of its cause in [`CAUSES`].
     pub fn rejected(&self, cause: usize) {
         self.rejections[cause].add_one();
@@ -265,6 +326,11 @@ impl LaneCells {
 }
 
 impl ListenerCells {
+    /// Counts a connection that is closed at once.
+    pub fn refused(&self, cause: RefusalCause) {
+        self.refused[cause as usize].add_one();
+    }
+
     /// Counts a TLS handshake.
     pub fn shaken(&self, outcome: HandshakeOutcome) {
         self.handshakes[outcome as usize].add_one();
@@ -338,6 +404,8 @@ impl Default for LaneCells {
             upstream: Durations::default(),
             failovers: Count::default(),
             broken_off: Count::default(),
+            first_attempts: std::array::from_fn(|_| Count::default()),
+            retries: std::array::from_fn(|_| Count::default()),
         }
     }
 }
@@ -357,8 +425,9 @@ impl Registers {
             checks: Register::empty(workers),
             // The control thread counts what the flag API asks, in the last place.
             toggles: Register::empty(workers + 1),
+            // And what it sees of endpoints.
+            endpoints: Register::empty(workers + 1),
             divergences: Register::empty(workers),
-            endpoints: Register::empty(workers),
         }
     }
 }

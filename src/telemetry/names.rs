@@ -32,11 +32,19 @@ metrics! {
     IN_FLIGHT = "weir_requests_in_flight", "Requests that are being answered now.";
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
-    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once since connections_max was reached.";
+    CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once, by listener and cause.";
+    PREAMBLES_FAILED = "weir_proxy_protocol_failures_total", "Connections closed since no sound PROXY protocol preamble came, by listener.";
     HANDSHAKES = "weir_tls_handshakes_total", "TLS handshakes with clients, by listener and outcome.";
     CERTIFICATE_EXPIRY = "weir_tls_certificate_expiry_timestamp_seconds", "When a certificate in force expires, by listener and file.";
     UPSTREAM_CONNECTIONS = "weir_upstream_connections", "Connections to endpoints that are open now, by state.";
     UPSTREAM_CONNECTS = "weir_upstream_connects_total", "Attempts to connect to an endpoint, by outcome.";
+    LINES_DROPPED = "weir_access_log_lines_dropped_total", "Lines of the access log that were dropped since they could not be written in time.";
+    UPSTREAM_HOSTS = "weir_upstream_hosts", "Addresses of an endpoint, by state: known, healthy, and ejected (on each worker).";
+    UPSTREAM_EJECTIONS = "weir_upstream_ejections_total", "How often an address of an endpoint was left alone since it failed, on each worker.";
+    UPSTREAM_CHECKS = "weir_upstream_health_checks_total", "Health checks, by endpoint and outcome.";
+    UPSTREAM_LOOKUPS = "weir_upstream_dns_lookups_total", "Look-ups of an endpoint's name, by outcome.";
+    FIRST_ATTEMPTS = "weir_upstream_first_attempts_total", "Requests by how the first attempt at the chosen arm ended, before any retry.";
+    RETRIES = "weir_upstream_retries_total", "Requests sent again, or not, by what became of it.";
     CLAIMS_DROPPED = "weir_untrusted_claims_dropped_total", "Cohort headers removed since their sender is not trusted.";
     MEMBERS = "weir_propagation_members_total", "Signed decisions that came with requests, by what became of them.";
     DECISIONS_LOST = "weir_propagation_decisions_lost_total", "Decisions that were unknown here, or had no room to travel on.";
@@ -114,6 +122,13 @@ causes! {
     "upgrade_failed" => "http_upgrade_failed",
     "max_forwards" => "http_request_denied",
     "loop" => "proxy_loop_detected",
+    "bad_field" => "http_request_error",
+    "too_many_fields" => "http_request_error",
+    "tls_failed" => "tls_protocol_error",
+    "no_healthy_endpoint" => "destination_unavailable",
+    "arm_requests_max" => "connection_limit_reached",
+    "arm_pending_max" => "connection_limit_reached",
+    "arm_connections_max" => "connection_limit_reached",
 }
 
 /// The place of a cause in [`CAUSES`].
@@ -123,6 +138,20 @@ pub fn cause_place(code: &str) -> usize {
     debug_assert!(place.is_some(), "{code} is not in CAUSES");
     place.unwrap_or_default()
 }
+
+/// Why a connection is closed at once: the `cause` label, in the order of [`REFUSAL_CAUSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalCause {
+    /// `limits.connections_max` is reached.
+    ConnectionsMax,
+    /// `limits.connections_per_source_max` is reached.
+    PerSource,
+    /// File descriptors ran out.
+    Descriptors,
+}
+
+/// The `cause` label of refused connections.
+pub const REFUSAL_CAUSES: [&str; 3] = ["connections_max", "connections_per_source_max", "descriptors"];
 
 /// How a TLS handshake with a client ended: the `outcome` label, in the order of [`HANDSHAKE_OUTCOMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -180,6 +209,60 @@ impl HandshakeOutcome {
     }
 }
 
+/// How an attempt at an arm ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attempt {
+    /// With an answer below 500.
+    Answered,
+    /// With a 5xx.
+    ServerError,
+    /// Without a connection.
+    ConnectFailed,
+    /// With none in time.
+    ConnectTimeout,
+    /// In the TLS handshake.
+    TlsFailed,
+    /// At once: health checks find no endpoint well.
+    Unhealthy,
+    /// In the middle.
+    Broken,
+    /// Without an answer in time.
+    TimedOut,
+    /// At a limit of the arm.
+    Limited,
+}
+
+/// The `outcome` label of first attempts, in the order of [`Attempt`].
+pub const ATTEMPTS: [&str; 9] = [
+    "answered",
+    "server_error",
+    "connect_failed",
+    "connect_timeout",
+    "tls_failed",
+    "no_healthy_endpoint",
+    "broken",
+    "timeout",
+    "limited",
+];
+
+/// What became of sending a request again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retried {
+    /// There was an answer below 500.
+    Answered,
+    /// It failed again.
+    Failed,
+    /// The request provably had not been processed, and was sent once more without being counted as a try.
+    Replayed,
+    /// The budget had nothing left.
+    BudgetExhausted,
+    /// Not enough of the request was kept.
+    NotReplayable,
+}
+
+/// The `outcome` label of retries, in the order of [`Retried`].
+pub const RETRIED: [&str; 5] = ["answered", "failed", "replayed", "budget_exhausted", "not_replayable"];
+
 /// The `outcome` label of contract checks.
 pub const CHECK_OUTCOMES: [&str; 10] = [
     "kept",
@@ -194,8 +277,11 @@ pub const CHECK_OUTCOMES: [&str; 10] = [
     "parameter",
 ];
 
-/// The `surface` label of decisions: what asked for them.
+/// The `surface` label of decisions: what asked for them, or [`PIN`].
 pub const SURFACES: [&str; 2] = ["route", "ofrep"];
+
+/// The `surface` label of decisions that were made before on the request's way, whoever asked for them here.
+pub const PIN: &str = "pin";
 
 /// The `endpoint` label of the flag API.
 pub const OFREP_ENDPOINTS: [&str; 4] = ["flag", "flags", "events", "other"];

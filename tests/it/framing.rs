@@ -19,7 +19,7 @@ const REFUSED: [(&str, &str, &str); 20] = [
     ("\u{16}\u{3}\u{1}\u{2}", "400", "malformed_request"),
     ("GET /\r\n", "400", "malformed_request"),
     ("GET / HTTP/3.0\r\nhost: a\r\n\r\n", "505", "version_not_supported"),
-    ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "505", "version_not_supported"),
+    ("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n", "505", "version_not_supported"),
     ("get / HTTP/1.1\r\nhost: a\r\n\r\n", "501", "method_not_supported"),
     ("CONNECT a:1 HTTP/1.1\r\nhost: a:1\r\n\r\nhello", "501", "method_not_supported"),
     (

@@ -111,7 +111,7 @@ async fn a_kill_outlives_reloads_restarts_and_its_own_toggle() {
     fs::write(directory.path().join("weir.toml"), text.replace("toggles.u]", "toggles.t]").replace("\"u\"", "\"t\""))
         .unwrap();
     let second = App::start(directory.path()).unwrap();
-    let mut client = Client::connect(second.addresses().listeners[0].1).await;
+    let mut client = Client::connect(second.addresses().listeners[0].1.tcp().unwrap()).await;
     assert!(decision(&mut client).await.contains("reason=killed, generation=1"), "killed from its first request");
     second.restore("t", "bob", None).await.unwrap();
     assert!(decision(&mut client).await.starts_with("canary"));

@@ -29,7 +29,7 @@ async fn connections_max_closes_what_is_too_much_at_once() {
     third.read_to_end(&mut answer).ok();
     assert!(answer.is_empty());
     assert_eq!(first.get("/", &[]).await.text(), "v1");
-    assert_eq!(proxy.metric("weir_connections_refused_total{listener=\"edge\"}").await, 1.0);
+    assert_eq!(proxy.metric("weir_connections_refused_total{listener=\"edge\",cause=\"connections_max\"}").await, 1.0);
 }
 
 #[tokio::test]

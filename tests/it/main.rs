@@ -1,6 +1,7 @@
 //! All integration tests, as one binary.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
+mod access_log;
 mod cli;
 mod command;
 mod config;
@@ -10,13 +11,16 @@ mod deps;
 mod draining;
 mod faults;
 mod flags;
+mod floods;
 mod forwarding;
 mod framing;
 mod governance;
+mod http2;
 mod interim;
 mod intermediary;
 mod layers;
 mod limits;
+mod listeners;
 mod metrics;
 mod ofrep;
 mod propagation;
@@ -29,6 +33,13 @@ mod support;
 mod tls;
 mod tokens;
 mod upgrades;
+mod upstream_faults;
+mod upstream_health;
+mod upstream_http2;
+mod upstream_limits;
+mod upstream_retries;
+mod upstream_tls;
+mod upstreams;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.
 fn split_config(stable: std::net::SocketAddr, canary: std::net::SocketAddr, rest: &str) -> String {
@@ -81,4 +92,32 @@ service = "o"
 {rest}
 "#
     )
+}
+
+/// One service `o` with the arms that are written here, and a route to it with more keys.
+fn arms_config(arms: &str, route: &str, rest: &str) -> String {
+    format!(
+        r#"
+[services.o]
+{arms}
+[[routes]]
+name = "o"
+match = {{ path_prefix = "/" }}
+service = "o"
+{route}
+{rest}
+"#
+    )
+}
+
+/// The series of a metric of the route `o` and one of its arms, with another label.
+fn lane_series(metric: &str, arm: &str, label: &str, value: &str) -> String {
+    format!("{metric}{{route=\"o\",service=\"o\",arm=\"{arm}\",{label}=\"{value}\"}}")
+}
+
+/// The series of the answers that weir itself gives on an arm of [`split_config`] for this cause.
+fn rejections(arm: &str, cause: &str) -> String {
+    let causes = weir::telemetry::names::CAUSES;
+    let error = causes.iter().find(|known| known.code == cause).expect("a known cause").error;
+    format!("weir_rejections_total{{route=\"o\",service=\"o\",arm=\"{arm}\",cause=\"{cause}\",error=\"{error}\"}}")
 }

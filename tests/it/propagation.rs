@@ -16,7 +16,7 @@ use weir::{
     config::{Sources, compile},
     live::{Live, Serving},
     propagation::{Draft, Entry, Keyring, Secret, TraceId},
-    proxy::{Bound, Crew, InFlight},
+    proxy::{Bound, Crew, InFlight, OwnAddresses, Sights, Upstreamward},
     telemetry::Meters,
     toggle::Reason,
 };
@@ -159,7 +159,7 @@ fn a_chain_of_three_gives_each_user_one_decision_through_reloads() {
             assert!(on > users / 10 && on < users, "both variants travelled: {on}");
             for proxy in [&second, &third] {
                 let pinned =
-                    "weir_toggle_decisions_total{toggle=\"t\",variant=\"on\",reason=\"pinned\",surface=\"route\"}";
+                    "weir_toggle_decisions_total{toggle=\"t\",variant=\"on\",reason=\"pinned\",surface=\"pin\"}";
                 assert_eq!(proxy.metric(pinned).await, f64::from(on), "each weir decided as the first did");
                 let honoured = "weir_propagation_members_total{outcome=\"honoured\"}";
                 assert_eq!(proxy.metric(honoured).await, f64::from(users));
@@ -468,12 +468,15 @@ impl Listing {
         let mut plan = compile(&Sources::read(directory.path()).unwrap()).unwrap().plan;
         plan.in_flight = true;
         let meters = Arc::new(Meters::new(&plan, 2));
-        let bound = Bound::bind(plan.listeners[0].address, 2).unwrap();
-        let address = bound.address;
+        let bound = Bound::bind(&plan.listeners[0].address, 2, false).unwrap();
+        let address = bound.address.tcp().unwrap();
         let live = Live::new(Serving::new(Arc::new(plan), Arc::default(), meters, 1));
+        let (_log, lines) = weir::proxy::AccessLog::start(Arc::default()).unwrap();
         let (in_flight, questions) = InFlight::new(2);
         let (drain, draining) = tokio::sync::watch::channel(None);
-        let crew = Crew::start(&live, vec![bound], questions, &draining).unwrap();
+        let (_sights, sights) = tokio::sync::watch::channel(Sights::default());
+        let upstreamward = Upstreamward { own: OwnAddresses::default(), sights };
+        let crew = Crew::start(&live, vec![bound], questions, &lines, &draining, &upstreamward).unwrap();
         Listing { live, in_flight, address, drain, crew }
     }
 }

@@ -49,12 +49,16 @@ fn the_reference_shows_the_defaults() {
     let (reference, defaults) = (compiled(&package("config")).plan, defaults());
     assert_eq!(reference.limits, defaults.limits);
     assert_eq!(reference.timeouts, defaults.timeouts);
+    let (arm, service) = (&reference.arms[0], &reference.services[0]);
+    assert_eq!((arm.limits, arm.ejection), (defaults.arms[0].limits, defaults.arms[0].ejection));
+    assert_eq!(service.retry_budget, defaults.services[0].retry_budget);
     assert_eq!(reference.forwarding, defaults.forwarding);
     assert_eq!(reference.routes[0].upgrades, defaults.routes[0].upgrades);
     let ofrep = reference.ofrep.expect("it shows the flag API");
     assert_eq!(ofrep.limits, OfrepLimits::default());
     assert_eq!((ofrep.keys.len(), ofrep.allowed_origins.len(), ofrep.allowed_hosts.len()), (0, 0, 0));
     assert_eq!(reference.process.drain_timeout, defaults.process.drain_timeout);
+    assert_eq!(reference.process.lame_duck, defaults.process.lame_duck);
     assert_eq!(reference.process.workers, defaults.process.workers);
     assert_eq!(reference.process.state_dir, defaults.process.state_dir);
 }

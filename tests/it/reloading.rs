@@ -78,7 +78,7 @@ async fn the_last_good_configuration_is_kept_whole() {
     let kept = proxy.directory().join("state/last-good");
     assert!(fs::read_to_string(kept.join("weir.toml")).unwrap().contains("name = \"second\""));
     let other = App::start(&kept).unwrap();
-    assert_eq!(Client::connect(other.addresses().listeners[0].1).await.get("/", &[]).await.text(), "v1");
+    assert_eq!(Client::connect(other.addresses().listeners[0].1.tcp().unwrap()).await.get("/", &[]).await.text(), "v1");
 }
 
 /// A directory as Kubernetes mounts a ConfigMap: files are links through `..data`, which is swapped.
@@ -221,7 +221,7 @@ async fn a_reload_that_reorders_listeners_confuses_no_trust() {
         proxy.reload(&config).await;
         proxy.app().reached(next).await;
         for (place, trusted) in [(0, true), (1, false)] {
-            let mut client = Client::connect(proxy.app().addresses().listeners[place].1).await;
+            let mut client = Client::connect(proxy.app().addresses().listeners[place].1.tcp().unwrap()).await;
             let answer = client.get("/", &[("x-weir-explain", "1")]).await;
             assert_eq!(answer.header("x-weir-decision").is_some(), trusted, "listener {place}");
         }

@@ -1,6 +1,7 @@
 //! What the traffic tests are made of: fake upstreams, a proxy on a configuration of its own, clients.
 
 mod client;
+pub(crate) mod frames;
 mod pki;
 mod proxy;
 mod raw;

@@ -7,6 +7,10 @@ use std::{
     sync::Arc,
 };
 
+use bytes::Bytes;
+use http::Request;
+use http_body_util::Full;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, HandshakeKind, pki_types::CertificateDer};
 use tempfile::TempDir;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -246,19 +250,21 @@ async fn clients_without_a_sound_certificate_are_refused_and_counted_by_cause() 
 #[tokio::test]
 async fn what_is_no_handshake_costs_little_time_and_is_counted() {
     let scene = Scene::new();
-    let limits = "[limits]\ntls_handshakes_max = 1\n[timeouts]\ntls_handshake = \"200ms\"\n";
+    let limits = "[limits]\ntls_handshakes_max = 1\n[timeouts]\ntls_handshake = \"1s\"\n";
     let proxy = Proxy::start(&scene.config(SHOP, limits));
+    // Counted right after the connection has ended.
+    let counted = async |outcome| while proxy.metric(&handshakes(outcome)).await < 1.0 {};
     raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
-    assert_eq!(proxy.metric(&handshakes("not_tls")).await, 1.0);
+    counted("not_tls").await;
     drop(TcpStream::connect(proxy.address()).unwrap());
-    while proxy.metric(&handshakes("closed")).await < 1.0 {}
+    counted("closed").await;
     let mut silent = TcpStream::connect(proxy.address()).unwrap();
     silent.write_all(b"\x16\x03\x01").unwrap();
     while proxy.metric("weir_connections{listener=\"edge\"}").await < 1.0 {}
     assert!(raw_exchange(proxy.address(), b"").is_empty(), "one handshake is under way: another is turned away");
-    assert_eq!(proxy.metric(&handshakes("refused")).await, 1.0);
+    counted("refused").await;
     silent.read_to_end(&mut Vec::new()).unwrap();
-    assert_eq!(proxy.metric(&handshakes("timeout")).await, 1.0);
+    counted("timeout").await;
 }
 
 #[test]
@@ -286,4 +292,32 @@ fn a_pair_that_cannot_be_served_is_reported_and_an_old_one_warned_of() {
         assert_eq!(ran.code, code, "{tls}: {ran:#?}");
         assert!(ran.stdout.contains(expected), "{tls}: {ran:#?}");
     }
+}
+
+#[tokio::test]
+async fn alpn_chooses_the_version_of_http() {
+    let mut scene = Scene::new();
+    let proxy = scene.start(SHOP);
+    for (offered, chosen) in
+        [(&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])), (&[b"http/1.1"], Some(b"http/1.1")), (&[], None)]
+    {
+        let mut config = scene.authority.client(None);
+        config.alpn_protocols = offered.iter().map(|protocol| protocol.to_vec()).collect();
+        let stream = dial(&proxy, "shop.example.com", config).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), chosen);
+        if chosen == Some(b"h2") {
+            let (mut client, connection) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+            tokio::spawn(connection);
+            let request = Request::get("https://shop.example.com/").body(Full::<Bytes>::default()).unwrap();
+            assert_eq!(client.send_request(request).await.unwrap().status(), 200);
+        } else {
+            assert_eq!(Client::over(stream).await.get("/", &[]).await.status, 200);
+        }
+        assert_eq!(scene.upstream.seen().await.headers["x-forwarded-proto"], "https");
+    }
+    let mut config = scene.authority.client(None);
+    config.alpn_protocols = vec![b"spdy/3".to_vec()];
+    dial(&proxy, "shop.example.com", config).await.unwrap_err();
+    assert_eq!(proxy.metric(&handshakes("incompatible")).await, 1.0);
 }

@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crate::{
-    plain_config,
+    arms_config, plain_config,
     support::{Process, Proxy, Raw, RawUpstream, raw_exchange},
 };
 
@@ -47,6 +47,24 @@ async fn a_tunnel_carries_what_is_glued_to_either_handshake_and_is_counted() {
     assert_eq!(proxy.metric(series).await, 1.0);
     drop(client);
     while proxy.metric("weir_tunnels").await > 0.0 {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_tunnel_is_one_of_the_connections_to_its_arm_until_it_ends() {
+    let upstream = echo();
+    let limits = "limits = { connections_max = 1 }";
+    let arms = format!("arms.stable = {{ endpoints = [\"{}\"], {limits} }}", upstream.address);
+    let proxy = Proxy::start(&arms_config(&arms, "", "[timeouts]\nconnect = \"50ms\""));
+    let mut client = Raw::connect(proxy.address());
+    client.write(ASK);
+    client.head();
+    assert_eq!(client.read_until("\n"), "glued\n");
+    let refused = proxy.client().await.get("/", &[]).await;
+    assert_eq!(refused.problem(), "arm_connections_max");
+    drop(client);
+    while proxy.client().await.get("/", &[]).await.status != http::StatusCode::OK {
         tokio::task::yield_now().await;
     }
 }

@@ -31,7 +31,7 @@ impl Stage {
         let first = script.scene(generation::TENTH).context("there is no first scene")?;
         let files = Files::create(services.addresses(), first).context("no configuration could be written")?;
         let app = App::start(files.directory())?;
-        let edge = app.addresses().listeners.first().map(|(_name, address)| *address);
+        let edge = app.addresses().listeners.first().and_then(|(_name, address)| address.tcp());
         let edge = edge.context("weir listens nowhere")?;
         let ledger = Ledger::new(&script);
         Ok(Stage { script: Arc::new(script), ledger: Arc::new(ledger), services, files, app: Arc::new(app), edge })

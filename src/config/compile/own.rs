@@ -8,24 +8,35 @@ use crate::{
 };
 
 /// Where this process listens.
-pub(super) struct Addresses(Vec<(SocketAddr, String)>);
+pub(super) struct Addresses {
+    sockets: Vec<(SocketAddr, String)>,
+    /// Of Unix sockets, as configuration writes them.
+    files: Vec<(String, String)>,
+}
 
 impl Addresses {
     pub(super) fn new(process: Option<&Process>, listeners: Option<&[Listener]>) -> Addresses {
-        let listeners = listeners.into_iter().flatten();
+        let name = |listener: &Listener| format!("the listener {:?}", listener.name);
+        let listeners = listeners.unwrap_or_default();
+        let files = listeners.iter().filter(|listener| listener.address.tcp().is_none());
+        let files = files.map(|listener| (listener.address.to_string(), name(listener))).collect();
         let named = |address: Option<SocketAddr>, name: &str| address.map(|address| (address, name.to_owned()));
         let admin = process.into_iter().filter_map(|process| named(process.admin, "[admin]"));
         let telemetry = process.into_iter().filter_map(|process| named(process.telemetry, "[telemetry]"));
-        let listeners = listeners.map(|listener| (listener.address, format!("the listener {:?}", listener.name)));
+        let listeners = listeners.iter().filter_map(|listener| Some((listener.address.tcp()?, name(listener))));
         let ofrep = process.into_iter().filter_map(|process| named(process.ofrep, "[ofrep]"));
-        Addresses(listeners.chain(admin).chain(telemetry).chain(ofrep).collect())
+        Addresses { sockets: listeners.chain(admin).chain(telemetry).chain(ofrep).collect(), files }
     }
 
     /// Refuses an endpoint that leads back here: requests would go round for ever, or reach the admin
     /// interface as if they came from this machine. Names are looked at again when they are resolved.
     pub(super) fn refuse(&self, field: &Field<'_>, authority: &str) {
-        let Some(endpoint) = literal(authority) else { return };
-        if let Some((_, name)) = self.0.iter().find(|(own, _)| leads_to(endpoint, *own)) {
+        let socket = || {
+            let endpoint = literal(authority)?;
+            self.sockets.iter().find(|(own, _)| leads_to(endpoint, *own)).map(|(_, name)| name)
+        };
+        let file = || self.files.iter().find(|(own, _)| own == authority).map(|(_, name)| name);
+        if let Some(name) = socket().or_else(file) {
             field.refuse(
                 format!("the endpoint {authority} is {name} of weir itself"),
                 "name the address of the service",

@@ -1,6 +1,6 @@
 //! `[weir]`, `[admin]`, `[telemetry]`, `[limits]`, `[timeouts]`, `[forwarding]` and `[[listeners]]`.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
 use super::{guards, issuers::Issuers};
 use crate::{
@@ -11,8 +11,16 @@ use crate::{
         source::Sources,
         units,
     },
-    plan::{Forwarding, Limits, Listener, Process, Timeouts, Via},
+    plan::{Address, Forwarding, Limits, Listener, Process, Timeouts, Via},
 };
+
+/// Who may connect to a Unix socket unless said otherwise: its owner and their group.
+const MODE: u32 = 0o660;
+
+/// What RFC 9113 §6.9.1 and §6.5.2 allow for a flow-control window, but no less than a small body.
+const WINDOW: RangeInclusive<u32> = 16_384..=0x7fff_ffff;
+/// What RFC 9113 §6.5.2 allows for a frame.
+const FRAME: RangeInclusive<u32> = 16_384..=0xff_ffff;
 
 /// More workers than any machine has cores.
 const WORKERS_MAX: u64 = 1024;
@@ -22,6 +30,7 @@ pub(super) fn process(document: &Document<'_>) -> Option<Process> {
         workers: 0,
         state_dir: "state".into(),
         drain_timeout: Duration::from_secs(30),
+        lame_duck: Duration::ZERO,
         admin: None,
         telemetry: None,
         ofrep: None,
@@ -53,6 +62,13 @@ fn weir(field: Field<'_>, process: &mut Process) -> bool {
         field.text().map_or_else(|| whole = false, |text| process.state_dir = text.into());
     }
     whole &= duration(&mut section, "drain_timeout", &mut process.drain_timeout);
+    whole &= section.take("lame_duck").is_none_or(|field| {
+        // None at all is a duration here.
+        store(
+            field.parse(|text| if text == "0s" { Ok(Duration::ZERO) } else { units::duration(text) }),
+            &mut process.lame_duck,
+        )
+    });
     guards::take_default(&mut section);
     section.finish();
     whole
@@ -79,10 +95,18 @@ fn ofrep_address(document: &Document<'_>, whole: &mut bool) -> Option<SocketAddr
 pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     let mut limits = Limits {
         connections_max: 10_000,
+        connections_per_source_max: 10_000,
         tls_handshakes_max: 1_000,
         requests_max: 10_000,
         head_bytes_max: 64 << 10,
         header_count_max: 100,
+        http2_streams_max: 100,
+        http2_stream_window_bytes: 64 << 10,
+        http2_connection_window_bytes: 1 << 20,
+        http2_frame_bytes_max: 16 << 10,
+        http2_send_bytes_max: 64 << 10,
+        http2_resets_max: 100,
+        http2_cancels_max: 500,
         target_bytes_max: 16 << 10,
         trailer_bytes_max: 8 << 10,
         interim_responses_max: 10,
@@ -92,15 +116,25 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         token_bytes_max: 8 << 10,
         tokens_remembered_max: 1000,
         idle_upstream_connections_max: 128,
+        upstream_connections_max: 10_000,
+        body_rate_min: 64,
     };
     let Some(field) = document.table("limits") else { return Some(limits) };
     let mut section = field.section()?;
     let wholes = [
         count(&mut section, "connections_max", &mut limits.connections_max),
+        count(&mut section, "connections_per_source_max", &mut limits.connections_per_source_max),
         count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
         count(&mut section, "requests_max", &mut limits.requests_max),
         bytes_within(&mut section, "head_bytes_max", (8 << 10, 1 << 20), "8KiB to 1MiB", &mut limits.head_bytes_max),
         header_count(&mut section, &mut limits.header_count_max),
+        ranged(&mut section, "http2_streams_max", 1..=10_000, &mut limits.http2_streams_max),
+        ranged(&mut section, "http2_stream_window_bytes", WINDOW, &mut limits.http2_stream_window_bytes),
+        ranged(&mut section, "http2_connection_window_bytes", WINDOW, &mut limits.http2_connection_window_bytes),
+        ranged(&mut section, "http2_frame_bytes_max", FRAME, &mut limits.http2_frame_bytes_max),
+        bytes(&mut section, "http2_send_bytes_max", &mut limits.http2_send_bytes_max),
+        count(&mut section, "http2_resets_max", &mut limits.http2_resets_max),
+        count(&mut section, "http2_cancels_max", &mut limits.http2_cancels_max),
         bytes_within(
             &mut section,
             "target_bytes_max",
@@ -116,6 +150,8 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         bytes(&mut section, "token_bytes_max", &mut limits.token_bytes_max),
         count(&mut section, "tokens_remembered_max", &mut limits.tokens_remembered_max),
         count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
+        count(&mut section, "upstream_connections_max", &mut limits.upstream_connections_max),
+        section.take("body_rate_min").is_none_or(|field| store(field.integer(0), &mut limits.body_rate_min)),
     ];
     section.finish();
     wholes.into_iter().all(|whole| whole).then_some(limits)
@@ -123,24 +159,36 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
 
 pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
     let mut timeouts = Timeouts {
+        proxy_protocol: Duration::from_secs(5),
         tls_handshake: Duration::from_secs(10),
         client_head: Duration::from_secs(60),
+        http2_ping: Duration::from_secs(60),
+        http2_pong: Duration::from_secs(20),
         connect: Duration::from_secs(2),
         body_idle: Duration::from_secs(60),
+        stream_idle: Duration::from_secs(300),
         expect_continue: Duration::from_secs(1),
         tunnel_idle: Duration::from_secs(3600),
         upstream_idle: Duration::from_secs(30),
+        dns: Duration::from_secs(5),
+        dns_refresh: Duration::from_secs(5),
     };
     let Some(field) = document.table("timeouts") else { return Some(timeouts) };
     let mut section = field.section()?;
     let wholes = [
+        duration(&mut section, "proxy_protocol", &mut timeouts.proxy_protocol),
         duration(&mut section, "tls_handshake", &mut timeouts.tls_handshake),
         duration(&mut section, "client_head", &mut timeouts.client_head),
+        duration(&mut section, "http2_ping", &mut timeouts.http2_ping),
+        duration(&mut section, "http2_pong", &mut timeouts.http2_pong),
         duration(&mut section, "connect", &mut timeouts.connect),
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
+        duration(&mut section, "stream_idle", &mut timeouts.stream_idle),
         duration(&mut section, "expect_continue", &mut timeouts.expect_continue),
         duration(&mut section, "tunnel_idle", &mut timeouts.tunnel_idle),
         duration(&mut section, "upstream_idle", &mut timeouts.upstream_idle),
+        duration(&mut section, "dns", &mut timeouts.dns),
+        duration(&mut section, "dns_refresh", &mut timeouts.dns_refresh),
     ];
     section.finish();
     wholes.into_iter().all(|whole| whole).then_some(timeouts)
@@ -207,6 +255,8 @@ fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener
     let trusted = section.take("trusted_networks");
     let issuer = section.take("jwt").map_or(Some(None), |field| issuers.reference(&field).map(Some));
     let tls = section.take("tls");
+    let proxy_protocol = section.take("proxy_protocol").map_or(Some(false), |field| field.flag());
+    let mode = section.take("mode");
     section.finish();
     let name = name.and_then(|field| {
         let name = field.parse(units::name_of)?;
@@ -224,16 +274,43 @@ fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener
         }
         None => Some(Vec::new()),
     };
-    let address = address.and_then(|field| {
-        let address = field.parse(units::socket_address)?;
-        let taken = earlier.iter().any(|listener| listener.address == address && address.port() != 0);
-        if taken {
-            field.refuse("two listeners have this address".to_owned(), "give each its own");
-        }
-        (!taken).then_some(address)
-    });
+    let address = address.and_then(|field| place(&field, mode.as_ref(), earlier));
     let tls = tls.map_or(Some(None), |field| super::tls::tls(&field).map(Some));
-    Some(Listener { name: name?, address: address?, trusted_networks: trusted_networks?, tls: tls?, issuer: issuer? })
+    Some(Listener {
+        name: name?,
+        address: address?,
+        proxy_protocol: proxy_protocol?,
+        trusted_networks: trusted_networks?,
+        tls: tls?,
+        issuer: issuer?,
+    })
+}
+
+/// Reads where a listener is bound; `mode` is for Unix sockets alone.
+fn place(field: &Field<'_>, mode: Option<&Field<'_>>, earlier: &[Listener]) -> Option<Address> {
+    let mode_read = mode.map_or(Some(MODE), |field| field.parse(units::mode));
+    let address = match field.text()?.strip_prefix("unix:") {
+        Some("") => {
+            field.refuse("the socket has no path".to_owned(), "write it as in \"unix:/run/weir/edge.sock\"");
+            return None;
+        }
+        Some(path) => Address::Unix { path: path.into(), mode: mode_read? },
+        None => {
+            if let Some(mode) = mode {
+                mode.refuse("a TCP address has no mode".to_owned(), "leave it out, or listen at \"unix:/path\"");
+            }
+            Address::Tcp(field.parse(units::listening_address)?)
+        }
+    };
+    let same = |other: &Address| match (other, &address) {
+        (Address::Tcp(other), Address::Tcp(address)) => other == address && address.port() != 0,
+        (other, address) => other.path() == address.path() && address.path().is_some(),
+    };
+    if earlier.iter().any(|listener| same(&listener.address)) {
+        field.refuse("two listeners have this address".to_owned(), "give each its own");
+        return None;
+    }
+    (mode.is_none() || address.path().is_some()).then_some(address)
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.
@@ -249,6 +326,18 @@ pub(super) fn count(section: &mut Section<'_>, key: &'static str, count: &mut us
 pub(super) fn bytes(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
     let read = |field: Field<'_>| field.size().and_then(|number| usize::try_from(number).ok());
     section.take(key).is_none_or(|field| store(read(field), bytes))
+}
+
+/// Reads a size or number over its default, within the range that its protocol has.
+fn ranged(section: &mut Section<'_>, key: &'static str, range: RangeInclusive<u32>, number: &mut u32) -> bool {
+    let Some(field) = section.take(key) else { return true };
+    let Some(size) = field.size() else { return false };
+    let fits = u32::try_from(size).ok().filter(|size| range.contains(size));
+    if fits.is_none() {
+        let hint = format!("write {} to {}", range.start(), range.end());
+        field.refuse("the number is out of range".to_owned(), &hint);
+    }
+    store(fits, number)
 }
 
 /// A header map holds at most 32,768 fields, those included that are added on the way.

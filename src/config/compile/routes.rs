@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use http::{HeaderName, HeaderValue, Method, StatusCode};
 
-use super::{services::Backends, toggles::Toggles};
+use super::{policies, services::Backends, toggles::Toggles};
 use crate::{
     config::{
         document::Document,
@@ -73,6 +73,9 @@ fn route(mut section: Section<'_>, backends: &Backends<'_>, toggles: &Toggles<'_
     let matched = section.require("match", "say what it matches: match = { path_prefix = \"/\" }");
     let service = section.require("service", "name where it sends: service = \"checkout\"");
     let timeout = section.take("timeout").map_or(Some(TIMEOUT), |field| field.parse(units::duration));
+    let total_timeout =
+        section.take("total_timeout").map_or(Some(None), |field| field.parse(units::duration).map(Some));
+    let retries = section.take("retries").map_or(Some(None), |field| policies::retries(field).map(Some));
     let checking = section.take("contract").map_or(Some(Checking::Off), |field| checking(field.section()?));
     let upgrades = section.take("upgrades").map_or(Some(vec!["websocket".to_owned()]), upgrades);
     let require = section.take("require");
@@ -85,6 +88,8 @@ fn route(mut section: Section<'_>, backends: &Backends<'_>, toggles: &Toggles<'_
         name: name?,
         service: service?,
         timeout: timeout?,
+        total_timeout: total_timeout?,
+        retries: retries?,
         checking: checking?,
         require: require?,
         upgrades: upgrades?,

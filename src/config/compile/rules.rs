@@ -17,14 +17,7 @@ use crate::{
     toggle::{Category, Rule, Schedule, Serve},
 };
 
-/// Reads all of them, so that each reports its problems.
-pub(super) fn rules(field: Field<'_>, whose: Whose<'_>, segments: &Segments) -> Option<Vec<Rule>> {
-    let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
-    let read = sections.into_iter().enumerate().map(|(index, section)| rule(section?, index, whose, segments));
-    read.collect::<Vec<_>>().into_iter().collect()
-}
-
-fn rule(mut section: Section<'_>, index: usize, whose: Whose<'_>, segments: &Segments) -> Option<Rule> {
+pub(super) fn rule(mut section: Section<'_>, index: usize, whose: Whose<'_>, segments: &Segments) -> Option<Rule> {
     let name = section.take("name");
     let when = section.require("when", "say who is meant: when = { attr = \"header:x-cohort\", equals = \"beta\" }");
     let keys = shares::Keys::of_rule(&mut section);

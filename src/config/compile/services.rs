@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{contracts::Shelf, own::Addresses, propagation::TrustedHosts, rollouts::Moved};
+use super::{arms, contracts::Shelf, own::Addresses, policies, propagation::TrustedHosts, rollouts::Moved};
 use crate::{
     config::{
         document::Document,
@@ -10,7 +10,7 @@ use crate::{
         section::{Field, Section, did_you_mean},
         units,
     },
-    plan::{Arm, ArmId, Endpoint, EndpointId, Service, ServiceId, Split, ToggleId},
+    plan::{Arm, ArmId, Endpoint, EndpointId, RetryBudget, Service, ServiceId, Split, ToggleId},
 };
 
 /// Services, arms and endpoints; `None` stands where one was refused, so that references to it still
@@ -39,13 +39,17 @@ impl Backends<'_> {
         ArmId(self.arm_names[service.0].0.0 + place)
     }
 
-    fn endpoint(&mut self, authority: String) -> EndpointId {
-        let endpoint = Endpoint { authority: authority.into() };
+    pub(super) fn endpoint(&mut self, endpoint: Endpoint) -> EndpointId {
         *self.endpoint_ids.entry(endpoint).or_insert_with_key(|endpoint| {
             self.endpoints.push(endpoint.clone());
             EndpointId(self.endpoints.len() - 1)
         })
     }
+}
+
+/// The place of the arm of that name.
+pub(super) fn place_of_arm(names: &[&str], name: &str) -> Option<usize> {
+    names.iter().position(|other| *other == name)
 }
 
 /// Reads services and arms; who gets which arm is for [`splits`] to read, once toggles are known.
@@ -69,21 +73,30 @@ pub(super) fn backends<'a>(
         backends.names.push(name);
         backends.arm_names.push((first_arm, Vec::new()));
         let service = field.section().and_then(|section| {
-            let arms = named_arms(name, section)?;
+            let (arms, retry_budget) = named_arms(name, section)?;
             backends.arm_names[id.0].1 = arms.iter().map(|(name, _)| *name).collect();
             for (name, field) in arms {
-                let arm = field.section().and_then(|section| arm(name, section, id, &mut backends, shelf, own, hosts));
+                let read = |section| arms::arm(name, section, id, &mut backends, shelf, own, hosts);
+                let arm = field.section().and_then(read);
                 backends.arms.push(arm);
             }
             let arm_count = backends.arms.len() - first_arm.0;
-            Some(Service { name: name.to_owned(), first_arm, arm_count, split: Split::None(first_arm) })
+            Some(Service {
+                name: name.to_owned(),
+                first_arm,
+                arm_count,
+                split: Split::None(first_arm),
+                retry_budget: retry_budget?,
+            })
         });
         backends.services.push(service);
     }
     backends
 }
 
-fn named_arms<'a>(name: &str, mut section: Section<'a>) -> Option<Vec<(&'a str, Field<'a>)>> {
+/// The arms with their names, and the service's other keys.
+#[expect(clippy::type_complexity, reason = "read once, in one place")]
+fn named_arms<'a>(name: &str, mut section: Section<'a>) -> Option<(Vec<(&'a str, Field<'a>)>, Option<RetryBudget>)> {
     if let Err(hint) = units::name(name) {
         section.refuse(format!("{name:?} is not a valid name"), hint);
     }
@@ -91,6 +104,7 @@ fn named_arms<'a>(name: &str, mut section: Section<'a>) -> Option<Vec<(&'a str, 
     section.take("split");
     let hint = "name at least one: arms.stable = { endpoints = [\"127.0.0.1:9001\"] }";
     let arms = section.require("arms", hint);
+    let retry_budget = section.take("retry_budget").map_or(Some(policies::RETRY_BUDGET), policies::retry_budget);
     section.finish();
     let field = arms?;
     let place = field.clone();
@@ -98,60 +112,7 @@ fn named_arms<'a>(name: &str, mut section: Section<'a>) -> Option<Vec<(&'a str, 
     if arms.is_empty() {
         place.refuse("the service has no arm".to_owned(), hint);
     }
-    (!arms.is_empty()).then_some(arms)
-}
-
-fn arm(
-    name: &str,
-    mut section: Section<'_>,
-    service: ServiceId,
-    backends: &mut Backends<'_>,
-    shelf: &mut Shelf<'_>,
-    own: &Addresses,
-    hosts: Option<&TrustedHosts>,
-) -> Option<Arm> {
-    let named = units::name(name).map_err(|hint| section.refuse(format!("{name:?} is not a valid name"), hint));
-    let hint = "write where it runs: endpoints = [\"127.0.0.1:9001\"]";
-    let endpoints = section.require("endpoints", hint).and_then(|field| {
-        let fields = field.clone().list()?;
-        if fields.is_empty() {
-            field.refuse("the arm has no endpoint".to_owned(), hint);
-            return None;
-        }
-        let authorities: Vec<_> = fields
-            .iter()
-            .map(|field| field.parse(units::authority).inspect(|authority| own.refuse(field, authority)))
-            .collect();
-        authorities.into_iter().map(|authority| authority.map(|text| backends.endpoint(text))).collect()
-    });
-    let contract = section.take("contract").map_or(Some(None), |field| shelf.contract(&field).map(Some));
-    let (first_arm, names) = &backends.arm_names[service.0];
-    let fallback = match section.take("on_unavailable") {
-        Some(field) if field.is_word("fail") => Some(None),
-        Some(field) => field.reference("arm", names).map(|place| {
-            if names[place] == name {
-                field.refuse("an arm cannot stand in for itself".to_owned(), "name another arm, or \"fail\"");
-            }
-            Some(place)
-        }),
-        None => Some(names.iter().position(|other| *other == "stable" && name != "stable")),
-    };
-    let propagate = section.take("propagate").map_or(Some(None), |field| field.flag().map(Some));
-    let on_unavailable = fallback.map(|place| place.map(|place| ArmId(first_arm.0 + place)));
-    section.finish();
-    named.ok()?;
-    let endpoints: Vec<EndpointId> = endpoints?;
-    let trusted =
-        |endpoint: &EndpointId| hosts.is_some_and(|hosts| hosts.trusts(&backends.endpoints[endpoint.0].authority));
-    let propagates = propagate?.unwrap_or_else(|| endpoints.iter().all(trusted));
-    Some(Arm {
-        name: name.to_owned(),
-        service,
-        endpoints,
-        contract: contract?,
-        on_unavailable: on_unavailable?,
-        propagates,
-    })
+    (!arms.is_empty()).then_some((arms, retry_budget))
 }
 
 /// Reads which arm serves whom, for each service.
@@ -169,7 +130,7 @@ fn split(field: Field<'_>, id: ServiceId, backends: &Backends<'_>, moved: &Moved
     if names.is_empty() {
         return None;
     }
-    let stable = names.iter().position(|name| *name == "stable").or((names.len() == 1).then_some(0));
+    let stable = place_of_arm(&names, "stable").or((names.len() == 1).then_some(0));
     match (split, moved.implied(id)) {
         (Some(field), None) => toggle_split(field.section()?, id, backends, moved, stable),
         (None, Some((toggle, arms))) => Some(Split::Toggle { toggle, arms: arms.to_vec(), otherwise: arms[1] }),

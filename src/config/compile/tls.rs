@@ -31,7 +31,7 @@ use crate::{
 const EXPIRY_NEAR: Duration = Duration::from_hours(14 * 24);
 
 /// Protocols offered by ALPN (RFC 7301), the preferred one first.
-const PROTOCOLS: [&[u8]; 1] = [b"http/1.1"];
+const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 /// One certificate with its key.
 struct Pair {

@@ -20,7 +20,7 @@ use crate::{
     },
     identity::Attribute,
     plan::{PlannedToggle, ToggleId},
-    toggle::{Category, OnExpiry, Schedule, Timestamp, Toggle, Variant, VariantId},
+    toggle::{Category, OnExpiry, Rule, Schedule, Timestamp, Toggle, Variant, VariantId},
 };
 
 pub(in crate::config) const CATEGORIES: [Category; 4] =
@@ -164,7 +164,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     // Against no variants at all, every name would be unknown: that was reported already.
     let variant = |field: Field<'_>| shares::variant(&field, variants.as_deref()?);
     let targeting = section.take("targeting");
-    let default = default(&mut section, targeting.is_some(), variants.as_deref());
+    let default = default(&mut section, targeting.is_some(), variant);
     let targeting = targeting.map_or(Some(None), |field| targeting::targeting(&field, category));
     let metadata = section.take("metadata").map_or(Some(Map::new()), metadata);
     let off = section.take("off").map_or(Some(None), |field| variant(field).map(Some));
@@ -178,7 +178,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     let salt = salt(name, &mut section, own_salt.as_ref());
     let whose = Whose { variants: variants.as_deref(), category, salt: salt.as_deref().unwrap_or(name) };
     let split = shares::Keys::of_toggle(&mut section).with_salt(own_salt).read(whose);
-    let rules = section.take("rules").map_or(Some(Vec::new()), |field| rules::rules(field, whose, segments));
+    let rules = section.take("rules").map_or(Some(Vec::new()), |field| rules(field, whose, segments));
     let keyless = bucket_by.as_ref().is_some_and(Vec::is_empty);
     if keyless && split.as_ref().is_some_and(Option::is_some) {
         section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
@@ -212,6 +212,31 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
         })
     };
     Read { toggle: toggle(), requires, expiry }
+}
+
+/// The variant for everybody else. Where targeting speaks flagd's language, none leaves the choice to the
+/// application, as in flagd.
+fn default(
+    section: &mut Section<'_>,
+    is_targeted: bool,
+    variant: impl Fn(Field<'_>) -> Option<VariantId>,
+) -> Option<Option<VariantId>> {
+    match section.take("default") {
+        Some(field) => variant(field).map(Some),
+        None if is_targeted => Some(None),
+        None => {
+            section.require("default", "name the variant for everybody else: default = \"off\"");
+            None
+        }
+    }
+}
+
+fn rules(field: Field<'_>, whose: Whose<'_>, segments: &Segments) -> Option<Vec<Rule>> {
+    let sections: Vec<_> = field.list()?.into_iter().map(Field::section).collect();
+    let rules = sections.into_iter().enumerate();
+    let rules = rules.map(|(index, section)| rules::rule(section?, index, whose, segments));
+    // Collected first, so that every rule is read and reports its problems.
+    rules.collect::<Vec<_>>().into_iter().collect()
 }
 
 /// What goes with every answer: texts, numbers and flags.
@@ -260,19 +285,6 @@ fn expires<'a>(section: &mut Section<'a>, category: Option<Category>) -> Option<
 fn expiry(name: &str, (field, at): &(Field<'_>, Timestamp), on_expiry: Option<OnExpiry>) -> Option<Expiry> {
     let (message, hint) = expiry::told(name, *at, on_expiry.unwrap_or(OnExpiry::Warn));
     Some(Expiry { at: *at, problem: field.later(message, hint) })
-}
-
-/// The variant for everybody else. Where targeting speaks flagd's language, none leaves the choice to the
-/// application, as in flagd.
-fn default(section: &mut Section<'_>, targeted: bool, variants: Option<&[Variant]>) -> Option<Option<VariantId>> {
-    match section.take("default") {
-        Some(field) => shares::variant(&field, variants?).map(Some),
-        None if targeted => Some(None),
-        None => {
-            section.require("default", "name the variant for everybody else: default = \"off\"");
-            None
-        }
-    }
 }
 
 /// What is hashed before the assignment key, unless a split says otherwise.
@@ -330,7 +342,8 @@ pub(in crate::config) const KEY_SOURCES: &str =
 /// The sources of an assignment key: one or a list.
 pub(in crate::config) fn bucket_by(field: Field<'_>, category: Option<Category>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
-        let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
+        let attribute =
+            field.parse(|text| text.parse::<Attribute>().map_err(|error| format!("{error}; {KEY_SOURCES}")))?;
         if category == Some(Category::Permission) && attribute.is_claim() {
             refuse_claim(&field, &attribute, "");
             return None;

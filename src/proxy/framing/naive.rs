@@ -23,6 +23,8 @@ pub(in crate::proxy) enum End {
     Refused,
     /// Another protocol follows, or may follow.
     Switched,
+    /// What is there of a head cannot become a sound one.
+    Hopeless,
 }
 
 /// The numbers that a configuration sets.
@@ -49,7 +51,7 @@ pub(in crate::proxy) fn judge(mut input: &[u8], requests: bool, maxima: Maxima) 
     let mut interims = 0;
     loop {
         let Some(length) = find(input, b"\r\n\r\n").map(|place| place + 4) else {
-            outcome.end = if hopeless(input, requests, maxima) { End::Refused } else { End::Open };
+            outcome.end = if hopeless(input, requests, maxima) { End::Hopeless } else { End::Open };
             return outcome;
         };
         let Some(head) = sound_head(&input[..length], requests, maxima) else {
@@ -403,7 +405,7 @@ fn is_host(text: &str) -> bool {
     let address = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
     let name = match address {
         Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~!$&'()*+;=".contains(c)),
+        None => name != "." && name.chars().all(|c| c.is_ascii_alphanumeric() || "-._~!$&'()*+;=".contains(c)),
     };
     !text.is_empty() && !text.starts_with(':') && name && port
 }

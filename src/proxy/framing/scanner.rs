@@ -1,7 +1,9 @@
 //! The scanner: follows the messages of one direction of one connection.
 
 use super::{
-    Bounds, chunk,
+    Bounds,
+    bytes::is_token,
+    chunk,
     field::Fields,
     flaw::Flaw,
     head::{self, Body, FirstLine},
@@ -270,14 +272,12 @@ impl Scanner {
     /// What can be said of a line that has no end yet: whoever speaks no HTTP at all may never send one.
     fn early(&self, bytes: &[u8], lines: &Lines) -> Result<(), Flaw> {
         let sound = match (self.side, lines.first) {
-            (Side::Requests, None) => bytes.first().is_none_or(u8::is_ascii_uppercase),
+            (Side::Requests, None) => bytes.first().is_none_or(|first| is_token(*first)),
             (Side::Responses, None) => bytes.iter().zip(b"HTTP/1.").all(|(byte, expected)| byte == expected),
             _ => true,
         };
         match self.side {
             _ if sound => Ok(()),
-            // Small letters are refused as what they are once the line is there.
-            Side::Requests if bytes.first().is_some_and(u8::is_ascii_alphanumeric) => Ok(()),
             Side::Requests => Err(Flaw::RequestLine),
             Side::Responses => Err(Flaw::StatusLine),
         }

@@ -72,6 +72,8 @@ pub(in crate::proxy) fn is_authority(text: &[u8]) -> bool {
         [b'[', address @ .., b']'] => {
             std::str::from_utf8(address).is_ok_and(|address| address.parse::<std::net::Ipv6Addr>().is_ok())
         }
+        // A dot alone is a name without a label: nothing is left of it once names are compared.
+        b"." => false,
         name => name.iter().all(|byte| bytes::is_host(*byte)),
     };
     !host.is_empty() && host_is_sound && port_is_sound

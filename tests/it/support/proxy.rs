@@ -79,7 +79,7 @@ impl Proxy {
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
-        self.app.addresses().listeners[0].1
+        self.app.addresses().listeners[0].1.tcp().unwrap()
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -121,10 +121,19 @@ impl Proxy {
 impl Process {
     /// Starts `weir run`, and waits until it tells where it listens.
     pub(crate) fn start(config: &str) -> Process {
+        Process::start_by(config, |weir| {
+            let mut command = Command::new(weir);
+            command.arg("run");
+            command
+        })
+    }
+
+    /// Starts it by a command that is made from the path of the binary and ends with `run`.
+    pub(crate) fn start_by(config: &str, command: impl FnOnce(&str) -> Command) -> Process {
         let directory = TempDir::new().unwrap();
         fs::write(directory.path().join("weir.toml"), complete(directory.path(), config)).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_weir"));
-        command.args(["run", "--log-format", "json", "--config"]).arg(directory.path()).stderr(Stdio::piped());
+        let mut command = command(env!("CARGO_BIN_EXE_weir"));
+        command.args(["--log-format", "json", "--config"]).arg(directory.path()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut log = BufReader::new(child.stderr.take().unwrap());
         let mut line = String::new();

@@ -102,6 +102,40 @@ impl Upstream {
         })
     }
 
+    /// Lets a task do whatever it likes with each connection; it is also told how many came before.
+    pub(crate) fn acting<F>(
+        act: impl Fn(TcpStream, usize, mpsc::UnboundedSender<Seen>) -> F + Send + Sync + 'static,
+    ) -> Upstream
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        Upstream::listening(move |stream, number, seen| drop(tokio::spawn(act(stream, number, seen))))
+    }
+
+    /// Speaks HTTP/2 in clear: answers every request, read to its end, by a function.
+    pub(crate) fn http2(answer: impl Fn(&Seen) -> Response<Full<Bytes>> + Send + Sync + 'static) -> Upstream {
+        let answer = Arc::new(answer);
+        Upstream::acting(move |stream, _number, seen| {
+            let answer = Arc::clone(&answer);
+            async move {
+                let service = service_fn(move |request: Request<Incoming>| {
+                    let (answer, seen) = (Arc::clone(&answer), seen.clone());
+                    async move {
+                        let (head, body) = request.into_parts();
+                        let body = body.collect().await?.to_bytes();
+                        let (method, uri, headers) = (head.method, head.uri.to_string(), head.headers);
+                        let request = Seen { method, uri, headers, body };
+                        let response = answer(&request);
+                        seen.send(request).ok();
+                        Ok::<_, hyper::Error>(response)
+                    }
+                });
+                let builder = hyper::server::conn::http2::Builder::new(hyper_util::rt::TokioExecutor::new());
+                builder.serve_connection(TokioIo::new(stream), service).await.ok();
+            }
+        })
+    }
+
     fn serving<F>(
         answer: impl Fn(Request<Incoming>, mpsc::UnboundedSender<Seen>) -> F + Send + Sync + 'static,
     ) -> Upstream

@@ -1,0 +1,77 @@
+//! Policies: what is done about an arm's endpoints that fail, and how much may be asked of it.
+
+use std::time::Duration;
+
+/// What one arm may cost, over all workers. Each is one key of the arm's `limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ArmLimits {
+    /// Connections to its endpoints, in use or idle.
+    pub connections_max: usize,
+    /// Requests in flight.
+    pub requests_max: usize,
+    /// Requests that wait for a connection.
+    pub pending_max: usize,
+    /// Requests at once on one connection of HTTP/2.
+    pub streams_max: usize,
+}
+
+/// When an endpoint that fails is left alone. Each is one key of the arm's `ejection`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// Failures in a row: no connection, a broken exchange, no answer in time, or a 5xx.
+    pub failures: u32,
+    /// For how long the first time; it doubles with each further time, and varies by half.
+    pub base: Duration,
+    /// For how long at most.
+    pub max: Duration,
+    /// Percent of the arm's endpoints that may be left alone at once; of two or more always one, and
+    /// never the last.
+    pub share_max: u32,
+}
+
+/// What a route does about requests that fail. Each is one key of the route's `retries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retries {
+    /// How often a request may be sent again.
+    pub attempts: u32,
+    /// After what.
+    pub on: RetryOn,
+    /// Whether requests are sent again whose method is not idempotent (RFC 9110 §9.2.2).
+    pub any_method: bool,
+    /// How long one try may take.
+    pub per_try_timeout: Option<Duration>,
+    /// Bytes of a body that are kept for sending it again.
+    pub body_bytes_max: usize,
+}
+
+/// How many retries the requests to one service may cause, for each worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryBudget {
+    /// Percent of the requests.
+    pub percent: u32,
+    /// Retries a second besides, for services with few requests.
+    pub per_second: u32,
+}
+
+/// The failures after which a request is sent again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RetryOn {
+    /// No connection could be made.
+    pub connect_failure: bool,
+    /// The exchange broke before there was an answer.
+    pub reset: bool,
+    /// `per_try_timeout` was over.
+    pub timeout: bool,
+    /// Any 5xx.
+    pub server_error: bool,
+    /// 502, 503 or 504.
+    pub gateway_error: bool,
+}
+
+impl RetryOn {
+    /// Whether an answer of this status is one of them.
+    #[must_use]
+    pub fn status(&self, status: http::StatusCode) -> bool {
+        self.server_error && status.is_server_error() || self.gateway_error && matches!(status.as_u16(), 502..=504)
+    }
+}

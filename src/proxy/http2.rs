@@ -1,0 +1,290 @@
+//! HTTP/2 with clients, and what a connection of many streams may cost.
+//!
+//! Frames are h2's business, which holds floods of them. What is left to a proxy is here: a stream whose
+//! client does not take the response, a connection that asks for nothing, and a client that begins
+//! requests only to cancel them.
+
+use std::{
+    cell::{Cell, RefCell},
+    convert::Infallible,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http::Request;
+use http_body::{Body, Frame, SizeHint};
+use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
+use hyper_util::rt::TokioTimer;
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
+use tower::{Service, ServiceBuilder};
+
+use super::{
+    asking::Peer,
+    body::IdleTimer,
+    connection::{FIRST_REQUEST_GRACE, draining},
+    handle::handle,
+    reply::{Reply, ReplyError},
+    shed::ShedLayer,
+    socket::Socket,
+    transport::Transport,
+    worker::Worker,
+};
+use crate::plan::{Limits, Timeouts};
+
+/// How long a client without open streams may take to agree that the connection ends.
+const GOAWAY_GRACE: Duration = Duration::from_secs(1);
+
+/// The streams of one connection.
+struct Streams {
+    open: Cell<usize>,
+    /// When the last of them ended.
+    quiet_since: Cell<Instant>,
+    begun: Cell<u64>,
+    /// Those that the client gave up before it had the whole response.
+    cancelled: Cell<u64>,
+    cancels_max: u64,
+    too_many_cancels: Notify,
+    unread_for: Duration,
+    /// The stream that was begun and has no task yet.
+    next: RefCell<Option<Rc<Reading>>>,
+}
+
+/// How far the client has read one response.
+#[derive(Default)]
+struct Reading {
+    /// A piece is with h2, and none has been asked for since.
+    waits: Cell<bool>,
+    /// Counts the pieces.
+    pieces: Cell<u64>,
+}
+
+/// One stream's course, from its head to the end of the response.
+struct Course {
+    streams: Rc<Streams>,
+    reading: Rc<Reading>,
+    whole: bool,
+}
+
+/// Serves HTTP/2 until the client or a drain ends the connection.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    transport: Transport,
+    peer: Peer,
+    mut drain: watch::Receiver<Option<Duration>>,
+) {
+    let (limits, timeouts) = {
+        let snapshot = worker.snapshot();
+        (snapshot.serving.plan.limits, snapshot.serving.plan.timeouts)
+    };
+    let streams = Rc::new(Streams::new(&limits, &timeouts));
+    let (ip, peer) = (peer.ip, Rc::new(peer));
+    let stack = ServiceBuilder::new()
+        .layer(ShedLayer::new(Rc::clone(&worker)))
+        .service(tower::service_fn(move |request| handle(Rc::clone(&worker), Rc::clone(&peer), request)));
+    let begun = Rc::clone(&streams);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let course = Course::begin(&begun);
+        // hyper asks its service for nothing before a call, and these are always ready.
+        let answer = stack.clone().call(request);
+        async move { Ok::<_, Infallible>(answer.await?.map(|reply| Watched::new(reply, course))) }
+    });
+    let socket = Socket::new(transport, timeouts.body_idle);
+    let connection = builder(&limits, &timeouts, Tasks(Rc::clone(&streams))).serve_connection(socket, service);
+    let mut connection = pin!(connection);
+    let mut quiet = pin!(tokio::time::sleep(timeouts.client_head));
+    let mut leaving = false;
+    let ended = loop {
+        tokio::select! {
+            ended = connection.as_mut() => break ended,
+            _ = draining(&mut drain), if !leaving => {
+                // A connection without a request would be closed over the one that is on its way.
+                let grace = if streams.begun.get() == 0 { FIRST_REQUEST_GRACE } else { Duration::ZERO };
+                if let Ok(ended) = tokio::time::timeout(grace, connection.as_mut()).await {
+                    break ended;
+                }
+                leaving = true;
+            }
+            () = streams.too_many_cancels.notified(), if !leaving => {
+                tracing::debug!(peer = %ip, "a client cancels most of its requests");
+                leaving = true;
+            }
+            () = quiet.as_mut() => match streams.quiet_until(if leaving { GOAWAY_GRACE } else { timeouts.client_head }) {
+                Some(later) => quiet.as_mut().reset(later),
+                // It was told, and does not answer.
+                None if leaving => break Ok(()),
+                None => leaving = true,
+            },
+        }
+        if leaving {
+            connection.as_mut().graceful_shutdown();
+            quiet.as_mut().reset(Instant::now() + GOAWAY_GRACE);
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, peer = %ip, "a client's connection broke");
+    }
+}
+
+fn builder(limits: &Limits, timeouts: &Timeouts, tasks: Tasks) -> http2::Builder<Tasks> {
+    let mut builder = http2::Builder::new(tasks);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(limits.http2_streams_max)
+        .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
+        .max_frame_size(limits.http2_frame_bytes_max)
+        .initial_stream_window_size(limits.http2_stream_window_bytes)
+        .initial_connection_window_size(limits.http2_connection_window_bytes)
+        .max_send_buf_size(limits.http2_send_bytes_max)
+        .max_pending_accept_reset_streams(limits.http2_resets_max)
+        .max_local_error_reset_streams(limits.http2_resets_max)
+        .keep_alive_interval(timeouts.http2_ping)
+        .keep_alive_timeout(timeouts.http2_pong);
+    builder
+}
+
+impl Streams {
+    fn new(limits: &Limits, timeouts: &Timeouts) -> Streams {
+        Streams {
+            open: Cell::new(0),
+            quiet_since: Cell::new(Instant::now()),
+            begun: Cell::new(0),
+            cancelled: Cell::new(0),
+            cancels_max: limits.http2_cancels_max as u64,
+            too_many_cancels: Notify::new(),
+            unread_for: timeouts.body_idle,
+            next: RefCell::new(None),
+        }
+    }
+
+    /// When the connection will have been quiet for so long; `None` when it has been.
+    fn quiet_until(&self, so_long: Duration) -> Option<Instant> {
+        let now = Instant::now();
+        let since = if self.open.get() > 0 { now } else { self.quiet_since.get() };
+        Some(since + so_long).filter(|later| *later > now)
+    }
+
+    /// Honest clients cancel too: only one that cancels most of very many requests is asked to go.
+    fn count_cancelled(&self) {
+        self.cancelled.set(self.cancelled.get() + 1);
+        if self.cancelled.get() > self.cancels_max && self.cancelled.get() * 2 > self.begun.get() {
+            self.too_many_cancels.notify_one();
+        }
+    }
+}
+
+impl Course {
+    fn begin(streams: &Rc<Streams>) -> Course {
+        streams.begun.set(streams.begun.get() + 1);
+        streams.open.set(streams.open.get() + 1);
+        let reading = Rc::new(Reading::default());
+        // hyper makes the task of a stream right after it called the service for it.
+        *streams.next.borrow_mut() = Some(Rc::clone(&reading));
+        Course { streams: Rc::clone(streams), reading, whole: false }
+    }
+}
+
+impl Drop for Course {
+    fn drop(&mut self) {
+        let streams = &self.streams;
+        streams.open.set(streams.open.get() - 1);
+        streams.quiet_since.set(Instant::now());
+        if !self.whole {
+            streams.count_cancelled();
+        }
+    }
+}
+
+/// A response's body, whose reader is watched.
+struct Watched {
+    reply: Reply,
+    course: Course,
+}
+
+impl Watched {
+    fn new(reply: Reply, mut course: Course) -> Watched {
+        course.whole = reply.is_end_stream();
+        Watched { reply, course }
+    }
+}
+
+impl Body for Watched {
+    type Data = Bytes;
+    type Error = ReplyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        let reading = &self.course.reading;
+        reading.waits.set(false);
+        let piece = ready!(Pin::new(&mut self.reply).poll_frame(cx));
+        let reading = &self.course.reading;
+        reading.waits.set(true);
+        reading.pieces.set(reading.pieces.get() + 1);
+        // A body that fails is the upstream's doing.
+        self.course.whole |= !matches!(piece, Some(Ok(_))) || self.reply.is_end_stream();
+        Poll::Ready(piece)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reply.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reply.size_hint()
+    }
+}
+
+/// Gives streams tasks of the worker's own. They end with their connection: h2 fails whatever they wait for.
+#[derive(Clone)]
+struct Tasks(Rc<Streams>);
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for Tasks {
+    fn execute(&self, work: F) {
+        let reading = self.0.next.borrow_mut().take();
+        match reading {
+            Some(reading) => {
+                let unread = IdleTimer::new(self.0.unread_for);
+                tokio::task::spawn_local(StreamTask { work, reading, seen: 0, unread });
+            }
+            // Not a request: the half of a tunnel.
+            None => {
+                tokio::task::spawn_local(work);
+            }
+        }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// Works on one stream; gives it up when its client does not take the response.
+    struct StreamTask<F> {
+        #[pin]
+        work: F,
+        reading: Rc<Reading>,
+        seen: u64,
+        unread: IdleTimer,
+    }
+}
+
+impl<F: Future<Output = ()>> Future for StreamTask<F> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.project();
+        if this.work.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        if this.seen != &this.reading.pieces.get() {
+            *this.seen = this.reading.pieces.get();
+            this.unread.reset();
+        }
+        if !this.reading.waits.get() {
+            return Poll::Pending;
+        }
+        // Dropping the work resets the stream.
+        this.unread.poll(cx)
+    }
+}

@@ -1,0 +1,51 @@
+//! Broken exchanges: what they tell of whether the request was processed.
+
+use std::error::Error;
+
+use http::Request;
+
+use crate::proxy::body::Outbound;
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub(super) struct Broken {
+    /// The request, when no byte of it was sent and the connection had been used before.
+    pub(super) unsent: Option<Request<Outbound>>,
+    /// What hyper says; `None` when the connection was gone before.
+    pub(super) error: Option<hyper::Error>,
+    pub(super) unprocessed: Unprocessed,
+}
+
+/// Whether a service may have acted on a request without answering it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unprocessed {
+    /// It said that it did not.
+    Surely,
+    /// It closed the connection at about the time when the request was sent.
+    Perhaps,
+    /// It may have acted.
+    No,
+}
+
+impl Broken {
+    /// The connection is gone.
+    pub(super) fn lost(request: Request<Outbound>) -> Broken {
+        Broken { unsent: Some(request), error: None, unprocessed: Unprocessed::No }
+    }
+}
+
+/// What an error of HTTP/2 says: a stream that was refused, or that is above the last one of a GOAWAY, was
+/// not processed (RFC 9113 §8.7).
+pub(super) fn unprocessed(error: &hyper::Error) -> Unprocessed {
+    let mut source = error.source();
+    while let Some(error) = source {
+        if let Some(error) = error.downcast_ref::<h2::Error>() {
+            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
+            // h2 gives a remote GOAWAY as the error of those streams alone that are above its last one.
+            let above = error.is_go_away();
+            return if error.is_remote() && (refused || above) { Unprocessed::Surely } else { Unprocessed::No };
+        }
+        source = error.source();
+    }
+    Unprocessed::No
+}

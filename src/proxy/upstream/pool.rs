@@ -1,0 +1,368 @@
+//! The connections to one host, kept by one worker.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use http::{HeaderName, Response};
+use hyper::{
+    body::Incoming,
+    client::conn::{http1, http2},
+};
+use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+
+use super::{
+    connect::Made,
+    host::{About, Host},
+    wire::Line,
+};
+use crate::{
+    plan::{Limits, Protocol, Timeouts},
+    proxy::{body::Outbound, wire::UpstreamWire},
+    telemetry::EndpointCells,
+};
+
+/// How long a connection may take to settle after a response that came to its end.
+const SETTLE: Duration = Duration::from_secs(1);
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// The idle connections to one host, and those that carry several requests at once. The last one used is
+/// used first, so that the surplus ages.
+#[derive(Debug, Default)]
+pub(super) struct Pool {
+    idle: RefCell<Vec<Idle>>,
+    sessions: RefCell<Vec<Rc<Session>>>,
+    open: Rc<Cell<usize>>,
+    idle_max: Cell<usize>,
+    idle_for: Cell<Duration>,
+    dialled: RefCell<Option<Rc<Dialled>>>,
+    /// It was seen to take one request at a time: nobody waits for another one's connection.
+    one_at_a_time: Cell<bool>,
+}
+
+/// A connection of HTTP/2 that is being made.
+#[derive(Debug, Default)]
+struct Dialled {
+    ended: Notify,
+    made: Cell<bool>,
+}
+
+/// Whoever makes it. Dropped without [`Dial::made`], it failed.
+#[derive(Debug)]
+pub(super) struct Dial<'a> {
+    pool: &'a Pool,
+    dialled: Option<Rc<Dialled>>,
+}
+
+#[derive(Debug)]
+struct Idle {
+    connection: Http1,
+    since: Instant,
+}
+
+/// A connection that carries one request at a time.
+#[derive(Debug)]
+pub(super) struct Http1 {
+    pub(super) sender: http1::SendRequest<Outbound>,
+    pub(super) line: Rc<Line>,
+    /// What is agreed with its stream.
+    pub(super) wire: Rc<UpstreamWire>,
+    /// How long it may be idle, when the peer announced it.
+    pub(super) idle_max: Option<Duration>,
+}
+
+/// A connection of HTTP/2.
+#[derive(Debug)]
+pub(super) struct Session {
+    sender: http2::SendRequest<Outbound>,
+    line: Rc<Line>,
+    about: Rc<About>,
+    /// Requests at once that the peer allows.
+    peer_max: Rc<Cell<usize>>,
+    task: AbortHandle,
+    streams: Cell<usize>,
+    idle_since: Cell<Instant>,
+    retired: Cell<bool>,
+}
+
+/// One request on a connection of HTTP/2.
+#[derive(Debug)]
+pub(super) struct Stream(Rc<Session>);
+
+/// What carries one request.
+#[derive(Debug)]
+pub(super) enum Carriage {
+    Http1(Http1),
+    Http2(Stream),
+}
+
+impl Pool {
+    /// Takes over the limits of the next generation.
+    pub(super) fn adjust(&self, limits: &Limits, timeouts: &Timeouts) {
+        self.idle_max.set(limits.idle_upstream_connections_max);
+        self.idle_for.set(timeouts.upstream_idle);
+    }
+
+    /// How many connections are open, idle or not.
+    pub(super) fn open(&self) -> &Rc<Cell<usize>> {
+        &self.open
+    }
+
+    /// A connection that can be used at once.
+    pub(super) fn reuse(&self, cells: &EndpointCells, streams_max: usize) -> Option<Carriage> {
+        let mut idle = self.idle.borrow_mut();
+        while let Some(Idle { connection, since }) = idle.pop() {
+            cells.idle.fall();
+            let fresh = connection.idle_max.is_none_or(|max| since.elapsed() < max);
+            if fresh && connection.sender.is_ready() && connection.line.is_quiet() {
+                cells.active.rise();
+                return Some(Carriage::Http1(connection));
+            }
+        }
+        drop(idle);
+        let mut sessions = self.sessions.borrow_mut();
+        if sessions.is_empty() {
+            return None;
+        }
+        sessions.retain(|session| session.takes_requests());
+        let free = sessions.iter().filter(|session| session.streams.get() < session.streams_max(streams_max));
+        let session = free.min_by_key(|session| session.streams.get())?;
+        Some(Carriage::Http2(Stream::open(session)))
+    }
+
+    /// Takes in a connection that was made, for its first request.
+    pub(super) fn admit(&self, made: Made, cells: &EndpointCells) -> Carriage {
+        match made {
+            Made::Http1(connection) => {
+                self.one_at_a_time.set(true);
+                cells.active.rise();
+                Carriage::Http1(connection)
+            }
+            Made::Http2(session) => {
+                self.sessions.borrow_mut().push(Rc::clone(&session));
+                Carriage::Http2(Stream::open(&session))
+            }
+        }
+    }
+
+    /// A connection is about to be made.
+    pub(super) fn dial(&self, protocol: Protocol) -> Dial<'_> {
+        let shared = protocol != Protocol::Http1 && !self.one_at_a_time.get();
+        let dialled = shared.then(Rc::<Dialled>::default);
+        self.dialled.replace(dialled.clone());
+        Dial { pool: self, dialled }
+    }
+
+    /// When one is being made that can carry several requests: waits for it, and tells whether it stands.
+    pub(super) fn being_dialled(&self) -> Option<impl Future<Output = bool> + use<>> {
+        let dialled = self.dialled.borrow().clone()?;
+        Some(async move {
+            dialled.ended.notified().await;
+            dialled.made.get()
+        })
+    }
+
+    /// Closes an idle connection, if there is one.
+    pub(super) fn close_one(&self, cells: &EndpointCells) -> bool {
+        let mut idle = self.idle.borrow_mut();
+        let closed = !idle.is_empty();
+        if closed {
+            idle.remove(0);
+            cells.idle.fall();
+        }
+        closed
+    }
+
+    /// Closes what was idle for too long.
+    pub(super) fn sweep(&self, cells: &EndpointCells, now: Instant) {
+        self.idle.borrow_mut().retain(|idle| {
+            let idle_for = idle.connection.idle_max.unwrap_or(Duration::MAX).min(self.idle_for.get());
+            let keep = !idle.connection.sender.is_closed() && now.duration_since(idle.since) < idle_for;
+            if !keep {
+                cells.idle.fall();
+            }
+            keep
+        });
+        self.sessions.borrow_mut().retain(|session| {
+            let idle =
+                session.streams.get() == 0 && now.duration_since(session.idle_since.get()) >= self.idle_for.get();
+            session.takes_requests() && !idle
+        });
+    }
+
+    /// Closes everything.
+    pub(super) fn close(&mut self, cells: &EndpointCells) {
+        self.idle.get_mut().drain(..).for_each(|_closed| cells.idle.fall());
+        self.sessions.get_mut().clear();
+    }
+
+    fn keep(&self, connection: Http1, cells: &EndpointCells) {
+        let mut idle = self.idle.borrow_mut();
+        if idle.len() < self.idle_max.get() {
+            cells.idle.rise();
+            idle.push(Idle { connection, since: Instant::now() });
+        }
+    }
+}
+
+impl Dial<'_> {
+    /// It stands.
+    pub(super) fn made(self) {
+        if let Some(dialled) = &self.dialled {
+            dialled.made.set(true);
+        }
+    }
+}
+
+impl Drop for Dial<'_> {
+    fn drop(&mut self) {
+        if let Some(dialled) = self.dialled.take() {
+            self.pool.dialled.replace(None);
+            dialled.ended.notify_waiters();
+        }
+    }
+}
+
+impl Host {
+    /// Takes a connection back once a response came to its end.
+    pub(super) fn take_back(self: &Rc<Self>, connection: Http1) {
+        if connection.sender.is_ready() {
+            self.pool.keep(connection, self.cells());
+        } else if !connection.sender.is_closed() {
+            // The response is whole but the connection has not noticed: worth keeping if it soon does.
+            let host = Rc::clone(self);
+            tokio::task::spawn_local(async move {
+                let mut connection = connection;
+                if let Ok(Ok(())) = tokio::time::timeout(SETTLE, connection.sender.ready()).await {
+                    host.pool.keep(connection, host.cells());
+                }
+            });
+        }
+    }
+}
+
+impl Http1 {
+    /// Notes how long the peer says that it keeps an idle connection, and stays below it.
+    pub(super) fn heed(&mut self, response: &Response<Incoming>) {
+        let Some(field) = response.headers().get(KEEP_ALIVE) else { return };
+        self.idle_max = field.to_str().ok().and_then(announced).map(below);
+    }
+}
+
+/// The `timeout` of a `Keep-Alive` field, in seconds.
+fn announced(field: &str) -> Option<u64> {
+    let parameters = field.split(',').filter_map(|parameter| parameter.split_once('='));
+    let mut timeouts = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"));
+    timeouts.next()?.1.trim().parse().ok()
+}
+
+/// Shorter by a second or a quarter: the request that is sent has to come before the peer closes.
+fn below(seconds: u64) -> Duration {
+    let announced = Duration::from_secs(seconds);
+    announced - (announced / 4).min(Duration::from_secs(1))
+}
+
+impl Session {
+    pub(super) fn new(
+        sender: http2::SendRequest<Outbound>,
+        line: Rc<Line>,
+        peer_max: Rc<Cell<usize>>,
+        task: AbortHandle,
+        host: &Host,
+    ) -> Rc<Session> {
+        host.cells().idle.rise();
+        Rc::new(Session {
+            sender,
+            line,
+            about: Rc::clone(&host.about),
+            peer_max,
+            task,
+            streams: Cell::new(0),
+            idle_since: Cell::new(Instant::now()),
+            retired: Cell::new(false),
+        })
+    }
+
+    /// Whether it may carry another request: it was not told to go away, and is not closed.
+    fn takes_requests(&self) -> bool {
+        !self.retired.get() && self.sender.is_ready() && self.line.is_open()
+    }
+
+    fn streams_max(&self, configured: usize) -> usize {
+        configured.min(self.peer_max.get())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.about.cells().idle.fall();
+        // hyper would wait for a peer that does not answer any more.
+        self.task.abort();
+    }
+}
+
+impl Stream {
+    fn open(session: &Rc<Session>) -> Stream {
+        let cells = session.about.cells();
+        if session.streams.get() == 0 {
+            cells.idle.fall();
+            cells.active.rise();
+            session.line.begin(false);
+        }
+        session.streams.set(session.streams.get() + 1);
+        Stream(Rc::clone(session))
+    }
+
+    pub(super) fn sender(&self) -> http2::SendRequest<Outbound> {
+        self.0.sender.clone()
+    }
+
+    /// No other request goes by this connection; those on it may end.
+    pub(super) fn retire(&self) {
+        self.0.retired.set(true);
+    }
+
+    /// Nothing came on the whole connection since its streams began: it may be dead.
+    pub(super) fn is_silent(&self) -> bool {
+        !self.0.line.heard()
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let session = &self.0;
+        session.streams.set(session.streams.get() - 1);
+        if session.streams.get() == 0 {
+            let cells = session.about.cells();
+            cells.active.fall();
+            cells.idle.rise();
+            session.idle_since.set(Instant::now());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_announced_idle_time_is_read_and_undercut() {
+        for (field, seconds) in [
+            ("timeout=5", Some(5)),
+            ("timeout=5, max=1000", Some(5)),
+            ("max=1000, Timeout = 60", Some(60)),
+            ("max=5", None),
+            ("timeout=x", None),
+            ("timeout=-1", None),
+            ("", None),
+        ] {
+            assert_eq!(announced(field), seconds, "{field}");
+        }
+        for (seconds, millis) in [(0, 0), (1, 750), (2, 1500), (4, 3000), (5, 4000), (60, 59_000)] {
+            assert_eq!(below(seconds), Duration::from_millis(millis));
+        }
+    }
+}

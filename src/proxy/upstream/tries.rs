@@ -1,0 +1,142 @@
+//! Tries: how often one request is sent, why again, and how that is counted.
+
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use tokio::time::Instant;
+use tower::retry::budget::{Budget, TpsBudget};
+
+use super::{connect::ConnectError, lease::Lease, spare::Spare};
+use crate::{
+    plan::{Retries, RetryBudget},
+    proxy::body::Outbound,
+    telemetry::{Attempt, LaneCells, Retried},
+};
+
+/// How long the first retry waits at most; each further one twice as long, up to ten times.
+const BACKOFF_BASE: Duration = Duration::from_millis(25);
+const BACKOFF_DOUBLINGS_MAX: u32 = 4;
+const BACKOFF_MAX: Duration = Duration::from_millis(250);
+
+/// How long a request counts for the budget.
+const BUDGET_TTL: Duration = Duration::from_secs(10);
+
+/// The tries of one request. Its first one is counted apart from those that follow, so that no retry hides
+/// how an arm does.
+pub(super) struct Tries<'a> {
+    cells: &'a LaneCells,
+    retries: Option<&'a Retries>,
+    budget: &'a TpsBudget,
+    first: bool,
+    done: u32,
+    replayed: bool,
+    by_stand_in: bool,
+}
+
+/// A service's retries that are left.
+pub(super) fn budget(budget: RetryBudget) -> TpsBudget {
+    #[expect(clippy::cast_precision_loss, reason = "a percentage is at most 100")]
+    let share = budget.percent as f32 / 100.0;
+    TpsBudget::new(BUDGET_TTL, budget.per_second, share)
+}
+
+impl<'a> Tries<'a> {
+    /// A request whose method lets it be retried, where `retries` are configured.
+    pub(super) fn begin(cells: &'a LaneCells, retries: Option<&'a Retries>, budget: &'a TpsBudget) -> Tries<'a> {
+        if retries.is_some() {
+            budget.deposit();
+        }
+        Tries { cells, retries, budget, first: true, done: 0, replayed: false, by_stand_in: false }
+    }
+
+    pub(super) fn retries(&self) -> Option<&'a Retries> {
+        self.retries
+    }
+
+    /// How long one try may take.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        self.retries?.per_try_timeout
+    }
+
+    /// A try ended so.
+    pub(super) fn ended(&mut self, attempt: Attempt) {
+        if std::mem::take(&mut self.first) {
+            self.cells.first_attempt(attempt);
+        } else if !self.by_stand_in {
+            self.cells.retried(if attempt == Attempt::Answered { Retried::Answered } else { Retried::Failed });
+        }
+    }
+
+    /// Whether a request that was not processed may be sent once more, which no configuration has to allow.
+    pub(super) fn may_replay(&mut self) -> bool {
+        let may = !std::mem::replace(&mut self.replayed, true);
+        if may {
+            self.cells.retried(Retried::Replayed);
+        }
+        may
+    }
+
+    /// Whether the configuration wants another try after this.
+    pub(super) fn wants(&self, attempt: Attempt, status: Option<StatusCode>) -> bool {
+        let Some(Retries { attempts, on, .. }) = self.retries else { return false };
+        let wanted = match (attempt, status) {
+            (_, Some(status)) => on.status(status),
+            (Attempt::ConnectFailed | Attempt::ConnectTimeout | Attempt::TlsFailed | Attempt::Unhealthy, _) => {
+                on.connect_failure
+            }
+            (Attempt::Broken, _) => on.reset,
+            (Attempt::TimedOut, _) => on.timeout,
+            (Attempt::Answered | Attempt::ServerError | Attempt::Limited, _) => false,
+        };
+        wanted && self.done < *attempts
+    }
+
+    /// The request for another try, when there is one and its turn comes.
+    pub(super) async fn again(&mut self, lease: &Lease, spare: &Spare, deadline: Instant) -> Option<Request<Outbound>> {
+        let request = spare.again(lease);
+        if request.is_none() {
+            self.cells.retried(Retried::NotReplayable);
+        }
+        let request = request?;
+        self.wait(deadline).await.then_some(request)
+    }
+
+    /// Another arm stands in: how this one did is all that is counted.
+    pub(super) fn stood_in(&mut self, attempt: Attempt) {
+        if std::mem::take(&mut self.first) {
+            self.cells.first_attempt(attempt);
+        }
+        self.by_stand_in = true;
+    }
+
+    /// Whether the next connection has to be a new one: the last one was stale.
+    pub(super) fn needs_fresh(&self) -> bool {
+        self.replayed
+    }
+
+    /// Takes a retry from the budget and waits for its turn; `false` when none is left, or no time.
+    pub(super) async fn wait(&mut self, deadline: Instant) -> bool {
+        if !self.budget.withdraw() {
+            self.cells.retried(Retried::BudgetExhausted);
+            return false;
+        }
+        let longest = BACKOFF_MAX.min(BACKOFF_BASE * (1 << self.done.min(BACKOFF_DOUBLINGS_MAX)));
+        self.done += 1;
+        let turn = Instant::now() + longest.mul_f64(fastrand::f64());
+        if turn >= deadline {
+            return false;
+        }
+        tokio::time::sleep_until(turn).await;
+        true
+    }
+}
+
+/// How a try without a connection ended.
+pub(super) fn unconnected(error: &ConnectError) -> Attempt {
+    match error {
+        ConnectError::Failed(_) | ConnectError::Loop(_) => Attempt::ConnectFailed,
+        ConnectError::TimedOut => Attempt::ConnectTimeout,
+        ConnectError::Tls(_) | ConnectError::TlsTimedOut => Attempt::TlsFailed,
+        ConnectError::NoneHealthy => Attempt::Unhealthy,
+    }
+}

@@ -1,0 +1,247 @@
+//! Connections to endpoints as bytes, over TCP or a Unix socket, in clear or in TLS; and what can be told
+//! of a connection while hyper owns it.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    mem::MaybeUninit,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use super::connect::Open;
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+use tokio_rustls::client::TlsStream;
+
+/// Bytes of a request's beginning that are kept, for its head to be sent again.
+const KEPT_BYTES_MAX: usize = 16 << 10;
+
+/// A socket of either kind.
+#[derive(Debug)]
+pub(super) enum Raw {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// One connection, as its pool sees it.
+#[derive(Debug)]
+pub(super) struct Line {
+    raw: RefCell<Raw>,
+    heard: Cell<bool>,
+    keeping: Cell<bool>,
+    kept: RefCell<Vec<u8>>,
+}
+
+/// A connection without TLS, or what TLS stands on.
+#[derive(Debug)]
+pub(super) struct Clear {
+    line: Rc<Line>,
+    /// Counted for as long as it is open, whoever has it in the end: hyper or a tunnel.
+    _open: Option<Open>,
+}
+
+/// A connection as hyper reads and writes it.
+#[derive(Debug)]
+pub(super) enum Carrier {
+    Clear(Clear),
+    Tls(Box<TlsStream<Clear>>),
+}
+
+impl Line {
+    pub(super) fn new(raw: Raw) -> Rc<Line> {
+        let line = Line {
+            raw: RefCell::new(raw),
+            heard: Cell::new(false),
+            keeping: Cell::new(false),
+            kept: RefCell::default(),
+        };
+        Rc::new(line)
+    }
+
+    /// A request begins; `keep` its first bytes.
+    pub(super) fn begin(&self, keep: bool) {
+        self.heard.set(false);
+        self.keeping.set(keep);
+        self.kept.borrow_mut().clear();
+    }
+
+    /// Whether a byte came since the request began.
+    pub(super) fn heard(&self) -> bool {
+        self.heard.get()
+    }
+
+    /// The request's beginning as it was written, when it was kept.
+    pub(super) fn kept(&self) -> std::cell::Ref<'_, Vec<u8>> {
+        self.kept.borrow()
+    }
+
+    /// Whether the peer has neither sent anything nor closed: asked of the kernel, since what it holds may
+    /// not have come to the runtime yet.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether the peer has not closed.
+    pub(super) fn is_open(&self) -> bool {
+        match self.peek() {
+            Ok(bytes) => bytes > 0,
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
+    }
+
+    fn peek(&self) -> io::Result<usize> {
+        let mut byte = [MaybeUninit::uninit()];
+        match &*self.raw.borrow() {
+            Raw::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
+            Raw::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+        }
+    }
+
+    fn wrote(&self, bytes: &[u8]) {
+        let mut kept = self.kept.borrow_mut();
+        let room = KEPT_BYTES_MAX - kept.len();
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        self.keeping.set(bytes.len() < room);
+    }
+}
+
+impl Clear {
+    pub(super) fn new(line: Rc<Line>, open: Option<Open>) -> Clear {
+        Clear { line, _open: open }
+    }
+}
+
+impl AsyncRead for Clear {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.line.raw.borrow_mut() {
+            Raw::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Raw::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Clear {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self.line.raw.borrow_mut() {
+            Raw::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Raw::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // A socket keeps nothing back.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self.line.raw.borrow_mut() {
+            Raw::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Raw::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self.line.raw.borrow_mut() {
+            Raw::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Raw::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+}
+
+impl Carrier {
+    fn line(&self) -> &Line {
+        match self {
+            Carrier::Clear(clear) => &clear.line,
+            Carrier::Tls(stream) => &stream.get_ref().0.line,
+        }
+    }
+
+    /// Notes what was written of these pieces.
+    fn written<'a>(
+        &self,
+        written: Poll<io::Result<usize>>,
+        pieces: impl Iterator<Item = &'a [u8]>,
+    ) -> Poll<io::Result<usize>> {
+        let line = self.line();
+        if let Poll::Ready(Ok(mut left)) = written
+            && line.keeping.get()
+        {
+            for piece in pieces {
+                let length = left.min(piece.len());
+                line.wrote(&piece[..length]);
+                left -= length;
+            }
+        }
+        written
+    }
+}
+
+impl AsyncRead for Carrier {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = match &mut *self {
+            Carrier::Clear(clear) => Pin::new(clear).poll_read(cx, buf),
+            Carrier::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        };
+        if buf.filled().len() > before {
+            self.line().heard.set(true);
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Carrier {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let written = match &mut *self {
+            Carrier::Clear(clear) => Pin::new(clear).poll_write(cx, buf),
+            Carrier::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        };
+        self.written(written, std::iter::once(buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Carrier::Clear(clear) => Pin::new(clear).poll_flush(cx),
+            Carrier::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Carrier::Clear(clear) => Pin::new(clear).poll_shutdown(cx),
+            Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Carrier::Clear(clear) => clear.is_write_vectored(),
+            Carrier::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = match &mut *self {
+            Carrier::Clear(clear) => Pin::new(clear).poll_write_vectored(cx, bufs),
+            Carrier::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        };
+        self.written(written, bufs.iter().map(|buf| &**buf))
+    }
+}

@@ -1,0 +1,195 @@
+//! Floods of HTTP/2 frames: each is held at little memory, and others are served meanwhile.
+
+use std::{
+    io,
+    net::SocketAddr,
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    plain_config,
+    support::{
+        Client, Process, Upstream,
+        frames::{
+            ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, RESET, SETTINGS,
+            WINDOW_UPDATE, block, frame, get, head,
+        },
+    },
+};
+
+/// What one flood may cost, in bytes.
+const COST_MAX: u64 = 16 << 20;
+
+/// Longer than any answer beside a flood takes on a busy machine that runs a debug build.
+const BESIDE_MAX: Duration = Duration::from_secs(2);
+
+/// Sends frames until they are all sent or the connection is closed, reading what comes. Says whether
+/// the connection was closed for it.
+fn flood(address: SocketAddr, settings: &[(u16, u32)], send: impl FnOnce(&mut Frames) -> io::Result<()>) -> bool {
+    let mut frames = Frames::connect(address, settings);
+    let mut twin = frames.twin();
+    let reader = thread::spawn(move || {
+        let mut told = false;
+        while let Some(frame) = twin.next() {
+            told |= frame.kind == GOAWAY;
+        }
+        told
+    });
+    let broken = send(&mut frames).is_err();
+    frames.close();
+    reader.join().unwrap() || broken
+}
+
+/// Floods a process of its own while another client asks, and holds both to their limits.
+async fn held(flood_it: impl Fn(SocketAddr) -> bool + Send + 'static) -> bool {
+    let upstream = Upstream::streaming(300_000);
+    let process = Process::start(&plain_config(upstream.address, "", ""));
+    let address = process.address;
+    let mut beside = Client::connect(address).await;
+    beside.get("/", &[]).await;
+    let before = process.memory_peak_bytes();
+    let flooding = thread::spawn(move || flood_it(address));
+    while !flooding.is_finished() {
+        let asked = Instant::now();
+        assert_eq!(beside.get("/", &[]).await.body.len(), 300_000);
+        assert!(asked.elapsed() < BESIDE_MAX, "{:?} beside the flood", asked.elapsed());
+    }
+    let cost = process.memory_peak_bytes() - before;
+    assert!(cost <= COST_MAX, "{} KiB", cost >> 10);
+    flooding.join().unwrap()
+}
+
+/// Odd stream numbers, as clients give them.
+fn streams(count: u32) -> impl Iterator<Item = u32> + Clone {
+    (0..count).map(|number| 2 * number + 1)
+}
+
+#[tokio::test]
+async fn rapid_resets_end_the_connection() {
+    let closed = held(|address| {
+        flood(address, &[], |frames| {
+            streams(50_000).try_for_each(|stream| {
+                frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &get(&[]))?;
+                frames.send(RESET, 0, stream, &8_u32.to_be_bytes())
+            })
+        })
+    });
+    assert!(closed.await);
+}
+
+#[tokio::test]
+async fn resets_that_weir_is_made_to_send_end_the_connection() {
+    let closed = held(|address| {
+        flood(address, &[], |frames| {
+            streams(50_000).try_for_each(|stream| {
+                frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &get(&[]))?;
+                // A window that is opened by nothing is the stream's fault, and weir has to reset it.
+                frames.send(WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes())
+            })
+        })
+    });
+    assert!(closed.await);
+}
+
+#[tokio::test]
+async fn heads_that_never_end_end_the_connection() {
+    let closed = held(|address| {
+        flood(address, &[], |frames| {
+            frames.send(HEADERS, END_STREAM, 1, &get(&[]))?;
+            (0..100_000).try_for_each(|_| frames.send(CONTINUATION, 0, 1, &block(&[("x", &[b'x'; 100])])))
+        })
+    });
+    assert!(closed.await);
+}
+
+#[tokio::test]
+async fn empty_continuations_end_the_connection() {
+    let closed = held(|address| {
+        flood(address, &[], |frames| {
+            frames.send(HEADERS, END_STREAM, 1, &get(&[]))?;
+            (0..200_000).try_for_each(|_| frames.send(CONTINUATION, 0, 1, &[]))
+        })
+    });
+    assert!(closed.await);
+}
+
+#[tokio::test]
+async fn empty_and_tiny_data_is_held() {
+    for data in [&b""[..], b"x"] {
+        held(move |address| {
+            flood(address, &[], |frames| {
+                frames.send(HEADERS, END_HEADERS, 1, &head(b"POST", &[]))?;
+                let many: Vec<u8> = frame(DATA, 0, 1, data).repeat(1000);
+                (0..60).try_for_each(|_| frames.send_raw(&many))
+            })
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn settings_and_pings_are_held() {
+    for flooding in [
+        frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 1]),
+        frame(SETTINGS, 0, 0, &[]),
+        frame(PING, 0, 0, &[0; 8]),
+        frame(PING, ACK, 0, &[0; 8]),
+        // Of a kind that nobody knows, which has to be passed over.
+        frame(0x42, 0, 0, &[]),
+    ] {
+        held(move |address| {
+            let many = flooding.repeat(1000);
+            flood(address, &[], |frames| (0..50).try_for_each(|_| frames.send_raw(&many)))
+        })
+        .await;
+    }
+}
+
+/// Nothing that weir has to answer is kept for a client that reads nothing.
+#[tokio::test]
+async fn pings_of_a_client_that_reads_nothing_are_held() {
+    held(|address| {
+        let many = frame(PING, 0, 0, &[0; 8]).repeat(1000);
+        let mut frames = Frames::connect(address, &[]);
+        frames.impatient();
+        (0..5000).try_for_each(|_| frames.send_raw(&many)).is_err()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn windows_that_are_never_opened_hold_little() {
+    for window in [0, 1] {
+        held(move |address| {
+            flood(address, &[(4, window)], |frames| {
+                streams(100)
+                    .try_for_each(|stream| frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &get(&[])))?;
+                // Byte by byte.
+                let one = frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes());
+                streams(100).cycle().take(20_000).try_for_each(|stream| {
+                    let open = frame(WINDOW_UPDATE, 0, stream, &1_u32.to_be_bytes());
+                    frames.send_raw(&[&one[..], &open].concat())
+                })
+            })
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn small_blocks_that_unfold_to_large_heads_are_held() {
+    held(|address| {
+        flood(address, &[], |frames| {
+            // A field of almost the whole table is indexed once, and then named by one byte each time.
+            let large = [b'x'; 3900];
+            let mut indexed = get(&[]);
+            indexed.push(0x40);
+            indexed.extend_from_slice(&block(&[("bomb", &large)])[1..]);
+            frames.send(HEADERS, END_HEADERS | END_STREAM, 1, &indexed)?;
+            let bomb = [get(&[]), vec![0x80 | 62; 15_000]].concat();
+            streams(1000).skip(1).try_for_each(|stream| frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &bomb))
+        })
+    })
+    .await;
+}

@@ -1,0 +1,218 @@
+//! HTTP/2 to endpoints, in clear with prior knowledge: many requests on one connection, streams both ways,
+//! trailers, refusals and departures.
+
+use std::{
+    io::{Read, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Response, StatusCode};
+use tokio::sync::mpsc;
+
+use crate::{
+    arms_config, lane_series,
+    support::{Client, Proxy, Upstream, request},
+};
+
+fn config(upstream: std::net::SocketAddr, more: &str, route: &str) -> String {
+    arms_config(&format!("arms.stable = {{ endpoints = [\"{upstream}\"], protocol = \"h2\"{more} }}"), route, "")
+}
+
+#[tokio::test]
+async fn a_request_arrives_as_http_2_has_it() {
+    let mut upstream = Upstream::http2(|seen| Response::new(seen.body.clone().into()));
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let answer = proxy.client().await.post("/a?b", &[("x-mine", "1")], "payload").await;
+    assert_eq!(answer.text(), "payload");
+    let seen = upstream.seen().await;
+    assert_eq!((seen.method, &*seen.uri), (Method::POST, "http://shop.example.com/a?b"));
+    assert!(!seen.headers.contains_key("host"), "the authority is said once: {:?}", seen.headers);
+    assert_eq!(seen.headers["x-mine"], "1");
+}
+
+#[tokio::test]
+async fn many_requests_share_one_connection_up_to_streams_max() {
+    for (streams, connections) in [(100, 1..=1), (1, 2..=20)] {
+        let upstream = Upstream::acting(move |stream, _number, _seen| async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut waiting = Vec::new();
+            // Each is answered only when all twenty are there, or none can come by this connection.
+            while let Some(Ok((_request, respond))) = connection.accept().await {
+                waiting.push(respond);
+                if waiting.len() == 20 || streams == 1 {
+                    for mut respond in waiting.drain(..) {
+                        respond.send_response(Response::new(()), true).unwrap();
+                    }
+                }
+            }
+        });
+        let proxy = Proxy::start(&config(upstream.address, &format!(", limits = {{ streams_max = {streams} }}"), ""));
+        let mut clients: Vec<Client> = Vec::new();
+        for _ in 0..20 {
+            clients.push(proxy.client().await);
+        }
+        let asked = clients.into_iter().map(|mut client| {
+            tokio::spawn(async move { client.send(request(Method::GET, "/", &[], "")).await.unwrap().status })
+        });
+        for asked in asked.collect::<Vec<_>>() {
+            assert_eq!(asked.await.unwrap(), StatusCode::OK);
+        }
+        assert!(connections.contains(&upstream.connections()), "{streams}: {}", upstream.connections());
+    }
+}
+
+/// A server that answers by turns as it is told, over all of its connections.
+fn moody(moods: &'static [Mood]) -> (Upstream, Arc<AtomicUsize>) {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    let upstream = Upstream::acting(move |stream, _number, _seen| {
+        let count = Arc::clone(&counted);
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                match moods.get(count.fetch_add(1, Ordering::SeqCst)).unwrap_or(&Mood::Answer) {
+                    Mood::Answer => {
+                        let mut body = request.into_body();
+                        let mut send = respond.send_response(Response::new(()), false).unwrap();
+                        tokio::spawn(async move {
+                            while let Some(Ok(data)) = body.data().await {
+                                body.flow_control().release_capacity(data.len()).unwrap();
+                                send.send_data(data, false).unwrap();
+                            }
+                            send.send_data(Bytes::new(), true).unwrap();
+                        });
+                    }
+                    Mood::Refuse => respond.send_reset(h2::Reason::REFUSED_STREAM),
+                    Mood::Reset => respond.send_reset(h2::Reason::INTERNAL_ERROR),
+                    Mood::Hang => std::mem::forget(respond),
+                }
+            }
+        }
+    });
+    (upstream, count)
+}
+
+#[derive(Clone, Copy)]
+enum Mood {
+    Answer,
+    Refuse,
+    Reset,
+    Hang,
+}
+
+#[tokio::test]
+async fn a_refused_stream_is_sent_once_more_whatever_its_method() {
+    let (upstream, count) = moody(&[Mood::Refuse, Mood::Answer, Mood::Refuse, Mood::Refuse]);
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let mut client = proxy.client().await;
+    assert_eq!(client.post("/", &[], "payload").await.text(), "payload");
+    assert_eq!(client.post("/", &[], "payload").await.problem(), "upstream_broken", "once, and not twice");
+    assert_eq!(count.load(Ordering::SeqCst), 4);
+    let replayed = lane_series("weir_upstream_retries_total", "stable", "outcome", "replayed");
+    assert_eq!(proxy.metric(&replayed).await, 2.0);
+}
+
+#[tokio::test]
+async fn a_stream_that_is_reset_otherwise_is_not_sent_again() {
+    let (upstream, count) = moody(&[Mood::Reset]);
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/", &[]).await.problem(), "upstream_broken");
+    assert_eq!(count.load(Ordering::SeqCst), 1);
+    assert_eq!(client.get("/", &[]).await.status, StatusCode::OK);
+    assert_eq!(upstream.connections(), 1, "one stream's end is not its connection's");
+}
+
+#[tokio::test]
+async fn a_connection_that_goes_away_is_replaced_and_fails_nothing() {
+    let served = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&served);
+    // Each connection serves three requests and then goes away, as servers with a limit do.
+    let upstream = Upstream::acting(move |stream, _number, _seen| {
+        let served = Arc::clone(&counted);
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            let mut left = 3;
+            while let Some(Ok((_request, mut respond))) = connection.accept().await {
+                respond.send_response(Response::new(()), true).unwrap();
+                served.fetch_add(1, Ordering::SeqCst);
+                left -= 1;
+                if left == 0 {
+                    connection.graceful_shutdown();
+                }
+            }
+        }
+    });
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let mut client = proxy.client().await;
+    for _ in 0..30 {
+        assert_eq!(client.post("/", &[], "").await.status, StatusCode::OK);
+    }
+    assert_eq!(served.load(Ordering::SeqCst), 30);
+    assert!(upstream.connections() >= 8, "{}", upstream.connections());
+}
+
+#[test]
+fn streams_pass_both_ways_without_delay() {
+    let (upstream, _count) = moody(&[]);
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let mut stream = std::net::TcpStream::connect(proxy.address()).unwrap();
+    stream.set_nodelay(true).unwrap();
+    stream.write_all(b"POST /a.B/Chat HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    let mut answer = Vec::new();
+    for word in ["one", "two", "three"] {
+        // The next word is sent only when the last one came back: whoever waits for more waits for ever.
+        stream.write_all(format!("{:x}\r\n{word}\r\n", word.len()).as_bytes()).unwrap();
+        while !answer.ends_with(format!("{word}\r\n").as_bytes()) {
+            let mut byte = [0];
+            assert_eq!(stream.read(&mut byte).unwrap(), 1);
+            answer.push(byte[0]);
+        }
+    }
+    stream.write_all(b"0\r\n\r\n").unwrap();
+    while !answer.ends_with(b"0\r\n\r\n") {
+        let mut byte = [0];
+        assert_eq!(stream.read(&mut byte).unwrap(), 1);
+        answer.push(byte[0]);
+    }
+}
+
+#[tokio::test]
+async fn trailers_come_through_and_the_service_is_told_that_they_do() {
+    let (told, mut tell) = mpsc::unbounded_channel::<HeaderMap>();
+    let upstream = Upstream::acting(move |stream, _number, _seen| {
+        let told = told.clone();
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                told.send(request.headers().clone()).unwrap();
+                let head = Response::builder().header("content-type", "application/grpc");
+                // Without it hyper would not pass trailers on to a client of HTTP/1.1.
+                let head = head.header("trailer", "grpc-status");
+                let mut send = respond.send_response(head.body(()).unwrap(), false).unwrap();
+                send.send_data("data".into(), false).unwrap();
+                send.send_trailers(HeaderMap::from_iter([("grpc-status".parse().unwrap(), "0".parse().unwrap())]))
+                    .unwrap();
+            }
+        }
+    });
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let request = "POST /a.B/C HTTP/1.1\r\nhost: a\r\nte: trailers\r\ncontent-type: application/grpc\r\n\
+                   content-length: 0\r\nconnection: close\r\n\r\n";
+    let answer = crate::support::raw_exchange(proxy.address(), request.as_bytes());
+    assert!(answer.contains("200 OK") && answer.contains("data"), "{answer}");
+    assert_eq!(tell.recv().await.unwrap()["te"], "trailers");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_hangs_is_a_504_and_others_on_the_connection_go_on() {
+    let (upstream, _count) = moody(&[Mood::Hang]);
+    let proxy = Proxy::start(&config(upstream.address, "", "timeout = \"100ms\""));
+    let mut client = proxy.client().await;
+    assert_eq!(client.get("/", &[]).await.problem(), "upstream_timeout");
+    assert_eq!(client.get("/", &[]).await.status, StatusCode::OK);
+}
