@@ -165,13 +165,18 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         lanes: Vec::new(),
     };
     lay_lanes(&mut plan);
-    let contracts = sources.contracts().iter().map(|file| {
+    let inventory = Inventory::new(
+        document.items().chain(flags.items).chain(contracts(sources)).chain(sources.attached().digests()),
+    );
+    Some(Built { plan, expiries, inventory, guards: guards? })
+}
+
+/// Each contract's file with its text, for telling changes.
+fn contracts(sources: &Sources) -> impl Iterator<Item = (String, String)> + '_ {
+    sources.contracts().iter().map(|file| {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
-    });
-    let inventory =
-        Inventory::new(document.items().chain(flags.items).chain(contracts).chain(sources.attached().digests()));
-    Some(Built { plan, expiries, inventory, guards: guards? })
+    })
 }
 
 fn by_name(toggles: &[PlannedToggle]) -> Vec<ToggleId> {
