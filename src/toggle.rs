@@ -231,6 +231,25 @@ impl Toggle {
         self.expires.is_some_and(|expires| expires <= now)
     }
 
+    /// What it asks that a client only says of itself, and whoever may override it; `None` when it decides on
+    /// nothing of that kind. What it requires is not looked at.
+    #[must_use]
+    pub fn claim(&self) -> Option<String> {
+        if self.overridable {
+            return Some("an override".to_owned());
+        }
+        let splits = self.rules.iter().filter_map(|rule| match &rule.serve {
+            Serve::Split(split) => Some(split),
+            Serve::Variant(_) => None,
+        });
+        let hashed = splits.chain(&self.split).flat_map(|split| &split.bucket_by).chain(&self.bucket_by);
+        let mut claim = hashed.into_iter().find(|attr| attr.is_claim());
+        for rule in &self.rules {
+            rule.when.each_attribute(&mut |attr| claim = claim.or(Some(attr).filter(|attr| attr.is_claim())));
+        }
+        claim.map(ToString::to_string).or_else(|| self.targeting.as_ref()?.claim())
+    }
+
     /// Whether its decisions depend on the time.
     #[must_use]
     pub fn is_timed(&self) -> bool {

@@ -26,7 +26,7 @@ mod tls;
 mod toggles;
 mod upstream_tls;
 
-pub(super) use toggles::{CATEGORIES, bucket_by};
+pub(super) use toggles::{CATEGORIES, KEY_SOURCES, bucket_by};
 
 use super::{
     change::Inventory,
@@ -116,14 +116,16 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let mut backends = services::backends(&document, &mut shelf, &own, hosts);
     propagation::settle(&mut backends.arms);
     let segments = segments::segments(&document);
-    let mut toggles = toggles::toggles(&document, &segments);
+    let (mut toggles, required) = toggles::toggles(&document, &segments);
     let flags = flags::flags(&document, sources, problems, &mut toggles);
+    // Flags of flagd's files may be required, too.
+    requires::attach(&mut toggles, required);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
     let mut toggles = rollouts::attach(toggles, rollouts);
     let splits = services::splits(&document, &backends, &mut toggles);
     let ofrep = ofrep::ofrep(&document, &issuers, toggles.toggles());
     let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);
-    let guards = guards::guards(&document);
+    let guards = guards::guards(&document, flags.iter().flat_map(|flags| &flags.guards));
     let cohort_headers = rules::cohort_headers(&toggles.made(), &routes);
 
     let flags = flags?;
@@ -163,12 +165,18 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
         lanes: Vec::new(),
     };
     lay_lanes(&mut plan);
-    let contracts = sources.contracts().iter().map(|file| {
+    let inventory = Inventory::new(
+        document.items().chain(flags.items).chain(contracts(sources)).chain(sources.attached().digests()),
+    );
+    Some(Built { plan, expiries, inventory, guards: guards? })
+}
+
+/// Each contract's file with its text, for telling changes.
+fn contracts(sources: &Sources) -> impl Iterator<Item = (String, String)> + '_ {
+    sources.contracts().iter().map(|file| {
         let name = file.path.file_name().unwrap_or_default().to_string_lossy();
         (format!("contracts.{name}"), String::from_utf8_lossy(&file.bytes).into_owned())
-    });
-    let inventory = Inventory::new(document.items().chain(flags).chain(contracts).chain(sources.attached().digests()));
-    Some(Built { plan, expiries, inventory, guards: guards? })
+    })
 }
 
 fn by_name(toggles: &[PlannedToggle]) -> Vec<ToggleId> {

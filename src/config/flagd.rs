@@ -15,7 +15,7 @@ use super::{
 use crate::toggle::Toggle;
 
 pub(super) use definition::read;
-pub(super) use flag::toggle;
+pub(super) use flag::{guard, toggle};
 pub(super) use governance::Defaults;
 pub(super) use place::File;
 
@@ -29,7 +29,14 @@ pub fn import_flags(path: &Path) -> Result<(Vec<Toggle>, Report), Report> {
     let toggles = SourceFile::read(path.to_owned(), &problems).and_then(|source| {
         let file = File::new(&source, &problems);
         let definition = read(&file)?;
-        let flags = definition.flags.iter().map(|flag| toggle(&file, flag, &definition, &Defaults::default()));
+        let read = |flag| {
+            if guard(&file, flag, &definition).is_some() {
+                let hint = "write max_churn and acknowledged_churn into the toggle's table";
+                file.warn(&flag.1, "its limit on churn is left out".to_owned(), hint);
+            }
+            toggle(&file, flag, &definition, &Defaults::default())
+        };
+        let flags = definition.flags.iter().map(read);
         flags.collect::<Vec<_>>().into_iter().collect()
     });
     let report = problems.into_report();

@@ -22,6 +22,22 @@ pub(super) struct Guard {
     pub(super) place: Problem,
 }
 
+/// What a toggle itself says of its limit.
+#[derive(Clone, Debug)]
+pub(super) struct OwnGuard {
+    pub(super) max: Option<Weight>,
+    pub(super) acknowledged: Option<Weight>,
+    /// Where it stands; what is wrong is filled in.
+    pub(super) place: Problem,
+}
+
+impl OwnGuard {
+    /// Whether it says anything.
+    pub(super) fn is_some(&self) -> bool {
+        self.max.is_some() || self.acknowledged.is_some()
+    }
+}
+
 impl Guards {
     pub(super) fn insert(&mut self, toggle: String, guard: Guard) {
         self.0.insert(toggle, guard);

@@ -53,6 +53,12 @@ impl Attribute {
         matches!(self, Attribute::Header(_) | Attribute::Cookie(_) | Attribute::Query(_) | Attribute::Context(_))
     }
 
+    /// Whether users differ in it, so that it can be an assignment key.
+    #[must_use]
+    pub fn identifies(&self) -> bool {
+        !matches!(self, Attribute::Method | Attribute::Path | Attribute::Host)
+    }
+
     /// The attribute's value; `None` when it is absent, empty or not UTF-8.
     #[must_use]
     pub fn read<'a>(&self, asking: &'a Asking<'_>) -> Option<Cow<'a, str>> {

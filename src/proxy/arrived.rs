@@ -77,6 +77,12 @@ impl Arrived {
         self.member = Some(member);
     }
 
+    /// Whether the toggle was decided by a random draw where the request was before.
+    pub(super) fn is_drawn(&self, plan: &Plan, toggle: ToggleId) -> bool {
+        let mut entries = self.member.iter().flat_map(Member::entries);
+        entries.any(|entry| entry.reason == Reason::Random.code() && plan.toggle_named(entry.toggle) == Some(toggle))
+    }
+
     fn read_overrides(&mut self, plan: &Plan, headers: &HeaderMap, trusted: bool) {
         if !trusted {
             self.overrides.push(OverrideOutcome::Untrusted);

@@ -7,7 +7,7 @@ use crate::{
     identity::{Asking, Subject},
     plan::{Decision, Matched, Plan, Propagation, Standing, ToggleId},
     propagation::{self, Draft, Entry, TRACEPARENT, TRACESTATE},
-    toggle::{Choice, Moment, Reason, Timestamp},
+    toggle::{Choice, Moment, Pin, Reason, Timestamp},
 };
 
 /// The decisions of one request. Only [`decide`] makes them.
@@ -17,6 +17,8 @@ pub struct Decided {
     /// Those of `plan.carried` in its order, then those that were pinned or required besides.
     choices: Vec<(ToggleId, Choice)>,
     arrived: Arrived,
+    /// Whether the request has what its route requires, whatever chance gave.
+    granted: bool,
     /// Pinned toggles that would have been decided otherwise here.
     diverged: Vec<ToggleId>,
     trusted: bool,
@@ -49,6 +51,18 @@ pub fn decide(plan: &Plan, standing: &Standing, matched: Matched, asking: &Askin
     {
         choices.push((required.toggle, choose(required.toggle)));
     }
+    let granted = plan.route(matched.route).require.is_none_or(|required| {
+        let mut by_chance = false;
+        let mut draw = || {
+            by_chance = true;
+            draw()
+        };
+        // Nor does a draw that was made on the way here.
+        let sure: Vec<Pin> = arrived.pins.iter().filter(|pin| !arrived.is_drawn(plan, pin.toggle)).copied().collect();
+        let moments = [moment, Moment { now, pins: &sure }];
+        let has = |moment| plan.choose(standing, required.toggle, &subject, moment, &mut draw).variant;
+        moments.iter().map(has).all(|variant| variant == Some(required.variant)) && !by_chance
+    });
     let alone = Moment { now, pins: &[] };
     let differs = |(id, choice): &&(ToggleId, Choice)| {
         if choice.reason != Reason::Pinned {
@@ -59,7 +73,7 @@ pub fn decide(plan: &Plan, standing: &Standing, matched: Matched, asking: &Askin
         own.reason != Reason::Random && own.variant != choice.variant
     };
     let diverged = choices.iter().filter(differs).map(|(id, _)| *id).collect();
-    Decided { decision, choices, arrived, diverged, trusted: asking.caller.trusted, now }
+    Decided { decision, choices, arrived, granted, diverged, trusted: asking.caller.trusted, now }
 }
 
 /// The choice that was made already.
@@ -79,19 +93,12 @@ impl Decided {
     /// Lets a request through that has what its route requires.
     ///
     /// # Errors
-    /// [`Rejection::NotGranted`], for whom a mere draw would have let through as well: who cannot be told
-    /// from others is granted nothing.
+    /// [`Rejection::NotGranted`], for whom a mere draw would have let through as well, be it that of a toggle
+    /// that is required in turn: who cannot be told from others is granted nothing.
     pub fn granted(&self, plan: &Plan) -> Result<(), Rejection> {
-        let Some(required) = plan.route(self.decision.route).require else { return Ok(()) };
-        let own = Some(self.decision.choice).filter(|_| self.decision.toggle == Some(required.toggle));
-        let choice = own.or_else(|| chosen(plan, &self.choices, required.toggle));
-        match choice {
-            Some(Choice { variant: Some(variant), reason, .. })
-                if variant == required.variant && reason.is_sticky() =>
-            {
-                Ok(())
-            }
-            _ => Err(Rejection::NotGranted { status: required.status }),
+        match plan.route(self.decision.route).require {
+            Some(required) if !self.granted => Err(Rejection::NotGranted { status: required.status }),
+            _ => Ok(()),
         }
     }
 

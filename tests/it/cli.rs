@@ -147,6 +147,32 @@ fn check_against_another_configuration_tells_whom_it_moves() {
 }
 
 #[test]
+fn flags_of_flagd_are_kept_to_their_churn() {
+    let weir = "[weir]\nmax_churn = \"5%\"\n[[listeners]]\nname = \"e\"\naddress = \"127.0.0.1:0\"\n\
+                [services.s]\narms.a = { endpoints = [\"127.0.0.1:9\"] }\n\
+                [[routes]]\nname = \"r\"\nmatch = { path_prefix = \"/\" }\nservice = \"s\"\n";
+    let flags = |default: &str, metadata: &str| {
+        let flags = json!({ "flags": { "f": {
+            "state": "ENABLED",
+            "variants": { "on": true, "off": false },
+            "defaultVariant": default,
+            "metadata": serde_json::from_str::<Value>(metadata).unwrap(),
+        } } });
+        Folder::new(&[("weir.toml", weir.as_bytes()), ("f.flagd.json", flags.to_string().as_bytes())])
+    };
+    let before = flags("on", "{}");
+    for (metadata, code, expected) in [
+        ("{}", 1, "max_churn is 5%, and this moves more: toggle f: 100% on -> off (everybody)"),
+        (r#"{ "weir.max_churn": "50%" }"#, 1, "max_churn is 50%, and"),
+        (r#"{ "weir.acknowledged_churn": "100%" }"#, 0, "ok: "),
+    ] {
+        let after = flags("off", metadata);
+        let ran = Weir::new("check").config(after.path()).arg("--against").arg(before.path()).run();
+        assert!(ran.code == code && ran.stdout.contains(expected), "{ran:#?}");
+    }
+}
+
+#[test]
 fn check_against_tells_what_another_bucketing_would_move() {
     let before = reference(&[]);
     let after = reference(&[("enabled = true ", "bucketing = \"flagd-v3\"\nenabled = true ")]);

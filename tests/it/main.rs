@@ -27,6 +27,7 @@ mod propagation;
 mod readme;
 mod reference;
 mod reloading;
+mod requirements;
 mod sticky;
 mod support;
 mod tls;

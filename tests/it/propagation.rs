@@ -27,17 +27,17 @@ use crate::{
     toggle_config,
 };
 
-const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+pub(crate) const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 const OTHER_TRACE: &str = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-00f067aa0ba902b7-01";
 
 /// Who listens to nobody.
 const DISTRUSTING: &str = "[[listeners]]\nname = \"edge\"\naddress = \"127.0.0.1:0\"\n";
 
 /// Files with secrets, by their first letters.
-struct Secrets(TempDir);
+pub(crate) struct Secrets(TempDir);
 
 impl Secrets {
-    fn new() -> Secrets {
+    pub(crate) fn new() -> Secrets {
         let directory = TempDir::new().unwrap();
         for letter in ['a', 'b', 'c'] {
             fs::write(directory.path().join(letter.to_string()), letter.to_string().repeat(32) + "\n").unwrap();
@@ -46,7 +46,7 @@ impl Secrets {
     }
 
     /// `[propagation]` with these secrets, the first of which signs, and with more keys.
-    fn table(&self, letters: &str, more: &str) -> String {
+    pub(crate) fn table(&self, letters: &str, more: &str) -> String {
         let secret = |letter: char| {
             format!("{{ id = \"{letter}\", secret_file = {:?} }}", self.0.path().join(letter.to_string()))
         };
@@ -56,7 +56,7 @@ impl Secrets {
 }
 
 /// Answers with the head that it saw, a field a line, after its name.
-fn echo(name: &'static str) -> Upstream {
+pub(crate) fn echo(name: &'static str) -> Upstream {
     Upstream::answering(move |seen| {
         let fields = seen.headers.iter().map(|(name, value)| format!("{name}: {}\n", value.to_str().unwrap()));
         Response::new(Full::<Bytes>::from(format!("{name}\n{}", fields.collect::<String>())))
@@ -194,17 +194,23 @@ impl Single {
 }
 
 /// In seconds since 1970.
-fn now() -> i64 {
+pub(crate) fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     i64::try_from(since.as_secs()).unwrap()
 }
 
 /// A member as another weir would sign it, with the secret of that letter.
 fn signed(letter: char, trace: &str, issued: i64, entries: &[(&str, &str)]) -> String {
+    let entries: Vec<_> = entries.iter().map(|(toggle, variant)| Entry { toggle, variant, reason: "split" }).collect();
+    signed_so(letter, trace, issued, &entries)
+}
+
+/// The same with the reasons that the decisions were made for.
+pub(crate) fn signed_so(letter: char, trace: &str, issued: i64, entries: &[Entry<'_>]) -> String {
     let secret = Secret::new(Some(&letter.to_string()), letter.to_string().repeat(32).as_bytes()).unwrap();
     let keyring = Keyring::new(secret, Vec::new());
     let mut draft = Draft::new(&keyring, issued, 1024);
-    entries.iter().for_each(|(toggle, variant)| draft.add(Entry { toggle, variant, reason: "split" }));
+    entries.iter().for_each(|entry| draft.add(*entry));
     draft.sign(TraceId::parse(trace.as_bytes()).unwrap()).unwrap()
 }
 
@@ -443,43 +449,6 @@ async fn a_trusted_peer_overrides_only_what_allows_it_and_a_pin_stands_above() {
     let good = signed('a', TRACE, now(), &[("t", "off")]);
     let fields = [("baggage", &*good), ("traceparent", TRACE), ("x-weir-override", "t=on")];
     assert_eq!(member(&single.get(&fields).await), Some(decided(&[("t", "off"), ("u", "off")])));
-}
-
-#[tokio::test]
-async fn a_route_lets_through_whom_its_toggle_grants() {
-    let upstream = echo("echo");
-    let beta = "[toggles.beta]\ncategory = \"permission\"\nowner = \"team\"\nvariants = { on = true, off = false }\n\
-                default = \"off\"\n[[toggles.beta.rules]]\nwhen = { attr = \"path\", starts_with = \"/open\" }\nserve = \"on\"\n";
-    let config = |status: &str, weight: &str| {
-        let require = format!("require = {{ toggle = \"beta\", variant = \"on\"{status} }}");
-        let drawn = "require = { toggle = \"t\", variant = \"on\" }";
-        format!(
-            "{}[[routes]]\nname = \"drawn\"\nmatch = {{ path_prefix = \"/drawn\" }}\nservice = \"o\"\n{drawn}\n{beta}{}",
-            plain_config(upstream.address, &require, ""),
-            toggle_config("", weight)
-        )
-    };
-    let proxy = Proxy::start(&config("", "100%"));
-    let mut client = proxy.client().await;
-    assert_eq!(client.get("/open", &[]).await.status, 200);
-    let answer = client.get("/closed", &[]).await;
-    assert_eq!((answer.status.as_u16(), answer.problem()), (403, "not_granted".to_owned()));
-    assert_eq!(client.get("/drawn", &[("x-user-id", "1")]).await.status, 200);
-    assert_eq!(client.get("/drawn", &[]).await.status, 403, "a draw tells nobody from others");
-    proxy
-        .reload(
-            &config(", status = 404", "100%")
-                .replace("category = \"permission\"", "enabled = true\ncategory = \"permission\""),
-        )
-        .await;
-    let hidden = client.get("/closed", &[]).await;
-    assert_eq!((hidden.status.as_u16(), hidden.problem()), (404, "no_route".to_owned()));
-    let refused = "weir_rejections_total{route=\"o\",service=\"o\",arm=\"stable\",cause=\"not_granted\",error=\"http_request_denied\"}";
-    assert_eq!(proxy.metric(refused).await, 2.0);
-    proxy
-        .reload(&config("", "100%").replace("category = \"permission\"", "enabled = false\ncategory = \"permission\""))
-        .await;
-    assert_eq!(client.get("/open", &[]).await.status, 403, "a kill takes the grant");
 }
 
 /// A worker with the directory of requests in flight, as the flag API has it kept.

@@ -6,24 +6,33 @@ use super::toggles::Toggles;
 use crate::{
     config::{
         document::Document,
+        expiry::{self, Expiry},
         flagd::{self, Defaults, File},
+        guard::OwnGuard,
         report::Problems,
         source::Sources,
     },
     plan::PlannedToggle,
 };
 
-/// Adds every flag to the toggles. Gives each flag with what it says, for telling changes; `None` when
-/// something is wrong.
+/// What comes of the files beside the toggles.
+pub(super) struct Flags {
+    /// Each flag with what it says, for telling changes.
+    pub(super) items: Vec<(String, String)>,
+    /// Each flag with its limit, as far as it has one of its own.
+    pub(super) guards: Vec<(String, OwnGuard)>,
+}
+
+/// Adds every flag to the toggles; `None` when something is wrong.
 pub(super) fn flags(
     document: &Document<'_>,
     sources: &Sources,
     problems: &Problems,
     toggles: &mut Toggles<'_>,
-) -> Option<Vec<(String, String)>> {
+) -> Option<Flags> {
     let defaults = Defaults::read(document);
     let mut whole = defaults.is_some();
-    let mut items = Vec::new();
+    let mut made = Flags { items: Vec::new(), guards: Vec::new() };
     let mut names: BTreeSet<String> = toggles.names().map(str::to_owned).collect();
     for source in sources.flags() {
         let file = File::new(source, problems);
@@ -41,9 +50,15 @@ pub(super) fn flags(
                 continue;
             }
             whole &= toggle.is_some();
-            items.extend(toggle.as_ref().map(|toggle| (format!("toggles.{key}"), format!("{toggle:?}"))));
-            toggles.put(key, toggle.map(|toggle| PlannedToggle { toggle, rollout: None }));
+            made.items.extend(toggle.as_ref().map(|toggle| (format!("toggles.{key}"), format!("{toggle:?}"))));
+            made.guards.push((key.clone(), flagd::guard(&file, flag, &definition)));
+            let expiry = toggle.as_ref().and_then(|toggle| {
+                let at = toggle.expires?;
+                let (message, hint) = expiry::told(key, at, toggle.on_expiry);
+                Some(Expiry { at, problem: file.later(&format!("{pointer}/metadata/weir.expires"), message, hint) })
+            });
+            toggles.put(key, toggle.map(|toggle| PlannedToggle { toggle, rollout: None }), expiry);
         }
     }
-    whole.then_some(items)
+    whole.then_some(made)
 }

@@ -5,7 +5,7 @@ use crate::{
     bucket::Weight,
     config::{
         document::Document,
-        guard::{Guard, Guards},
+        guard::{Guard, Guards, OwnGuard},
         section::{Field, Section},
     },
 };
@@ -21,8 +21,11 @@ pub(super) fn take_default(section: &mut Section<'_>) {
     section.take("max_churn");
 }
 
-/// Reads every guard; `None` when a weight is wrong.
-pub(super) fn guards(document: &Document<'_>) -> Option<Guards> {
+/// Reads every guard, and joins those that `flags` of other files say; `None` when a weight is wrong.
+pub(super) fn guards<'f>(
+    document: &Document<'_>,
+    flags: impl Iterator<Item = &'f (String, OwnGuard)>,
+) -> Option<Guards> {
     let weir = document.table("weir").filter(|field| field.peek("max_churn").is_some());
     let default = match weir.and_then(Field::section) {
         Some(mut section) => weight(&mut section, "max_churn"),
@@ -43,11 +46,24 @@ pub(super) fn guards(document: &Document<'_>) -> Option<Guards> {
             whole = false;
             continue;
         };
-        if let Some(max) = own.or(default.flatten()).filter(|max| *max < Weight::WHOLE) {
-            guards.insert(name, Guard { max, acknowledged, place });
-        }
+        let own = OwnGuard { max: own, acknowledged, place };
+        insert(&mut guards, name, own, default.flatten());
+    }
+    for (name, own) in flags {
+        insert(&mut guards, name.clone(), own.clone(), default.flatten());
     }
     whole.then_some(guards)
+}
+
+fn insert(
+    guards: &mut Guards,
+    toggle: String,
+    OwnGuard { max, acknowledged, place }: OwnGuard,
+    default: Option<Weight>,
+) {
+    if let Some(max) = max.or(default).filter(|max| *max < Weight::WHOLE) {
+        guards.insert(toggle, Guard { max, acknowledged, place });
+    }
 }
 
 fn weight(section: &mut Section<'_>, key: &'static str) -> Option<Option<Weight>> {

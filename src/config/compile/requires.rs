@@ -1,7 +1,11 @@
 //! `requires = […]` of toggles: what they need of each other, without cycles and without end.
 
 use super::{shares, toggles::Toggles};
-use crate::{config::section::Field, plan::ToggleId, toggle::Prerequisite};
+use crate::{
+    config::section::Field,
+    plan::{PlannedToggle, ToggleId},
+    toggle::{Category, Prerequisite},
+};
 
 /// How many toggles may stand in one chain of prerequisites.
 const DEPTH_MAX: usize = 32;
@@ -40,6 +44,33 @@ pub(super) fn attach(toggles: &mut Toggles<'_>, fields: Vec<(ToggleId, Field<'_>
         }
     }
     walk(toggles, &edges, &places);
+    for (id, place) in places.iter().enumerate() {
+        if let Some(place) = place {
+            refuse_claims(toggles, ToggleId(id), &edges, place);
+        }
+    }
+}
+
+/// Refuses a permission that follows from what a client says of itself, by way of what it requires.
+fn refuse_claims(toggles: &Toggles<'_>, id: ToggleId, edges: &[Vec<ToggleId>], place: &Field<'_>) {
+    let of_permission = |planned: &PlannedToggle| planned.toggle.category == Category::Permission;
+    if !toggles.get(id).is_some_and(of_permission) {
+        return;
+    }
+    let mut reached = vec![false; edges.len()];
+    let mut way = edges[id.0].clone();
+    while let Some(needed) = way.pop() {
+        if std::mem::replace(&mut reached[needed.0], true) {
+            continue;
+        }
+        if let Some(claim) = toggles.get(needed).and_then(|planned| planned.toggle.claim()) {
+            let name = toggles.name(needed);
+            let message = format!("{name:?} depends on {claim}, and a permission is not given on a client's own word");
+            place.refuse(message, "require toggles that look only at what is verified, or that are the same for all");
+            return;
+        }
+        way.extend(&edges[needed.0]);
+    }
 }
 
 fn prerequisite(field: Field<'_>, toggles: &Toggles<'_>) -> Option<Prerequisite> {

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::{
     conditions::refuse_claim,
-    guards, requires, rules,
+    guards, rules,
     segments::Segments,
     shares::{self, Whose},
     targeting,
@@ -13,7 +13,7 @@ use crate::{
     bucket::Bucketing,
     config::{
         document::Document,
-        expiry::Expiry,
+        expiry::{self, Expiry},
         names::Names,
         section::{Field, Section},
         units,
@@ -72,8 +72,9 @@ impl<'a> Toggles<'a> {
         (0..self.toggles.len()).map(|place| self.names.name(place))
     }
 
-    /// Adds a toggle of a file that is not TOML; `None` when it was refused.
-    pub(super) fn put(&mut self, name: &str, toggle: Option<PlannedToggle>) {
+    /// Adds a toggle of a file that is not TOML, with its date; `None` when it was refused.
+    pub(super) fn put(&mut self, name: &str, toggle: Option<PlannedToggle>, expiry: Option<Expiry>) {
+        self.expiries.extend(expiry);
         self.names.push(name.to_owned());
         self.places.push(None);
         self.toggles.push(toggle);
@@ -118,7 +119,8 @@ impl<'a> Toggles<'a> {
     }
 }
 
-pub(super) fn toggles<'a>(document: &Document<'a>, segments: &Segments) -> Toggles<'a> {
+/// The toggles' tables, and what each requires: `requires::attach` reads that once all toggles are there.
+pub(super) fn toggles<'a>(document: &Document<'a>, segments: &Segments) -> (Toggles<'a>, Vec<(ToggleId, Field<'a>)>) {
     let mut toggles =
         Toggles { names: Names::new("toggle"), places: Vec::new(), toggles: Vec::new(), expiries: Vec::new() };
     let mut required = Vec::new();
@@ -138,8 +140,7 @@ pub(super) fn toggles<'a>(document: &Document<'a>, segments: &Segments) -> Toggl
         let toggle = toggle.filter(|_| named.is_ok());
         toggles.toggles.push(toggle.map(|toggle| PlannedToggle { toggle, rollout: None }));
     }
-    requires::attach(&mut toggles, required);
-    toggles
+    (toggles, required)
 }
 
 fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read<'a> {
@@ -153,10 +154,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
         .take("on_expiry")
         .map_or(Some(OnExpiry::Warn), |field| field.word(&[("warn", OnExpiry::Warn), ("default", OnExpiry::Default)]));
     let expires = expires(&mut section, category);
-    let expiry = expires
-        .as_ref()
-        .and_then(|expires| expires.as_ref())
-        .map(|(field, at)| Expiry { at: *at, problem: expired(name, field, *at, on_expiry.unwrap_or(OnExpiry::Warn)) });
+    let expiry = expires.as_ref().and_then(|expires| expiry(name, expires.as_ref()?, on_expiry));
     let enabled = section.take("enabled").map_or(Some(true), |field| field.flag());
     let propagate = section.take("propagate").map_or(Some(false), |field| field.flag());
     let overridable = section.take("override").map_or(Some(false), |field| overridable(&field, category));
@@ -283,13 +281,10 @@ fn expires<'a>(section: &mut Section<'a>, category: Option<Category>) -> Option<
     }
 }
 
-fn expired(name: &str, field: &Field<'_>, at: Timestamp, on_expiry: OnExpiry) -> crate::config::Problem {
-    let effect = match on_expiry {
-        OnExpiry::Warn => "",
-        OnExpiry::Default => ", so everybody gets its default",
-    };
-    let hint = "remove it together with the code that asks for it, or say how much longer it is needed";
-    field.later(format!("the toggle {name:?} expired at {at}{effect}"), hint)
+/// What is wrong once its date has come.
+fn expiry(name: &str, (field, at): &(Field<'_>, Timestamp), on_expiry: Option<OnExpiry>) -> Option<Expiry> {
+    let (message, hint) = expiry::told(name, *at, on_expiry.unwrap_or(OnExpiry::Warn));
+    Some(Expiry { at: *at, problem: field.later(message, hint) })
 }
 
 /// What is hashed before the assignment key, unless a split says otherwise.
@@ -340,23 +335,23 @@ fn variant(name: &str, field: &Field<'_>) -> Option<Variant> {
     Some(Variant { name: name.to_owned(), value: value? })
 }
 
+/// What can be an assignment key.
+pub(in crate::config) const KEY_SOURCES: &str =
+    "an assignment key is header:NAME, cookie:NAME, query:NAME, context:NAME, jwt:CLAIM, consumer or ip";
+
 /// The sources of an assignment key: one or a list.
 pub(in crate::config) fn bucket_by(field: Field<'_>, category: Option<Category>) -> Option<Vec<Attribute>> {
     let source = |field: Field<'_>| {
-        let attribute = field.parse(|text| text.parse::<Attribute>().map_err(|error| error.to_string()))?;
+        let attribute =
+            field.parse(|text| text.parse::<Attribute>().map_err(|error| format!("{error}; {KEY_SOURCES}")))?;
         if category == Some(Category::Permission) && attribute.is_claim() {
             refuse_claim(&field, &attribute, "");
             return None;
         }
-        let identifies =
-            attribute.is_claim() || matches!(attribute, Attribute::Ip | Attribute::Consumer | Attribute::Jwt(_));
-        if !identifies {
-            field.refuse(
-                format!("{attribute} tells nobody apart"),
-                "an assignment key is header:NAME, cookie:NAME, query:NAME, context:NAME, jwt:CLAIM, consumer or ip",
-            );
+        if !attribute.identifies() {
+            field.refuse(format!("{attribute} tells nobody apart"), KEY_SOURCES);
         }
-        identifies.then_some(attribute)
+        attribute.identifies().then_some(attribute)
     };
     field.one_or_more().into_iter().map(source).collect::<Vec<_>>().into_iter().collect()
 }

@@ -8,7 +8,7 @@ use super::{
     place::File,
 };
 use crate::{
-    config::units,
+    config::{guard::OwnGuard, units},
     toggle::{Category, Schedule, Targeting, Toggle, Variant, VariantId},
 };
 
@@ -66,6 +66,25 @@ pub(in crate::config) fn toggle(
         overridable: false,
         metadata: free,
     })
+}
+
+/// How many users a change of the flag may move, as far as the flag says so.
+pub(in crate::config) fn guard(
+    file: &File<'_>,
+    (_, pointer, flag): &(String, String, Map<String, Value>),
+    definition: &Definition,
+) -> OwnGuard {
+    let own = flag.get("metadata").and_then(Value::as_object);
+    // What is no weight was refused with the rest of the metadata.
+    let weight = |name: &str| {
+        let said = own.and_then(|own| own.get(name)).or_else(|| definition.metadata.get(name));
+        said?.as_str()?.parse().ok()
+    };
+    OwnGuard {
+        max: weight("weir.max_churn"),
+        acknowledged: weight("weir.acknowledged_churn"),
+        place: file.later(pointer, String::new(), ""),
+    }
 }
 
 fn state(file: &File<'_>, pointer: &str, state: Option<&Value>) -> Option<bool> {

@@ -4,9 +4,9 @@ use serde_json::{Map, Value};
 
 use super::place::File;
 use crate::{
-    bucket::Bucketing,
+    bucket::{Bucketing, Weight},
     config::{
-        compile::{CATEGORIES, bucket_by},
+        compile::{CATEGORIES, KEY_SOURCES, bucket_by},
         document::Document,
         section::did_you_mean,
         units,
@@ -39,7 +39,7 @@ pub(super) struct Governance {
 }
 
 /// The members of `metadata` that are weir's.
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 12] = [
     "weir.owner",
     "weir.category",
     "weir.description",
@@ -50,6 +50,8 @@ const KNOWN: [&str; 10] = [
     "weir.bucketing",
     "weir.bucket_by",
     "weir.propagate",
+    "weir.max_churn",
+    "weir.acknowledged_churn",
 ];
 
 impl Default for Defaults {
@@ -78,7 +80,7 @@ impl Defaults {
             keep(field.word(&categories).map(|category| defaults.category = category));
         }
         if let Some(field) = section.take("owner") {
-            keep(field.text().map(|owner| defaults.owner = Some(owner.to_owned())));
+            keep(field.parse(owner).map(|owner| defaults.owner = Some(owner)));
         }
         if let Some(field) = section.take("expires") {
             keep(field.date().map(|date| defaults.expires = Some(date)));
@@ -151,7 +153,7 @@ impl Governance {
     fn take_text(&mut self, name: &str, text: &str) -> Result<(), String> {
         let defaults = &mut self.defaults;
         match name {
-            "weir.owner" => defaults.owner = Some(text.to_owned()),
+            "weir.owner" => defaults.owner = Some(owner(text)?),
             "weir.category" => {
                 let words = CATEGORIES.map(|category| (category.as_str(), category));
                 defaults.category = word(text, &words)?;
@@ -160,6 +162,10 @@ impl Governance {
             "weir.created" => self.created = Some(units::day(text)?),
             "weir.expires" => defaults.expires = Some(units::day(text)?),
             "weir.on_expiry" => defaults.on_expiry = word(text, &ON_EXPIRY)?,
+            // Read by whoever judges reloads.
+            "weir.max_churn" | "weir.acknowledged_churn" => {
+                text.parse::<Weight>().map_err(|error| error.to_string())?;
+            }
             "weir.off" => self.off = Some(text.to_owned()),
             "weir.bucketing" => {
                 let words = Bucketing::ALL.map(|bucketing| (bucketing.as_str(), bucketing));
@@ -167,12 +173,21 @@ impl Governance {
             }
             _ => {
                 let sources = text.split(',').map(str::trim).filter(|source| !source.is_empty());
-                let sources = sources.map(|source| source.parse().map_err(|error| format!("{error}")));
+                let sources = sources.map(|source| match source.parse::<Attribute>() {
+                    Ok(attribute) if attribute.identifies() => Ok(attribute),
+                    Ok(attribute) => Err(format!("{attribute} tells nobody apart; {KEY_SOURCES}")),
+                    Err(error) => Err(error.to_string()),
+                });
                 defaults.bucket_by = sources.collect::<Result<_, _>>()?;
             }
         }
         Ok(())
     }
+}
+
+fn owner(text: &str) -> Result<String, String> {
+    let owner = text.trim();
+    if owner.is_empty() { Err("name who answers for it".to_owned()) } else { Ok(owner.to_owned()) }
 }
 
 fn word<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, String> {

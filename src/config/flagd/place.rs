@@ -42,7 +42,12 @@ impl<'a> File<'a> {
     /// A problem with the text itself.
     pub(super) fn refuse_at(&self, line: usize, column: usize, message: String, hint: &str) {
         let known = |number: usize| Some(number).filter(|number| *number > 0);
-        self.problem(Severity::Error, (known(line), known(column)), "", message, hint);
+        self.problems.add(self.problem(Severity::Error, (known(line), known(column)), "", message, hint));
+    }
+
+    /// A problem that only time brings. Its line is not looked for: most never come true.
+    pub(in crate::config) fn later(&self, pointer: &str, message: String, hint: &str) -> Problem {
+        self.problem(Severity::Error, (None, None), pointer, message, hint)
     }
 
     fn add(&self, severity: Severity, pointer: &str, message: String, hint: &str) {
@@ -53,7 +58,7 @@ impl<'a> File<'a> {
             let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
             Some((line, String::from_utf8_lossy(&before[line_start..]).chars().count() + 1))
         });
-        self.problem(severity, place.unzip(), pointer, message, hint);
+        self.problems.add(self.problem(severity, place.unzip(), pointer, message, hint));
     }
 
     fn problem(
@@ -63,9 +68,9 @@ impl<'a> File<'a> {
         pointer: &str,
         message: String,
         hint: &str,
-    ) {
+    ) -> Problem {
         let (file, key, hint) = (self.name.clone(), pointer.to_owned(), Some(hint.to_owned()));
-        self.problems.add(Problem { severity, file, line, column, key, message, hint });
+        Problem { severity, file, line, column, key, message, hint }
     }
 }
 
