@@ -1,6 +1,7 @@
 //! Sockets as hyper reads and writes them.
 
 use std::{
+    cell::RefCell,
     io::{self, IoSlice},
     pin::Pin,
     task::{Context, Poll, ready},
@@ -16,6 +17,12 @@ use super::body::IdleTimer;
 /// Up to this size a message is copied into one piece, since the kernel takes one piece at less cost than
 /// several: measured with small JSON, 0.7 µs of system time less for the two writes of a request.
 const JOINED_BYTES_MAX: usize = 4096;
+
+thread_local! {
+    /// Where a message is joined: one room for all connections of a worker, since a fresh one would have to
+    /// be zeroed for every message.
+    static JOINED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(JOINED_BYTES_MAX));
+}
 
 /// A connection. A peer that does not read is given up after a while: hyper waits for it without
 /// asking for more of a body, so that no timer of the body's would notice.
@@ -75,13 +82,11 @@ impl<S: AsyncWrite + Unpin> Write for Socket<S> {
             let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
             return self.written(cx, written);
         }
-        let mut joined = [0; JOINED_BYTES_MAX];
-        let mut end = 0;
-        for buf in bufs {
-            joined[end..end + buf.len()].copy_from_slice(buf);
-            end += buf.len();
-        }
-        let written = Pin::new(&mut self.stream).poll_write(cx, &joined[..end]);
+        let written = JOINED.with_borrow_mut(|joined| {
+            joined.clear();
+            bufs.iter().for_each(|buf| joined.extend_from_slice(buf));
+            Pin::new(&mut self.stream).poll_write(cx, joined)
+        });
         self.written(cx, written)
     }
 }

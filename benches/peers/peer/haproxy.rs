@@ -22,6 +22,7 @@ pub(super) fn command(setup: &Setup<'_>) -> Result<Command> {
         "
 global
   nbthread 1
+  no strict-limits
   maxconn 20000
 defaults
   mode http

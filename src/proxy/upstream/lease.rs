@@ -52,9 +52,14 @@ pub(in crate::proxy) struct Deadline {
 
 impl Lease {
     /// Of a connection that is there, if there is one.
-    pub(super) fn reuse(ticket: Ticket, permit: Permit, streams_max: usize) -> Result<Lease, (Ticket, Permit)> {
+    pub(super) fn reuse(
+        ticket: Ticket,
+        permit: Permit,
+        streams_max: usize,
+        sure: bool,
+    ) -> Result<Lease, (Ticket, Permit)> {
         let host = &ticket.host;
-        match host.pool.reuse(host.cells(), streams_max) {
+        match host.pool.reuse(host.cells(), streams_max, sure) {
             Some(carriage) => Ok(Lease::new(ticket, permit, carriage, true)),
             None => Err((ticket, permit)),
         }

@@ -111,13 +111,14 @@ impl Pool {
         &self.open
     }
 
-    /// A connection that can be used at once.
-    pub(super) fn reuse(&self, cells: &EndpointCells, streams_max: usize) -> Option<Carriage> {
+    /// A connection that can be used at once. To be `sure` that its peer has not closed it costs a system
+    /// call; a request that may be sent again does without.
+    pub(super) fn reuse(&self, cells: &EndpointCells, streams_max: usize, sure: bool) -> Option<Carriage> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since }) = idle.pop() {
             cells.idle.fall();
             let fresh = connection.idle_max.is_none_or(|max| since.elapsed() < max);
-            if fresh && connection.sender.is_ready() && connection.line.is_quiet() {
+            if fresh && connection.sender.is_ready() && connection.line.is_quiet(sure) {
                 cells.active.rise();
                 return Some(Carriage::Http1(connection));
             }

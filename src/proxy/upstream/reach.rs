@@ -46,6 +46,8 @@ struct Search<'a> {
     tried: Vec<Rc<Host>>,
     /// For a connection to become free.
     waits_until: Option<Instant>,
+    /// The request must not be sent twice.
+    once: bool,
 }
 
 impl Unconnected {
@@ -68,7 +70,8 @@ pub(super) async fn connection(
     let stand_in = plan.arm(decision.arm).on_unavailable;
     let spare = stand_in.map_or(0, |arm| snapshot.upstreams.roster(arm).len());
     let fresh = tries.needs_fresh();
-    let unavailable = match Search::new(snapshot, decision.arm, spare, deadline).run(fresh).await {
+    let once = !request.method().is_idempotent();
+    let unavailable = match Search::new(snapshot, decision.arm, spare, deadline, once).run(fresh).await {
         Ok(lease) => return Ok((lease, decision.arm)),
         Err(Refusal::Limited(limit)) => return Err(limited(limit)),
         Err(Refusal::Unavailable(error)) => error,
@@ -79,7 +82,7 @@ pub(super) async fn connection(
     if !keeps_contract_of(snapshot, decision, stand_in, request).map_err(refused)? {
         return Err(refused(Rejection::Connect(unavailable)));
     }
-    let lease = match Search::new(snapshot, stand_in, 0, deadline).run(fresh).await {
+    let lease = match Search::new(snapshot, stand_in, 0, deadline, once).run(fresh).await {
         Ok(lease) => lease,
         Err(Refusal::Limited(limit)) => return Err(limited(limit)),
         Err(Refusal::Unavailable(error)) => return Err(refused(Rejection::Connect(error))),
@@ -95,9 +98,9 @@ fn limited(limit: Limit) -> Unconnected {
 }
 
 impl<'a> Search<'a> {
-    fn new(snapshot: &'a Snapshot, arm: ArmId, spare: usize, deadline: Instant) -> Search<'a> {
+    fn new(snapshot: &'a Snapshot, arm: ArmId, spare: usize, deadline: Instant, once: bool) -> Search<'a> {
         let roster = snapshot.upstreams.roster(arm);
-        Search { roster, plan: &snapshot.serving.plan, spare, deadline, tried: Vec::new(), waits_until: None }
+        Search { roster, plan: &snapshot.serving.plan, spare, deadline, tried: Vec::new(), waits_until: None, once }
     }
 
     /// Tries each host once at most. `fresh` asks for a connection that carried nothing before.
@@ -107,7 +110,7 @@ impl<'a> Search<'a> {
         let mut unavailable = ConnectError::NoneHealthy;
         while let Some(mut ticket) = roster.choose(&self.tried) {
             if !fresh {
-                (ticket, permit) = match Lease::reuse(ticket, permit, roster.limits.streams_max) {
+                (ticket, permit) = match Lease::reuse(ticket, permit, roster.limits.streams_max, self.once) {
                     Ok(lease) => return Ok(lease),
                     Err(unused) => unused,
                 };

@@ -13,7 +13,7 @@ use std::{
 use super::connect::Open;
 use socket2::SockRef;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::client::TlsStream;
@@ -80,10 +80,15 @@ impl Line {
         self.kept.borrow()
     }
 
-    /// Whether the peer has neither sent anything nor closed: asked of the kernel, since what it holds may
-    /// not have come to the runtime yet.
-    pub(super) fn is_quiet(&self) -> bool {
-        matches!(self.peek(), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    /// Whether the peer has neither sent anything nor closed, as far as the runtime has heard. To be `sure`
+    /// the kernel is asked, for a system call: what it holds may not have come to the runtime yet.
+    pub(super) fn is_quiet(&self, sure: bool) -> bool {
+        let peeked = match &*self.raw.borrow() {
+            _ if sure => self.peek(),
+            Raw::Tcp(stream) => stream.try_io(Interest::READABLE, || peek(&SockRef::from(stream))),
+            Raw::Unix(stream) => stream.try_io(Interest::READABLE, || peek(&SockRef::from(stream))),
+        };
+        matches!(peeked, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }
 
     /// Whether the peer has not closed.
@@ -95,10 +100,9 @@ impl Line {
     }
 
     fn peek(&self) -> io::Result<usize> {
-        let mut byte = [MaybeUninit::uninit()];
         match &*self.raw.borrow() {
-            Raw::Tcp(stream) => SockRef::from(stream).peek(&mut byte),
-            Raw::Unix(stream) => SockRef::from(stream).peek(&mut byte),
+            Raw::Tcp(stream) => peek(&SockRef::from(stream)),
+            Raw::Unix(stream) => peek(&SockRef::from(stream)),
         }
     }
 
@@ -108,6 +112,11 @@ impl Line {
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
         self.keeping.set(bytes.len() < room);
     }
+}
+
+fn peek(socket: &SockRef<'_>) -> io::Result<usize> {
+    let mut byte = [MaybeUninit::uninit()];
+    socket.peek(&mut byte)
 }
 
 impl Clear {
