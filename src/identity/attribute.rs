@@ -64,7 +64,7 @@ impl Attribute {
     pub fn read<'a>(&self, asking: &'a Asking<'_>) -> Option<Cow<'a, str>> {
         let value = match self {
             Attribute::Header(name) => {
-                Cow::Borrowed(std::str::from_utf8(asking.headers.get(name)?.as_bytes()).ok()?.trim())
+                Cow::Borrowed(std::str::from_utf8(asking.headers.get(name)?.as_bytes().trim_ascii()).ok()?)
             }
             Attribute::Cookie(name) => Cow::Borrowed(cookie(asking.headers, name)?),
             Attribute::Query(name) => query(asking.query?, name)?,
