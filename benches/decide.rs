@@ -9,17 +9,18 @@
 
 #![allow(clippy::expect_used, reason = "a bench that cannot be set up has to say so")]
 
-use std::{alloc::System, fmt::Write, fs, hint::black_box, net::Ipv4Addr};
+use std::{alloc::System, fmt::Write, fs, hint::black_box, net::Ipv4Addr, time::Duration};
 
-use criterion::{Criterion, criterion_group, criterion_main};
-use http::{HeaderMap, HeaderValue, Method};
+use criterion::{BatchSize, Criterion, criterion_group, criterion_main};
+use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use serde_json::{Map, Value, json};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 use weir::{
     bucket::{Bucketing, Slot},
     config::{Compiled, Sources, compile},
     identity::{Asking, Caller, Context, Subject},
-    plan::{Plan, Standing, ToggleId},
+    plan::{LaneId, Plan, Standing, ToggleId},
+    proxy::measured::{Framing, Rewriting},
     telemetry::Meters,
     toggle::{Choice, Moment, Reason, Timestamp, VariantId},
 };
@@ -63,6 +64,11 @@ const CONDITIONS: [&str; 20] = [
     r#"{ any = [{ attr = "header:x-a", exists = true }, { attr = "header:x-b", exists = true }] }"#,
     r#"{ not = { attr = "header:x-user-id", exists = true } }"#,
 ];
+
+/// What a client sends for it.
+const REQUEST: &[u8] = b"GET /r57/orders/1?page=2&size=20 HTTP/1.1\r\nHost: shop.example.com\r\n\
+    Accept: application/json\r\nUser-Agent: bench/1.0\r\nCookie: sid=5c3d8535; plan=free; theme=dark\r\n\
+    X-User-Id: user-1234567\r\nX-App: web/2.7\r\nX-Version: 2.7.1\r\n\r\n";
 
 fn sources(text: &str) -> Sources {
     let directory = tempfile::tempdir().expect("a directory");
@@ -185,7 +191,29 @@ fn parts(bench: &mut Criterion) {
         });
     }
     let plan = plan();
+    let mut framing = Framing::new(&plan.limits);
+    assert!(framing.passes(REQUEST), "it is sound");
+    bench.bench_function("check the framing of a request", |bencher| {
+        bencher.iter(|| framing.passes(black_box(REQUEST)));
+    });
+    let (rewriting, mut head) = (Rewriting::new(), Request::new(()).into_parts().0);
+    head.headers = headers();
+    bench.bench_function("rewrite the headers of a request", |bencher| {
+        let rewritten = |mut head| {
+            rewriting.rewrite(&mut head, &plan);
+            head
+        };
+        bencher.iter_batched(|| head.clone(), rewritten, BatchSize::SmallInput);
+    });
     let meters = Meters::new(&plan, 1);
+    let lane = meters.lane(LaneId(0)).cells(0);
+    bench.bench_function("count an answer", |bencher| {
+        bencher.iter(|| {
+            lane.answered(black_box(StatusCode::OK));
+            lane.upstream.record(black_box(Duration::from_micros(700)));
+            lane.request.record(black_box(Duration::from_micros(800)));
+        });
+    });
     let toggle = id(&plan, "split");
     bench.bench_function("count a decision", |bencher| {
         bencher.iter(|| meters.toggle(black_box(toggle), Some(VariantId(0))).cells(0).decided(Reason::Split));

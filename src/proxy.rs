@@ -30,6 +30,8 @@ mod http2;
 mod in_flight;
 mod interim;
 mod listener;
+#[doc(hidden)]
+pub mod measured;
 mod preamble;
 mod rejection;
 mod reply;

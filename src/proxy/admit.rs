@@ -59,10 +59,12 @@ pub(super) async fn admit(
         return Err(Rejection::BodyTooLarge { limit_bytes: bytes_max });
     }
     let checking = plan.route(decision.route).checking;
+    // A request without a body ended when it began: no clock has to be asked.
+    let begun = deadline - plan.route(decision.route).timeout;
     // There is only the one expectation: `vet` let no other pass.
     let expects = asking.headers.contains_key(header::EXPECT);
     let (Some(id), Checking::Report | Checking::Enforce) = (plan.arm(decision.arm).contract, checking) else {
-        return Ok(streaming(snapshot, body, expects, None));
+        return Ok(streaming(snapshot, body, begun, expects, None));
     };
     let call = Call {
         method: asking.method,
@@ -80,7 +82,7 @@ pub(super) async fn admit(
     if !inspection.wants_body() {
         let verdict = contract.contract.judge(inspection, &[]);
         conclude(snapshot, decision, contract, verdict, checking)?;
-        return Ok(streaming(snapshot, body, expects, None));
+        return Ok(streaming(snapshot, body, begun, expects, None));
     }
     if checking == Checking::Report {
         let observer = Observer {
@@ -91,17 +93,23 @@ pub(super) async fn admit(
             seen: Vec::new(),
             too_large: false,
         };
-        return Ok(streaming(snapshot, body, expects, Some(observer)));
+        return Ok(streaming(snapshot, body, begun, expects, Some(observer)));
     }
     let whole = collect(snapshot, decision, body, deadline).await?;
     let verdict = contract.contract.judge(inspection, &whole);
     conclude(snapshot, decision, contract, verdict, checking)?;
-    Ok(Admitted { body: Outbound::Whole(whole), progress: Progress::complete() })
+    Ok(Admitted { body: Outbound::Whole(whole), progress: Progress::ended_at(Instant::now()) })
 }
 
-fn streaming(snapshot: &Snapshot, incoming: Incoming, expects: bool, observer: Option<Observer>) -> Admitted {
+fn streaming(
+    snapshot: &Snapshot,
+    incoming: Incoming,
+    begun: Instant,
+    expects: bool,
+    observer: Option<Observer>,
+) -> Admitted {
     if incoming.is_end_stream() {
-        return Admitted { body: Outbound::Empty, progress: Progress::complete() };
+        return Admitted { body: Outbound::Empty, progress: Progress::ended_at(begun) };
     }
     let progress = Progress::default();
     let plan = &snapshot.serving.plan;

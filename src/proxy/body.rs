@@ -101,10 +101,10 @@ enum Measure {
 pub(super) struct BodyFailed;
 
 impl Progress {
-    /// Of a body that is there already.
-    pub(super) fn complete() -> Progress {
+    /// Of a body that was there as a whole at that time.
+    pub(super) fn ended_at(at: Instant) -> Progress {
         let progress = Progress::default();
-        progress.end();
+        progress.0.ended.set(Some(at));
         progress
     }
 

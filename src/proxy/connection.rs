@@ -34,6 +34,9 @@ use crate::telemetry::{HandshakeOutcome, RefusalCause};
 /// How long a new connection may take to its first request once the drain has begun.
 pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
+/// So many fields of a head hyper has room for without being told.
+pub(super) const HYPER_FIELDS_MAX: usize = 100;
+
 /// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -222,8 +225,12 @@ async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: 
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(plan.timeouts.client_head)
-            .max_headers(plan.limits.header_count_max)
             .max_buf_size(plan.limits.head_bytes_max);
+        // The stream holds heads to the limit before hyper sees them; told one, hyper fills a room for so
+        // many before every head.
+        if plan.limits.header_count_max > HYPER_FIELDS_MAX {
+            builder.max_headers(plan.limits.header_count_max);
+        }
     }
     let wire = Rc::new(ClientWire::default());
     let peer = Rc::new(Peer { wire: Some(Rc::clone(&wire)), ..peer });
@@ -231,7 +238,9 @@ async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: 
     let stream = Strict::requests(transport, bounds, Rc::clone(&wire));
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))
-        .service(tower::service_fn(move |request| handle(Rc::clone(&worker), Rc::clone(&peer), request)));
+        // On the heap for as long as it lasts: hyper keeps the room for one answer on every connection, and
+        // moves what is to go there twice.
+        .service(tower::service_fn(move |request| Box::pin(handle(Rc::clone(&worker), Rc::clone(&peer), request))));
     // hyper asks its service for nothing before a call, and these are always ready.
     let asked = Rc::new(Cell::new(false));
     let first = Rc::clone(&asked);

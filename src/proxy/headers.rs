@@ -32,6 +32,10 @@ const REQUEST_ID_BYTES_MAX: usize = 128;
 /// # Errors
 /// [`Rejection::Expectation`], [`Rejection::Loop`] and [`Rejection::LastHop`].
 pub(super) fn vet(head: &mut request::Parts, plan: &Plan) -> Result<(), Rejection> {
+    let told = |name: &HeaderName| matches!(*name, header::EXPECT | header::VIA);
+    if !matches!(head.method, Method::OPTIONS | Method::TRACE) && !head.headers.keys().any(told) {
+        return Ok(());
+    }
     match head.headers.get(header::EXPECT) {
         None => {}
         // It cannot mean it (RFC 9110 §10.1.1).
@@ -100,7 +104,9 @@ pub(super) fn rewrite_response<B>(response: &mut Response<B>, plan: &Plan) {
     let (status, version) = (response.status(), response.version());
     let headers = response.headers_mut();
     strip_hop_by_hop(headers);
-    headers.remove(header::TE);
+    if headers.keys().any(|name| *name == header::TE) {
+        headers.remove(header::TE);
+    }
     if status == StatusCode::NO_CONTENT {
         // It has none by itself, and must not tell one (RFC 9110 §8.6).
         headers.remove(header::CONTENT_LENGTH);
@@ -119,6 +125,10 @@ pub(super) fn rewrite_response<B>(response: &mut Response<B>, plan: &Plan) {
 /// at a request, so that what is decided and checked is what is forwarded. Of `TE` the one thing stays that
 /// weir keeps itself: trailers are welcome.
 pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+    // To look at each name once costs less than to look for each of these.
+    if !headers.keys().any(is_hop_by_hop) {
+        return;
+    }
     let trailers = headers.contains_key(header::TE) && welcomes_trailers(headers);
     if headers.contains_key(header::CONNECTION) {
         let fields: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
@@ -141,6 +151,12 @@ pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+fn is_hop_by_hop(name: &HeaderName) -> bool {
+    matches!(*name, header::CONNECTION | header::TE | header::TRANSFER_ENCODING | header::UPGRADE)
+        || *name == KEEP_ALIVE
+        || *name == PROXY_CONNECTION
+}
+
 fn welcomes_trailers(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::TE).iter();
     let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
@@ -149,6 +165,12 @@ fn welcomes_trailers(headers: &HeaderMap) -> bool {
 
 /// Removes what an untrusted client says of itself and others could believe.
 fn drop_claims(headers: &mut HeaderMap, cohort: &[HeaderName]) -> usize {
+    let claims = |name: &HeaderName| {
+        *name == header::FORWARDED || *name == BAGGAGE || cohort.contains(name) || looks_like_claim(name, cohort)
+    };
+    if !headers.keys().any(claims) {
+        return 0;
+    }
     headers.remove(header::FORWARDED);
     headers.remove(BAGGAGE);
     let dropped = cohort.iter().filter(|name| headers.remove(*name).is_some()).count();

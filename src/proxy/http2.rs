@@ -86,7 +86,7 @@ pub(super) async fn serve(
     let (ip, peer) = (peer.ip, Rc::new(peer));
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))
-        .service(tower::service_fn(move |request| handle(Rc::clone(&worker), Rc::clone(&peer), request)));
+        .service(tower::service_fn(move |request| Box::pin(handle(Rc::clone(&worker), Rc::clone(&peer), request))));
     let begun = Rc::clone(&streams);
     let service = service_fn(move |request: Request<Incoming>| {
         let course = Course::begin(&begun);

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     plan::{Endpoint, Limits, Place, Protocol, Timeouts, UpstreamTls},
-    proxy::{framing::Bounds, socket::Socket, strict::Strict, wire::UpstreamWire},
+    proxy::{connection::HYPER_FIELDS_MAX, framing::Bounds, socket::Socket, strict::Strict, wire::UpstreamWire},
 };
 
 /// Bytes that a stream of HTTP/2 may be ahead of who reads it; and all streams of one connection.
@@ -128,7 +128,10 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
         return Ok(Made::Http2(Session::new(sender, line, peer_max, task.abort_handle(), host)));
     }
     let mut builder = http1::Builder::new();
-    builder.max_buf_size(limits.head_bytes_max).max_headers(limits.header_count_max);
+    builder.max_buf_size(limits.head_bytes_max);
+    if limits.header_count_max > HYPER_FIELDS_MAX {
+        builder.max_headers(limits.header_count_max);
+    }
     let wire = Rc::new(UpstreamWire::default());
     let stream = Strict::responses(carrier, Bounds::of(limits), Rc::clone(&wire));
     let socket = Socket::new(stream, timeouts.body_idle);
