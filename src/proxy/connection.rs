@@ -3,6 +3,7 @@
 
 use std::{
     cell::Cell,
+    convert::Infallible,
     net::{IpAddr, Ipv6Addr},
     pin::pin,
     rc::Rc,
@@ -10,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderValue, Request};
+use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioTimer;
 use tokio::sync::watch;
@@ -21,6 +22,7 @@ use super::{
     framing::Bounds,
     handle::handle,
     http2,
+    reply::Reply,
     shed::ShedLayer,
     socket::Socket,
     strict::Strict,
@@ -216,40 +218,8 @@ impl Drop for Handshake<'_> {
 
 /// Serves HTTP/1.1.
 async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: watch::Receiver<Option<Duration>>) {
-    let mut builder = http1::Builder::new();
-    let (body_idle, bounds);
-    {
-        let snapshot = worker.snapshot();
-        let plan = &snapshot.serving.plan;
-        (body_idle, bounds) = (plan.timeouts.body_idle, Bounds::of(&plan.limits));
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(plan.timeouts.client_head)
-            .max_buf_size(plan.limits.head_bytes_max);
-        // The stream holds heads to the limit before hyper sees them; told one, hyper fills a room for so
-        // many before every head.
-        if plan.limits.header_count_max > HYPER_FIELDS_MAX {
-            builder.max_headers(plan.limits.header_count_max);
-        }
-    }
-    let wire = Rc::new(ClientWire::default());
-    let peer = Rc::new(Peer { wire: Some(Rc::clone(&wire)), ..peer });
-    let ip = peer.ip;
-    let stream = Strict::requests(transport, bounds, Rc::clone(&wire));
-    let stack = ServiceBuilder::new()
-        .layer(ShedLayer::new(Rc::clone(&worker)))
-        // On the heap for as long as it lasts: hyper keeps the room for one answer on every connection, and
-        // moves what is to go there twice.
-        .service(tower::service_fn(move |request| Box::pin(handle(Rc::clone(&worker), Rc::clone(&peer), request))));
-    // hyper asks its service for nothing before a call, and these are always ready.
-    let asked = Rc::new(Cell::new(false));
-    let first = Rc::clone(&asked);
-    let calls = Rc::clone(&wire);
-    let service = service_fn(move |request: Request<Incoming>| {
-        first.set(true);
-        calls.serve(stack.clone().call(request))
-    });
-    let mut connection = pin!(builder.serve_connection(Socket::new(stream, body_idle), service));
+    let (ip, wire, asked) = (peer.ip, Rc::new(ClientWire::default()), Rc::new(Cell::new(false)));
+    let mut connection = pin!(carried(worker, transport, peer, &wire, &asked));
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
         _ = draining(&mut drain) => {
@@ -272,6 +242,50 @@ async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: 
     {
         tracing::debug!(%error, peer = %ip, "a tunnel broke");
     }
+}
+
+/// A connection as hyper serves it; `asked` tells of its first request. No part of the future that waits for
+/// it, where all that it is made of would be kept for as long as it lasts.
+fn carried(
+    worker: Rc<Worker>,
+    transport: Transport,
+    peer: Peer,
+    wire: &Rc<ClientWire>,
+    asked: &Rc<Cell<bool>>,
+) -> http1::Connection<
+    Socket<Strict<Transport>>,
+    impl hyper::service::Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible> + use<>,
+> {
+    let mut builder = http1::Builder::new();
+    let (body_idle, bounds);
+    {
+        let snapshot = worker.snapshot();
+        let plan = &snapshot.serving.plan;
+        (body_idle, bounds) = (plan.timeouts.body_idle, Bounds::of(&plan.limits));
+        builder
+            .timer(TokioTimer::new())
+            .header_read_timeout(plan.timeouts.client_head)
+            .max_buf_size(plan.limits.head_bytes_max);
+        // The stream holds heads to the limit before hyper sees them; told one, hyper fills a room for so
+        // many before every head.
+        if plan.limits.header_count_max > HYPER_FIELDS_MAX {
+            builder.max_headers(plan.limits.header_count_max);
+        }
+    }
+    let stream = Strict::requests(transport, bounds, Rc::clone(wire));
+    let peer = Rc::new(Peer { wire: Some(Rc::clone(wire)), ..peer });
+    let stack = ServiceBuilder::new()
+        .layer(ShedLayer::new(Rc::clone(&worker)))
+        // On the heap for as long as it lasts: hyper keeps the room for one answer on every connection, and
+        // moves what is to go there twice.
+        .service(tower::service_fn(move |request| Box::pin(handle(Rc::clone(&worker), Rc::clone(&peer), request))));
+    // hyper asks its service for nothing before a call, and these are always ready.
+    let (first, calls) = (Rc::clone(asked), Rc::clone(wire));
+    let service = service_fn(move |request: Request<Incoming>| {
+        first.set(true);
+        calls.serve(stack.clone().call(request))
+    });
+    builder.serve_connection(Socket::new(stream, body_idle), service)
 }
 
 /// Ready with the time that is left once the drain begins.
