@@ -282,8 +282,8 @@ impl App {
             let process = &self.live.serving().plan.process;
             (process.drain_timeout, process.lame_duck)
         };
-        tracing::info!(?timeout, ?lame_duck, "draining");
         self.unready.send_replace(Some(timeout));
+        tracing::info!(?timeout, ?lame_duck, "draining");
         if !lame_duck.is_zero() {
             // Whoever balances over several has to notice first.
             tokio::time::sleep(lame_duck).await;
