@@ -9,6 +9,7 @@
 //! - An empty value is no value: it is never hashed.
 
 mod attribute;
+mod glance;
 mod host;
 mod subject;
 mod token;
@@ -18,6 +19,7 @@ use std::{borrow::Cow, net::IpAddr};
 use http::{HeaderMap, Method};
 
 pub use attribute::{Attribute, AttributeError, cookie};
+pub use glance::Glance;
 pub use host::canonical_host;
 pub use subject::{Context, Seen, Subject};
 pub use token::{Claims, KeyError, Keys, TOKEN_OUTCOMES, TokenError, Verifier};

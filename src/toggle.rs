@@ -25,7 +25,7 @@ use serde_json::{Map, Value};
 
 use crate::{
     bucket::{Bucketing, Slot, Weight},
-    identity::{Attribute, Subject},
+    identity::{Attribute, Glance, Subject},
 };
 
 pub use churn::{Churn, Move, Note, Population, Portion, Shift, Side, churn};
@@ -261,9 +261,9 @@ impl Toggle {
 }
 
 impl Rule {
-    fn admits(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
-        let believed = self.from_anyone || subject.is_trusted();
-        self.schedule.holds(now) && self.when.holds(subject, believed)
+    fn admits<'a>(&'a self, glance: &mut Glance<'a>, now: Timestamp) -> bool {
+        let believed = self.from_anyone || glance.subject().is_trusted();
+        self.schedule.holds(now) && self.when.holds(glance, believed)
     }
 }
 
@@ -281,7 +281,8 @@ pub fn decide(
     if !toggle.schedule.holds(now) {
         return Choice::plain(toggle.default, Reason::Default);
     }
-    let rule = toggle.rules.iter().position(|rule| rule.admits(subject, now));
+    let mut glance = Glance::at(subject);
+    let rule = toggle.rules.iter().position(|rule| rule.admits(&mut glance, now));
     if let Some(index) = rule {
         return match &toggle.rules[index].serve {
             Serve::Variant(variant) => Choice::plain(Some(*variant), Reason::Rule(index)),

@@ -61,6 +61,7 @@ impl Attribute {
 
     /// The attribute's value; `None` when it is absent, empty or not UTF-8.
     #[must_use]
+    #[inline]
     pub fn read<'a>(&self, asking: &'a Asking<'_>) -> Option<Cow<'a, str>> {
         let value = match self {
             Attribute::Header(name) => {
@@ -134,9 +135,9 @@ impl fmt::Display for Attribute {
 #[must_use]
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let fields = headers.get_all(header::COOKIE).into_iter();
-    let texts = fields.filter_map(|field| std::str::from_utf8(field.as_bytes()).ok());
-    let mut pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(key, _)| *key == name).map(|(_, value)| value)
+    let mut pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
+    let value = pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
+    std::str::from_utf8(value).ok()
 }
 
 /// The first query parameter of that name, read as `application/x-www-form-urlencoded`.

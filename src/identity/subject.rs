@@ -52,6 +52,7 @@ impl<'a> Subject<'a> {
 
     /// The attribute's value; `None` when it is absent or empty.
     #[must_use]
+    #[inline]
     pub fn read(&self, attribute: &Attribute) -> Option<Seen<'a>> {
         match self {
             Subject::Request(asking) => match attribute {

@@ -10,7 +10,7 @@ mod version;
 
 use std::sync::Arc;
 
-use crate::identity::{Attribute, Subject};
+use crate::identity::{Attribute, Glance};
 
 pub use phrase::{Phrase, Phrases};
 pub use test::{Literal, Literals, Test};
@@ -57,19 +57,19 @@ enum Truth {
 impl Condition {
     /// Whether the subject is surely meant. What it claims of itself counts only when it is `believed`.
     #[must_use]
-    pub fn holds(&self, subject: &Subject<'_>, believed: bool) -> bool {
-        self.truth(subject, believed) == Truth::True
+    pub fn holds<'a>(&'a self, glance: &mut Glance<'a>, believed: bool) -> bool {
+        self.truth(glance, believed) == Truth::True
     }
 
-    fn truth(&self, subject: &Subject<'_>, believed: bool) -> Truth {
+    fn truth<'a>(&'a self, glance: &mut Glance<'a>, believed: bool) -> Truth {
         match self {
             Condition::Attribute { attr, .. } if !believed && attr.is_claim() => Truth::Unknown,
-            Condition::Attribute { attr, test } if test.passes(attr, subject) => Truth::True,
+            Condition::Attribute { attr, test } if test.passes(attr, glance) => Truth::True,
             Condition::Attribute { .. } => Truth::False,
             Condition::All(conditions) => {
                 let mut least = Truth::True;
                 for condition in conditions {
-                    least = least.min(condition.truth(subject, believed));
+                    least = least.min(condition.truth(glance, believed));
                     if least == Truth::False {
                         break;
                     }
@@ -79,19 +79,19 @@ impl Condition {
             Condition::Any(conditions) => {
                 let mut most = Truth::False;
                 for condition in conditions {
-                    most = most.max(condition.truth(subject, believed));
+                    most = most.max(condition.truth(glance, believed));
                     if most == Truth::True {
                         break;
                     }
                 }
                 most
             }
-            Condition::Not(condition) => match condition.truth(subject, believed) {
+            Condition::Not(condition) => match condition.truth(glance, believed) {
                 Truth::False => Truth::True,
                 Truth::Unknown => Truth::Unknown,
                 Truth::True => Truth::False,
             },
-            Condition::Segment(segment) => segment.when.truth(subject, believed),
+            Condition::Segment(segment) => segment.when.truth(glance, believed),
         }
     }
 

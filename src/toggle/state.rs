@@ -3,7 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::{Rule, Timestamp, Toggle};
-use crate::identity::Subject;
+use crate::identity::{Glance, Subject};
 
 /// What a toggle does as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,6 +59,6 @@ impl Rule {
     /// Whether the rule would decide for the subject, were it the first.
     #[must_use]
     pub fn matches(&self, subject: &Subject<'_>, now: Timestamp) -> bool {
-        self.admits(subject, now)
+        self.admits(&mut Glance::at(subject), now)
     }
 }

@@ -3,6 +3,9 @@
 //! Case is ignored by the lower case that Unicode gives each character. Nothing is allocated, and the time is
 //! linear in the value, whatever it holds.
 
+/// Texts that are faster compared one by one than searched.
+const FEW: usize = 8;
+
 /// A text that a value is compared with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Phrase {
@@ -49,6 +52,8 @@ impl Phrase {
     pub(super) fn is(&self, value: &str) -> bool {
         match self.folded {
             None => value == self.text,
+            // Of plain letters only plain ones are the lower case.
+            Some(_) if value.is_ascii() => value.eq_ignore_ascii_case(&self.text),
             Some(_) => folded(value).eq(self.text.chars()),
         }
     }
@@ -95,6 +100,9 @@ impl Phrases {
         if self.ignore_case {
             // The order of texts is that of their characters.
             self.sorted.binary_search_by(|text| text.chars().cmp(folded(value))).is_ok()
+        } else if self.sorted.len() <= FEW {
+            // Most differ in length already.
+            self.sorted.iter().any(|text| text == value)
         } else {
             self.sorted.binary_search_by(|text| (**text).cmp(value)).is_ok()
         }

@@ -11,7 +11,7 @@ use super::{
     version::{self, VersionRange},
 };
 use crate::{
-    identity::{Attribute, Seen, Subject},
+    identity::{Attribute, Glance, Seen, Subject},
     toggle::Timestamp,
 };
 
@@ -91,50 +91,54 @@ impl Test {
     }
 
     /// Whether the subject's attribute passes.
-    pub(super) fn passes(&self, attr: &Attribute, subject: &Subject<'_>) -> bool {
+    pub(super) fn passes<'a>(&self, attr: &'a Attribute, glance: &mut Glance<'a>) -> bool {
         // The caller's address is held as a number: no text is made of it on the way of a request.
-        if let (Attribute::Ip, Subject::Request(asking)) = (attr, subject) {
+        if let (Attribute::Ip, Subject::Request(asking)) = (attr, glance.subject()) {
             match self {
                 Test::InNetwork(networks) => return within(networks, asking.caller.ip),
                 Test::Exists(wanted) => return *wanted,
                 _ => {}
             }
         }
-        match (subject.read(attr), self) {
+        match (glance.read(attr), self) {
             (value, Test::Exists(wanted)) => value.is_some() == *wanted,
             (Some(Seen::List(values)), test) => {
                 let mut elements = values.iter().filter_map(Seen::of);
                 elements.any(|element| !matches!(element, Seen::List(_)) && test.holds(&element))
             }
-            (Some(value), test) => test.holds(&value),
+            (Some(value), test) => test.holds(value),
             (None, _) => false,
         }
     }
 
     fn holds(&self, seen: &Seen<'_>) -> bool {
-        let text = |holds: &dyn Fn(&str) -> bool| matches!(seen, Seen::Text(text) if holds(text));
-        let number_is = |holds: &dyn Fn(f64) -> bool| number(seen).is_some_and(holds);
         match self {
-            Test::Equals(Literal::Text(phrase)) => text(&|text| phrase.is(text)),
-            Test::Equals(Literal::Number(wanted)) => number_is(&|number| number == *wanted),
+            Test::Equals(Literal::Text(phrase)) => text(seen).is_some_and(|text| phrase.is(text)),
+            Test::Equals(Literal::Number(wanted)) => number(seen) == Some(*wanted),
             Test::Equals(Literal::Flag(wanted)) => flag(seen) == Some(*wanted),
-            Test::In(Literals::Texts(phrases)) => text(&|text| phrases.hold(text)),
-            Test::In(Literals::Numbers(wanted)) => number_is(&|number| wanted.contains(&number)),
-            Test::StartsWith(phrase) => text(&|text| phrase.starts(text)),
-            Test::EndsWith(phrase) => text(&|text| phrase.ends(text)),
-            Test::Contains(phrase) => text(&|text| phrase.is_within(text)),
-            Test::Matches(regex) => text(&|text| regex.is_match(text)),
-            Test::Above(bound) => number_is(&|number| number > *bound),
-            Test::AtLeast(bound) => number_is(&|number| number >= *bound),
-            Test::Below(bound) => number_is(&|number| number < *bound),
-            Test::AtMost(bound) => number_is(&|number| number <= *bound),
+            Test::In(Literals::Texts(phrases)) => text(seen).is_some_and(|text| phrases.hold(text)),
+            Test::In(Literals::Numbers(wanted)) => number(seen).is_some_and(|number| wanted.contains(&number)),
+            Test::StartsWith(phrase) => text(seen).is_some_and(|text| phrase.starts(text)),
+            Test::EndsWith(phrase) => text(seen).is_some_and(|text| phrase.ends(text)),
+            Test::Contains(phrase) => text(seen).is_some_and(|text| phrase.is_within(text)),
+            Test::Matches(regex) => text(seen).is_some_and(|text| regex.is_match(text)),
+            Test::Above(bound) => number(seen).is_some_and(|number| number > *bound),
+            Test::AtLeast(bound) => number(seen).is_some_and(|number| number >= *bound),
+            Test::Below(bound) => number(seen).is_some_and(|number| number < *bound),
+            Test::AtMost(bound) => number(seen).is_some_and(|number| number <= *bound),
             Test::Before(moment) => date::seconds(seen).is_some_and(|seconds| seconds < moment.seconds()),
             Test::After(moment) => date::seconds(seen).is_some_and(|seconds| seconds > moment.seconds()),
             Test::Version(range) => version::read(seen).is_some_and(|version| range.holds(&version)),
-            Test::InNetwork(networks) => text(&|text| text.parse().is_ok_and(|ip| within(networks, ip))),
+            Test::InNetwork(networks) => {
+                text(seen).and_then(|text| text.parse().ok()).is_some_and(|ip| within(networks, ip))
+            }
             Test::Exists(wanted) => *wanted,
         }
     }
+}
+
+fn text<'s>(seen: &'s Seen<'_>) -> Option<&'s str> {
+    if let Seen::Text(text) = seen { Some(text) } else { None }
 }
 
 fn number(seen: &Seen<'_>) -> Option<f64> {

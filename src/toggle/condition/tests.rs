@@ -1,5 +1,8 @@
 use super::*;
-use crate::{identity::sample::Visit, toggle::sample::equals};
+use crate::{
+    identity::{Glance, sample::Visit},
+    toggle::sample::equals,
+};
 
 /// Conditions that are true, false and unknown for an untrusted peer.
 fn each(truth: Truth) -> Condition {
@@ -13,7 +16,7 @@ fn each(truth: Truth) -> Condition {
 const ALL: [Truth; 3] = [Truth::False, Truth::Unknown, Truth::True];
 
 fn truth(condition: &Condition) -> Truth {
-    Visit::with(&[("x-cohort", "beta")]).see(|subject| condition.truth(subject, false))
+    Visit::with(&[("x-cohort", "beta")]).see(|subject| condition.truth(&mut Glance::at(subject), false))
 }
 
 #[test]
@@ -40,7 +43,7 @@ fn leaving_a_claim_out_gains_an_untrusted_peer_nothing() {
     let absent = Condition::Attribute { attr: "header:x-cohort".parse().unwrap(), test: Test::Exists(false) };
     for condition in [not_beta, absent] {
         for (believed, expected) in [(true, true), (false, false)] {
-            let holds = Visit::new().see(|subject| condition.holds(subject, believed));
+            let holds = Visit::new().see(|subject| condition.holds(&mut Glance::at(subject), believed));
             assert_eq!(holds, expected, "{condition:?} believed={believed}");
         }
     }

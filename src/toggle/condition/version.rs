@@ -1,5 +1,7 @@
 //! Versions and their ranges, ordered as Semantic Versioning 2.0 §11 says.
 
+use std::cmp::Ordering;
+
 use semver::{BuildMetadata, Comparator, Op, Prerelease, Version, VersionReq};
 
 use crate::identity::Seen;
@@ -46,12 +48,18 @@ impl VersionRange {
 
     pub(super) fn holds(&self, version: &Version) -> bool {
         self.0.iter().all(|bound| match bound {
-            Bound::AtLeast(least) => version.cmp_precedence(least).is_ge(),
-            Bound::Above(other) => version.cmp_precedence(other).is_gt(),
-            Bound::AtMost(most) => version.cmp_precedence(most).is_le(),
-            Bound::Below(other) => version.cmp_precedence(other).is_lt(),
+            Bound::AtLeast(least) => order(version, least).is_ge(),
+            Bound::Above(other) => order(version, other).is_gt(),
+            Bound::AtMost(most) => order(version, most).is_le(),
+            Bound::Below(other) => order(version, other).is_lt(),
         })
     }
+}
+
+/// Precedence (§11); mostly the numbers decide, and pre-releases are not looked at.
+fn order(left: &Version, right: &Version) -> Ordering {
+    let numbers = |version: &Version| (version.major, version.minor, version.patch);
+    numbers(left).cmp(&numbers(right)).then_with(|| left.pre.cmp(&right.pre))
 }
 
 /// The version that an attribute shows: `v` before it and parts that are left out are forgiven, as flagd does.
@@ -65,16 +73,28 @@ pub(super) fn read(seen: &Seen<'_>) -> Option<Version> {
 
 fn version(text: &str) -> Option<Version> {
     let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
-    let (text, _build) = text.split_once('+').unwrap_or((text, ""));
-    let (numbers, pre) = text.split_once('-').map_or((text, None), |(numbers, pre)| (numbers, Some(pre)));
-    let mut parts = [0; 3];
-    for (place, part) in numbers.split('.').enumerate() {
-        *parts.get_mut(place)? = part.parse().ok().filter(|_| part.starts_with(|c: char| c.is_ascii_digit()))?;
+    let mut parts = [0_u64; 3];
+    let mut rest = text.as_bytes();
+    for (place, part) in parts.iter_mut().enumerate() {
+        if place > 0 {
+            let Some((b'.', after)) = rest.split_first() else { break };
+            rest = after;
+        }
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let (number, after) = rest.split_at(digits);
+        let shifted = |value: u64, digit: &u8| value.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+        *part = number.iter().try_fold(0, shifted).filter(|_| digits > 0)?;
+        rest = after;
     }
     let [major, minor, patch] = parts;
-    let pre = match pre {
-        Some(pre) => Prerelease::new(pre).ok().filter(|pre| !pre.is_empty())?,
-        None => Prerelease::EMPTY,
+    let rest = text.get(text.len() - rest.len()..)?;
+    let pre = match rest.strip_prefix('-') {
+        Some(pre) => {
+            let pre = pre.split_once('+').map_or(pre, |(pre, _build)| pre);
+            Prerelease::new(pre).ok().filter(|pre| !pre.is_empty())?
+        }
+        None if rest.is_empty() || rest.starts_with('+') => Prerelease::EMPTY,
+        None => return None,
     };
     Some(Version { major, minor, patch, pre, build: BuildMetadata::EMPTY })
 }
