@@ -9,6 +9,7 @@ mod contracts;
 mod decisions;
 mod deps;
 mod draining;
+mod extended_connect;
 mod faults;
 mod flags;
 mod floods;
