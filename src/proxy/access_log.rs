@@ -44,6 +44,8 @@ pub(super) struct Line {
     /// Who served it, where that is not whom the decision named.
     pub(super) lane: Option<LaneId>,
     pub(super) upstream: Option<Duration>,
+    /// Tries beyond the first one.
+    pub(super) retries: u32,
     /// The code of weir's own answer.
     pub(super) rejection: Option<&'static str>,
     pub(super) broken_off: bool,
@@ -82,6 +84,7 @@ impl Line {
             decision: None,
             lane: None,
             upstream: None,
+            retries: 0,
             rejection: None,
             broken_off: false,
             status: StatusCode::OK,

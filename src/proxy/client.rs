@@ -9,7 +9,7 @@ use super::{
     body::Outbound,
     headers,
     rejection::Rejection,
-    tunnel::Upgrade,
+    tunnel::{Tunnel, Upgrade},
     upstream::Served,
     wire::{ClientWire, UpstreamWire},
     worker::Snapshot,
@@ -40,18 +40,37 @@ impl Client {
         Ok(Client { interims, upgrade })
     }
 
+    /// Whether the route lets the client have what cannot be answered otherwise.
+    ///
+    /// # Errors
+    /// [`Rejection::UpgradeNotAllowed`].
+    pub(super) fn may_tunnel(&self, plan: &Plan, decision: &Decision) -> Result<(), Rejection> {
+        match &self.upgrade {
+            Some(upgrade) if upgrade.is_extended() && !upgrade.is_allowed(plan, decision) => {
+                Err(Rejection::UpgradeNotAllowed)
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Agrees with a connection's stream on the request that is about to be sent on it. One of HTTP/2 has no
     /// wire: no protocol is switched there, and a body is sent without being asked for.
+    ///
+    /// # Errors
+    /// [`Rejection::UpgradeFailed`] when a tunnel would have to be made on such a connection.
     pub(super) fn begin(
         &self,
         request: &mut Request<Outbound>,
         wire: Option<&Rc<UpstreamWire>>,
         plan: &Plan,
         decision: &Decision,
-    ) {
+    ) -> Result<(), Rejection> {
         let Some(wire) = wire else {
+            if self.upgrade.as_ref().is_some_and(Upgrade::is_extended) {
+                return Err(Rejection::UpgradeFailed);
+            }
             request.body_mut().give_consent();
-            return;
+            return Ok(());
         };
         let upgrade = self.upgrade.as_ref().filter(|upgrade| upgrade.is_allowed(plan, decision));
         let protocol = upgrade.map(|upgrade| upgrade.ask(request.headers_mut()));
@@ -64,13 +83,20 @@ impl Client {
             request.body_mut().await_consent(wire, plan.timeouts.expect_continue);
         }
         wire.begin(request.method(), protocol, expects);
+        Ok(())
     }
 
-    /// Makes the upstream's response the client's, and lets the client's connection follow it.
+    /// Makes the upstream's response the client's, and lets the client's connection follow it; gives the
+    /// tunnel that a stream of HTTP/2 is turned into.
     ///
     /// # Errors
     /// [`Rejection::UpgradeFailed`].
-    pub(super) fn follow(&self, snapshot: &Rc<Snapshot>, peer: &Peer, served: &mut Served) -> Result<(), Rejection> {
+    pub(super) fn follow(
+        &self,
+        snapshot: &Rc<Snapshot>,
+        peer: &Peer,
+        served: &mut Served,
+    ) -> Result<Option<Box<Tunnel>>, Rejection> {
         headers::rewrite_response(&mut served.response, &snapshot.serving.plan);
         if served.unwanted && peer.wire.is_some() {
             // Whether the body still comes, only the client knows: what follows could be it or a request.
@@ -80,7 +106,11 @@ impl Client {
             Some(upgrade) if served.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
                 upgrade.agreed(snapshot, peer, served)
             }
-            _ => Ok(()),
+            // To the client any success would be an agreement.
+            Some(upgrade) if upgrade.is_extended() && served.response.status().is_success() => {
+                Err(Rejection::UpgradeFailed)
+            }
+            _ => Ok(None),
         }
     }
 }

@@ -68,6 +68,13 @@ impl Exchange {
         self.listed = Snapshot::list(&self.snapshot, decided);
     }
 
+    /// So many tries were made beyond the first one.
+    pub(super) fn retried(&mut self, retries: u32) {
+        if let Some(line) = &mut self.line {
+            line.retries = retries;
+        }
+    }
+
     /// The head of a response came from the arm of this lane.
     pub(super) fn answered(&mut self, status: StatusCode, lane: LaneId, sent: Instant) {
         self.status = status;

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, rc::Rc};
 
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -18,6 +18,7 @@ use super::{
     sticky::Sticky,
     tokens,
     translate::translate,
+    tunnel::Tunnel,
     upstream::{Lease, Served, forward},
     worker::{Snapshot, Worker},
 };
@@ -36,7 +37,9 @@ pub(super) async fn handle(
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
     exchange.describe(&peer, &request);
-    let manner = snapshot.manner(Manner::is_grpc(request.headers()));
+    // A status of gRPC is a success of HTTP, which would agree to a tunnel.
+    let grpc = request.method() != Method::CONNECT && Manner::is_grpc(request.headers());
+    let manner = snapshot.manner(grpc);
     match answer(&snapshot, &peer, request, &mut exchange).await {
         Ok(answered) => Ok(answered.into_response(exchange)),
         Err(rejection) => {
@@ -70,6 +73,7 @@ async fn answer(
     let decided = decide(plan, snapshot.standing(), matched, &asking, snapshot.now());
     exchange.decided(&decided);
     decided.granted(plan)?;
+    client.may_tunnel(plan, decided.decision())?;
 
     let decision = decided.decision();
     let deadline = exchange.started() + plan.route(decision.route).timeout;
@@ -81,9 +85,12 @@ async fn answer(
     decided.carry(snapshot, &mut head.headers);
 
     let sent = Instant::now();
-    let mut served = forward(snapshot, decision, head, admitted, &client, deadline).await?;
+    let mut retries = 0;
+    let served = forward(snapshot, decision, head, admitted, &client, deadline, &mut retries).await;
+    exchange.retried(retries);
+    let mut served = served?;
     exchange.answered(served.response.status(), served.lane, sent);
-    client.follow(snapshot, peer, &mut served)?;
+    let tunnel = client.follow(snapshot, peer, &mut served)?;
     let Served { mut response, lease, .. } = served;
     if let Some(sticky) = &sticky {
         sticky.set(response.headers_mut());
@@ -92,18 +99,20 @@ async fn answer(
     if explain {
         response.headers_mut().extend(explained(snapshot, decision).map(|value| (X_WEIR_DECISION, value)));
     }
-    Ok(Answered { response, lease })
+    Ok(Answered { response, lease, tunnel })
 }
 
 /// A response whose body is still to come.
 struct Answered {
     response: Response<Incoming>,
     lease: Lease,
+    /// What the client's stream of HTTP/2 is turned into.
+    tunnel: Option<Box<Tunnel>>,
 }
 
 impl Answered {
     fn into_response(self, exchange: Exchange) -> Response<Reply> {
-        self.response.map(|incoming| Reply::stream(incoming, self.lease, exchange))
+        self.response.map(|incoming| Reply::stream(incoming, self.lease, exchange).tunnelling(self.tunnel))
     }
 }
 

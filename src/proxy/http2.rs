@@ -14,10 +14,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::Request;
+use http::{Method, Request};
 use http_body::{Body, Frame, SizeHint};
-use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn};
-use hyper_util::rt::TokioTimer;
+use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     sync::{Notify, watch},
     time::Instant,
@@ -33,6 +33,8 @@ use super::{
     shed::ShedLayer,
     socket::Socket,
     transport::Transport,
+    tunnel::Tunnel,
+    wire::Half,
     worker::Worker,
 };
 use crate::plan::{Limits, Timeouts};
@@ -64,9 +66,12 @@ struct Reading {
     pieces: Cell<u64>,
 }
 
+/// A stream counts as open for as long as this is there.
+struct OpenStream(Rc<Streams>);
+
 /// One stream's course, from its head to the end of the response.
 struct Course {
-    streams: Rc<Streams>,
+    open: OpenStream,
     reading: Rc<Reading>,
     whole: bool,
 }
@@ -88,11 +93,20 @@ pub(super) async fn serve(
         .layer(ShedLayer::new(Rc::clone(&worker)))
         .service(tower::service_fn(move |request| handle(Rc::clone(&worker), Rc::clone(&peer), request)));
     let begun = Rc::clone(&streams);
-    let service = service_fn(move |request: Request<Incoming>| {
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        let client = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
         let course = Course::begin(&begun);
         // hyper asks its service for nothing before a call, and these are always ready.
         let answer = stack.clone().call(request);
-        async move { Ok::<_, Infallible>(answer.await?.map(|reply| Watched::new(reply, course))) }
+        async move {
+            Ok::<_, Infallible>(answer.await?.map(|mut reply| {
+                if let Some((client, tunnel)) = client.zip(reply.take_tunnel()) {
+                    let open = OpenStream::new(&course.open.0);
+                    tokio::task::spawn_local(carry(client, tunnel, open));
+                }
+                Watched::new(reply, course)
+            }))
+        }
     });
     let socket = Socket::new(transport, timeouts.body_idle);
     let connection = builder(&limits, &timeouts, Tasks(Rc::clone(&streams))).serve_connection(socket, service);
@@ -131,10 +145,23 @@ pub(super) async fn serve(
     }
 }
 
+/// Carries what a stream was turned into. The task ends with the client's connection, which fails its end.
+async fn carry(client: OnUpgrade, tunnel: Tunnel, _open: OpenStream) {
+    let carried = match client.await {
+        Ok(stream) => tunnel.carry(Half { stream: Box::pin(TokioIo::new(stream)), glued: Vec::new() }).await,
+        Err(error) => Err(std::io::Error::other(error)),
+    };
+    if let Err(error) = carried {
+        tracing::debug!(%error, "a tunnel broke");
+    }
+}
+
 fn builder(limits: &Limits, timeouts: &Timeouts, tasks: Tasks) -> http2::Builder<Tasks> {
     let mut builder = http2::Builder::new(tasks);
     builder
         .timer(TokioTimer::new())
+        // Whether a route lets its clients have a tunnel is told by its answer (RFC 8441 §3).
+        .enable_connect_protocol()
         .max_concurrent_streams(limits.http2_streams_max)
         .max_header_list_size(u32::try_from(limits.head_bytes_max).unwrap_or(u32::MAX))
         .max_frame_size(limits.http2_frame_bytes_max)
@@ -181,21 +208,31 @@ impl Streams {
 impl Course {
     fn begin(streams: &Rc<Streams>) -> Course {
         streams.begun.set(streams.begun.get() + 1);
-        streams.open.set(streams.open.get() + 1);
         let reading = Rc::new(Reading::default());
         // hyper makes the task of a stream right after it called the service for it.
         *streams.next.borrow_mut() = Some(Rc::clone(&reading));
-        Course { streams: Rc::clone(streams), reading, whole: false }
+        Course { open: OpenStream::new(streams), reading, whole: false }
+    }
+}
+
+impl OpenStream {
+    fn new(streams: &Rc<Streams>) -> OpenStream {
+        streams.open.set(streams.open.get() + 1);
+        OpenStream(Rc::clone(streams))
+    }
+}
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+        self.0.quiet_since.set(Instant::now());
     }
 }
 
 impl Drop for Course {
     fn drop(&mut self) {
-        let streams = &self.streams;
-        streams.open.set(streams.open.get() - 1);
-        streams.quiet_since.set(Instant::now());
         if !self.whole {
-            streams.count_cancelled();
+            self.open.0.count_cancelled();
         }
     }
 }

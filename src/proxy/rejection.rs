@@ -83,6 +83,9 @@ pub enum Rejection {
     /// CONNECT.
     #[error("the method CONNECT is not forwarded")]
     MethodNotSupported,
+    /// Extended CONNECT for a protocol that the route does not list in `upgrades`.
+    #[error("the route carries no tunnel of this protocol")]
+    UpgradeNotAllowed,
     /// `Max-Forwards` ends here (RFC 9110 §7.6.2).
     #[error("the request may be forwarded no further")]
     LastHop {
@@ -182,6 +185,8 @@ impl Rejection {
             Rejection::Expectation => ("expectation", StatusCode::EXPECTATION_FAILED, grpc::UNIMPLEMENTED),
             Rejection::Loop => ("loop", StatusCode::LOOP_DETECTED, grpc::INTERNAL),
             Rejection::MethodNotSupported => ("method_not_supported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),
+            // RFC 9220 §3.
+            Rejection::UpgradeNotAllowed => ("upgrade_not_allowed", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),
             Rejection::LastHop { options: true } => ("max_forwards", StatusCode::NO_CONTENT, grpc::UNIMPLEMENTED),
             Rejection::LastHop { options: false } => {
                 ("max_forwards", StatusCode::METHOD_NOT_ALLOWED, grpc::UNIMPLEMENTED)

@@ -16,6 +16,7 @@ use super::{
     body::IdleTimer,
     exchange::Exchange,
     shed::Permit,
+    tunnel::Tunnel,
     upstream::{Deadline, Lease},
 };
 
@@ -27,6 +28,8 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) struct Reply {
     body: Source,
     permit: Option<Permit>,
+    /// What a stream of HTTP/2 is turned into with the head of this answer.
+    tunnel: Option<Box<Tunnel>>,
 }
 
 #[derive(Debug)]
@@ -60,7 +63,7 @@ pub(super) enum ReplyError {
 
 impl Reply {
     pub(super) fn whole(bytes: Bytes) -> Reply {
-        Reply { body: Source::Whole(bytes), permit: None }
+        Reply { body: Source::Whole(bytes), permit: None, tunnel: None }
     }
 
     /// Passes an upstream's body on; keeps its connection and record until the end.
@@ -74,7 +77,18 @@ impl Reply {
         let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
         let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)) };
-        Reply { body: Source::Stream(Box::new(stream)), permit: None }
+        Reply { body: Source::Stream(Box::new(stream)), permit: None, tunnel: None }
+    }
+
+    /// Turns its stream into a tunnel, if there is one.
+    pub(super) fn tunnelling(mut self, tunnel: Option<Box<Tunnel>>) -> Reply {
+        self.tunnel = tunnel;
+        self
+    }
+
+    /// The tunnel that its stream is turned into.
+    pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
+        self.tunnel.take().map(|tunnel| *tunnel)
     }
 
     /// Holds a permit until the body has ended.

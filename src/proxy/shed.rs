@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use tower::{Layer, Service};
 
 use super::{
@@ -99,7 +99,7 @@ where
             Some(permit) => ShedAnswer::Admitted { answer: self.inner.call(request), permit: Some(permit) },
             None => {
                 let snapshot = self.worker.snapshot();
-                let grpc = Manner::is_grpc(request.headers());
+                let grpc = request.method() != Method::CONNECT && Manner::is_grpc(request.headers());
                 let response = Rejection::Overloaded.into_response(snapshot.manner(grpc));
                 Exchange::begin(snapshot).rejected(&Rejection::Overloaded);
                 ShedAnswer::Refused { response: Some(response) }

@@ -3,7 +3,8 @@
 //! h2 has refused pseudo-fields that are missing, repeated or late, fields of one connection, names that
 //! are no lower-case token, values with CR, LF or NUL, and bodies of another length than announced.
 
-use http::{HeaderMap, HeaderValue, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, Version, header, request};
+use hyper::ext::Protocol;
 
 use super::rejection::Rejection;
 
@@ -25,6 +26,10 @@ pub(super) fn translate(head: &mut request::Parts, header_count_max: usize) -> R
         return Err(Rejection::BadField);
     }
     one_host(head)?;
+    // What extended CONNECT asks for, GET with Upgrade does (RFC 8441 §5).
+    if head.method == Method::CONNECT && head.extensions.get::<Protocol>().is_some() {
+        head.method = Method::GET;
+    }
     join_cookies(&mut head.headers);
     Ok(())
 }

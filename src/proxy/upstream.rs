@@ -89,7 +89,7 @@ enum Failed {
 ///
 /// A connection has to be there before `deadline`. From the end of the request's body on, the service
 /// has the route's timeout; a body that is still on its way is held to its idle time alone, so that a slow
-/// client is not taken for a slow service.
+/// client is not taken for a slow service. `retries` counts the tries beyond the first one.
 pub(super) async fn forward(
     snapshot: &Rc<Snapshot>,
     decision: &Decision,
@@ -97,6 +97,7 @@ pub(super) async fn forward(
     admitted: Admitted,
     client: &Client,
     deadline: Instant,
+    retries: &mut u32,
 ) -> Result<Served, Rejection> {
     let plan = &snapshot.serving.plan;
     let route = plan.route(decision.route);
@@ -111,13 +112,14 @@ pub(super) async fn forward(
             Ok(connected) => connected,
             Err(unconnected) => {
                 if unconnected.tries_again(&mut tries, times.end(&progress)).await {
+                    *retries += 1;
                     continue;
                 }
                 return Err(unconnected.rejection);
             }
         };
         let (mut sent, spare) = Spare::keep(request, &lease, tries.retries());
-        client.begin(&mut sent, lease.wire(), plan, decision);
+        client.begin(&mut sent, lease.wire(), plan, decision)?;
         let sending = lease.send(sent, client.interims.clone());
         let answer = times.patiently(tries.timeout(), &progress, sending).await;
         let failed = match answer {
@@ -135,7 +137,10 @@ pub(super) async fn forward(
             None => late(&mut lease, &spare, &mut tries, &progress, &times).await,
         };
         match failed {
-            Failed::Again(again) => request = again,
+            Failed::Again(again) => {
+                *retries += 1;
+                request = again;
+            }
             Failed::Finally(rejection) => return Err(rejection),
         }
     }

@@ -9,7 +9,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    split_config,
+    plain_config, split_config,
     support::{Process, Proxy, Upstream, raw_exchange},
     toggle_config,
 };
@@ -80,6 +80,7 @@ async fn a_line_tells_what_was_decided_and_no_secret() {
         ("reason", Value::from("split")),
         ("generation", 1.into()),
         ("rejection", Value::Null),
+        ("retries", 0.into()),
     ] {
         assert_eq!(line[key], value, "{key} of {line}");
     }
@@ -88,6 +89,20 @@ async fn a_line_tells_what_was_decided_and_no_secret() {
     );
     let line: Value = serde_json::from_str(&lines[1]).unwrap();
     assert_eq!((&line["status"], &line["rejection"]), (&400.into(), &"bad_host".into()), "{line}");
+}
+
+#[tokio::test]
+async fn a_line_counts_the_tries_beyond_the_first_whatever_came_of_them() {
+    let scene = Scene::new();
+    let failing = Upstream::answering(|_seen| http::Response::builder().status(503).body("".into()).unwrap());
+    let retries = "retries = { attempts = 2, on = [\"5xx\", \"connect-failure\"] }";
+    for (number, endpoint) in [failing.address, "127.0.0.1:1".parse().unwrap()].into_iter().enumerate() {
+        let log = format!("[access_log]\npath = {:?}\n", scene.path());
+        let proxy = Proxy::start(&plain_config(endpoint, retries, &log));
+        proxy.client().await.get("/", &[]).await;
+        let line: Value = serde_json::from_str(&lines(&scene.path(), number + 1)[number]).unwrap();
+        assert_eq!(line["retries"], 2, "{line}");
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod contracts;
 mod decisions;
 mod deps;
 mod draining;
+mod extended_connect;
 mod faults;
 mod flags;
 mod floods;

@@ -25,6 +25,7 @@ struct Json<'a> {
     duration_ms: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     upstream_ms: Option<f64>,
+    retries: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     route: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,6 +72,7 @@ impl Line {
             status: self.status.as_u16(),
             duration_ms: millis(self.took),
             upstream_ms: self.upstream.map(millis),
+            retries: self.retries,
             route: decision.map(|decision| &*plan.route(decision.route).name),
             arm: decision.map(|decision| &*plan.arm(decision.arm).name),
             served_by: served_by.map(|lane| &*plan.arm(plan.lanes[lane.0].arm).name),
