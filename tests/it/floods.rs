@@ -24,6 +24,12 @@ const COST_MAX: u64 = 16 << 20;
 /// Longer than any answer beside a flood takes on a busy machine that runs a debug build.
 const BESIDE_MAX: Duration = Duration::from_secs(2);
 
+/// What all but one in a hundred answers beside a flood may take, where the machine is quiet enough to be
+/// asked for it: `WEIR_BESIDE_MS`.
+fn beside_p99_max() -> Duration {
+    std::env::var("WEIR_BESIDE_MS").map_or(BESIDE_MAX, |limit| Duration::from_millis(limit.parse().unwrap()))
+}
+
 /// Sends frames until they are all sent or the connection is closed, reading what comes. Says whether
 /// the connection was closed for it.
 fn flood(address: SocketAddr, settings: &[(u16, u32)], send: impl FnOnce(&mut Frames) -> io::Result<()>) -> bool {
@@ -50,12 +56,20 @@ async fn held(flood_it: impl Fn(SocketAddr) -> bool + Send + 'static) -> bool {
     beside.get("/", &[]).await;
     let before = process.memory_peak_bytes();
     let flooding = thread::spawn(move || flood_it(address));
+    let mut took = Vec::new();
     while !flooding.is_finished() {
         let asked = Instant::now();
         assert_eq!(beside.get("/", &[]).await.body.len(), 300_000);
-        assert!(asked.elapsed() < BESIDE_MAX, "{:?} beside the flood", asked.elapsed());
+        took.push(asked.elapsed());
+    }
+    took.sort();
+    if let Some(slowest) = took.last() {
+        let p99 = took[took.len() * 99 / 100];
+        println!("beside the flood: {} answers, p99 {p99:?}, slowest {slowest:?}", took.len());
+        assert!(*slowest < BESIDE_MAX && p99 < beside_p99_max(), "{slowest:?}, p99 {p99:?} beside the flood");
     }
     let cost = process.memory_peak_bytes() - before;
+    println!("the flood cost {} KiB", cost >> 10);
     assert!(cost <= COST_MAX, "{} KiB", cost >> 10);
     flooding.join().unwrap()
 }

@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// A request in full, the status it is refused with, and the code.
-const REFUSED: [(&str, &str, &str); 20] = [
+const REFUSED: [(&str, &str, &str); 21] = [
     ("GET / HTTP/1.1\r\n\r\n", "400", "bad_host"),
     ("GET http://b/ HTTP/1.1\r\nhost: a\r\n\r\n", "400", "bad_host"),
     ("GET /#a HTTP/1.1\r\nhost: a\r\n\r\n", "400", "bad_target"),
@@ -33,6 +33,7 @@ const REFUSED: [(&str, &str, &str); 20] = [
         "ambiguous_length",
     ),
     ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\ncontent-length: 5\r\n\r\nhello", "400", "ambiguous_length"),
+    ("POST / HTTP/1.1\r\nhost: a\r\ncontent-length:\t5\r\n\r\nhello", "400", "ambiguous_length"),
     ("POST / HTTP/1.0\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", "400", "ambiguous_length"),
     ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: gzip\r\n\r\n", "501", "transfer_coding"),
     ("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n5;\nhello\r\n0\r\n\r\n", "400", "malformed_body"),

@@ -36,7 +36,13 @@ impl Fields {
                 self.wants_upgrade |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
                 Ok(())
             }
-            14 if resembles(name, b"content-length") => self.length(name, value(line, value_at).0),
+            14 if resembles(name, b"content-length") => {
+                // A tab is white space to one parser and a part of the number to another; nobody honest sends one.
+                if line[value_at..].contains(&b'\t') {
+                    return Err(Flaw::Length);
+                }
+                self.length(name, value(line, value_at).0)
+            }
             17 if resembles(name, b"transfer-encoding") => self.coding(name, value(line, value_at).0),
             _ => Ok(()),
         }

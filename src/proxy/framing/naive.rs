@@ -149,6 +149,9 @@ fn sound_head(head: &[u8], requests: bool, maxima: Maxima) -> Option<Head> {
         if name.contains('_') && matches!(&*name.replace('_', "-"), "content-length" | "transfer-encoding") {
             return None;
         }
+        if name == "content-length" && value.contains('\t') {
+            return None;
+        }
         fields.push((name, ows(value).to_owned()));
     }
     let head = Head { lines, fields };

@@ -95,7 +95,9 @@ fn a_request_names_one_valid_host() {
 fn a_body_has_one_length_told_in_one_way() {
     for (fields, expected) in [
         ("content-length: 5\r\n", None),
-        ("content-length:\t5 \r\n", None),
+        ("content-length:  5 \r\n", None),
+        ("content-length:\t5\r\n", Some(Flaw::Length)),
+        ("content-length: 5\t\r\n", Some(Flaw::Length)),
         ("content-length: 0\r\n", None),
         ("transfer-encoding: Chunked\r\n", None),
         ("content-length: 5\r\ncontent-length: 5\r\n", Some(Flaw::Length)),
@@ -375,6 +377,7 @@ const PIECES: [&str; 56] = [
     "content-length: 5\r\n",
     "Content-Length: 0\r\n",
     "content-length: 05\r\n",
+    "content-length:\t5\r\n",
     "transfer-encoding: chunked\r\n",
     "transfer-encoding: gzip\r\n",
     "connection: upgrade\r\n",
