@@ -173,7 +173,7 @@ fn reloads_fail_no_request_of_any_protocol_and_cut_no_tunnel() {
         }
         stop.store(true, Ordering::Relaxed);
     });
-    println!("answers by HTTP/1.1, HTTP/2 and gRPC, and lines through a tunnel: {counts:?}");
+    eprintln!("answers by HTTP/1.1, HTTP/2 and gRPC, and lines through a tunnel: {counts:?}");
 }
 
 /// Whether every kind of traffic has moved on.

@@ -65,11 +65,11 @@ async fn held(flood_it: impl Fn(SocketAddr) -> bool + Send + 'static) -> bool {
     took.sort();
     if let Some(slowest) = took.last() {
         let p99 = took[took.len() * 99 / 100];
-        println!("beside the flood: {} answers, p99 {p99:?}, slowest {slowest:?}", took.len());
+        eprintln!("beside the flood: {} answers, p99 {p99:?}, slowest {slowest:?}", took.len());
         assert!(*slowest < BESIDE_MAX && p99 < beside_p99_max(), "{slowest:?}, p99 {p99:?} beside the flood");
     }
     let cost = process.memory_peak_bytes() - before;
-    println!("the flood cost {} KiB", cost >> 10);
+    eprintln!("the flood cost {} KiB", cost >> 10);
     assert!(cost <= COST_MAX, "{} KiB", cost >> 10);
     flooding.join().unwrap()
 }

@@ -353,7 +353,7 @@ fn the_corpora_find_nothing() {
 }
 
 /// Pieces that messages are made of, sound ones and others.
-const PIECES: [&str; 56] = [
+const PIECES: [&str; 57] = [
     "GET ",
     "POST ",
     "OPTIONS ",
