@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::{
-    plan::{Kill, Overlay, Plan, Split},
+    plan::{Kill, Overlay, Plan, PlannedToggle, Uses},
     store::{Observed, Sighting},
     toggle::{Category, OnExpiry, State, Timestamp, ToggleId},
 };
@@ -60,13 +60,11 @@ pub fn catalogue(
     now: Timestamp,
     stale_after_days: i64,
 ) -> Vec<Entry> {
-    let mut used = uses(plan);
-    let entries = plan.toggles.iter().enumerate().map(|(place, planned)| {
+    let entries = plan.toggles.iter().zip(plan.uses()).enumerate().map(|(place, (planned, uses))| {
         let toggle = &planned.toggle;
         let kill = overlay.kills.get(&toggle.name);
         let seen = observed.toggles.get(&toggle.name);
         let created = toggle.created.or_else(|| seen.map(|seen| Timestamp(seen.first_seen)));
-        let used_by = used.remove(&place).unwrap_or_default();
         let mut entry = Entry {
             name: toggle.name.clone(),
             category: toggle.category.as_str(),
@@ -83,12 +81,12 @@ pub fn catalogue(
                 OnExpiry::Warn => "warn",
                 OnExpiry::Default => "default",
             },
-            used_by,
+            used_by: used_by(plan, planned, &uses),
             decisions: seen.map(|seen| seen.decisions.clone()).unwrap_or_default(),
             last_decision: seen.and_then(|seen| seen.last_decision).map(|at| Timestamp(at).to_string()),
             stale: Vec::new(),
         };
-        entry.stale = stale(plan, ToggleId(place), &entry, seen, now, stale_after_days);
+        entry.stale = stale(plan, ToggleId(place), &uses, seen, now, stale_after_days);
         entry
     });
     let mut entries: Vec<Entry> = entries.collect();
@@ -96,39 +94,21 @@ pub fn catalogue(
     entries
 }
 
-/// What depends on each toggle, by its place.
-fn uses(plan: &Plan) -> BTreeMap<usize, Vec<String>> {
-    let mut uses: BTreeMap<usize, Vec<String>> = BTreeMap::new();
-    for (place, service) in plan.services.iter().enumerate() {
-        let Split::Toggle { toggle, .. } = &service.split else { continue };
-        let used = uses.entry(toggle.0).or_default();
-        used.push(format!("service {}", service.name));
-        let routes = plan.routes.iter().filter(|route| route.service.0 == place);
-        used.extend(routes.map(|route| format!("route {}", route.name)));
-    }
-    for route in &plan.routes {
-        if let Some(needed) = &route.require {
-            uses.entry(needed.toggle.0).or_default().push(format!("requirement of route {}", route.name));
-        }
-    }
-    for (place, planned) in plan.toggles.iter().enumerate() {
-        if let Some(moved) = &planned.rollout {
-            uses.entry(place).or_default().push(format!("rollout {}", moved.rollout.name));
-        }
-        for needed in &planned.toggle.requires {
-            uses.entry(needed.toggle.0).or_default().push(format!("toggle {}", planned.toggle.name));
-        }
-        if planned.toggle.propagate {
-            uses.entry(place).or_default().push("propagation".to_owned());
-        }
-    }
-    uses
+/// What depends on a toggle, in words.
+fn used_by(plan: &Plan, planned: &PlannedToggle, uses: &Uses) -> Vec<String> {
+    let services = uses.services.iter().map(|id| format!("service {}", plan.service(*id).name));
+    let routes = uses.routes.iter().map(|id| format!("route {}", plan.route(*id).name));
+    let gates = uses.gates.iter().map(|id| format!("requirement of route {}", plan.route(*id).name));
+    let toggles = uses.required_by.iter().map(|id| format!("toggle {}", plan.toggle(*id).toggle.name));
+    let rollout = planned.rollout.iter().map(|moved| format!("rollout {}", moved.rollout.name));
+    let propagation = planned.toggle.propagate.then(|| "propagation".to_owned());
+    services.chain(routes).chain(gates).chain(toggles).chain(rollout).chain(propagation).collect()
 }
 
 fn stale(
     plan: &Plan,
     id: ToggleId,
-    entry: &Entry,
+    uses: &Uses,
     seen: Option<&Sighting>,
     Timestamp(now): Timestamp,
     after_days: i64,
@@ -150,8 +130,7 @@ fn stale(
     {
         reasons.push(format!("everybody gets {} since {}", settled.variant, in_days(days(settled.since))));
     }
-    let depends = entry.used_by.iter().any(|used| !used.starts_with("rollout ") && used != "propagation");
-    if let Some(seen) = seen.filter(|_| !depends) {
+    if let Some(seen) = seen.filter(|_| uses.is_empty()) {
         match seen.last_decision {
             Some(last) if days(last) >= after_days => {
                 reasons.push(format!("nothing uses it, and nobody asked for {}", in_days(days(last))));

@@ -15,6 +15,7 @@ use crate::{
     contract::{Call, Verdict, Violation},
     plan::{Checking, Decision, Listener, Plan, PlannedRollout, Standing},
     proxy::{Sticky, decide, read_asking, read_claims},
+    store::kept_overlay,
     toggle::{Reason, Serve, Timestamp},
 };
 
@@ -113,13 +114,14 @@ struct Rejected {
 pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let sources = Sources::read(&arguments.config.config).map_err(StartError::Config)?;
     let Compiled { plan, .. } = compile(&sources).map_err(StartError::Config)?;
+    let standing = kept_overlay(&plan.process.state_dir)?.standing(&plan.toggles);
     let body = arguments.body.as_ref().map(|path| {
         fs::read(path).with_context(|| format!("the body {} cannot be read: name a file with --body", path.display()))
     });
     let body = body.transpose()?;
     let listener = listener(&plan, arguments.listener.as_deref())?;
     let head = head(arguments, body.as_deref())?;
-    let explanation = explained(&plan, listener, arguments, &head, body.as_deref());
+    let explanation = explained(&plan, &standing, listener, arguments, &head, body.as_deref());
     print(&match arguments.format {
         Format::Json => serde_json::to_string_pretty(&explanation)?,
         Format::Text => explanation.text(),
@@ -155,6 +157,7 @@ fn head(arguments: &Arguments, body: Option<&[u8]>) -> anyhow::Result<request::P
 
 fn explained(
     plan: &Plan,
+    standing: &Standing,
     listener: &Listener,
     arguments: &Arguments,
     head: &request::Parts,
@@ -185,7 +188,7 @@ fn explained(
         asking.headers = &with_key.headers;
         explanation.cookie = plan.sticky.as_ref().map(|cookie| cookie.name.clone());
     }
-    let all = decide(plan, &Standing::default(), matched, &asking, now);
+    let all = decide(plan, standing, matched, &asking, now);
     let decision = all.decision();
     let route = plan.route(matched.route);
     explanation.route = Some(RouteMatch {

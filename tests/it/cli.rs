@@ -191,7 +191,10 @@ fn the_catalogue_is_readable_at_80_columns_and_by_programs() {
     let ran = toggles("list");
     assert_eq!(ran.code, 0, "{ran:#?}");
     assert!(
-        ran.stdout.starts_with("NAME       CATEGORY  OWNER        AGE  EXPIRES     STATE\norders-v2  release"),
+        ran.stdout.starts_with(
+            "NAME       CATEGORY  OWNER        AGE  EXPIRES     STATE   USES  DECIDED\n\
+             orders-v2  release   team-orders  -    2031-06-30  active  3     0\n"
+        ),
         "{ran:#?}"
     );
     assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{ran:#?}");
@@ -241,6 +244,25 @@ fn why_tells_every_step_and_which_one_decides() {
         assert_eq!(decided, 1, "{steps:#}");
     }
     assert_eq!(toggles("why orders-v2 --context []").code, 2);
+}
+
+#[test]
+fn explain_knows_what_was_killed() {
+    let folder = config(true, "127.0.0.1:0", "127.0.0.1:0");
+    let (file, kept) = (folder.path().join("weir.toml"), folder.path().join("kept"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}[weir]\nstate_dir = {kept:?}\n")).unwrap();
+    let decision = || {
+        let ran = Weir::new("explain --url http://h/shop --format json").config(folder.path()).run();
+        assert_eq!(ran.code, 0, "{ran:#?}");
+        ran.json()["decision"].clone()
+    };
+    assert_eq!(decision()["arm"], "canary");
+    std::fs::create_dir(&kept).unwrap();
+    let overlay = r#"{"version":1,"overlay":{"kills":{"shop-v2":{"by":"ops","at":1,"note":null}}}}"#;
+    std::fs::write(kept.join("overlay.json"), overlay).unwrap();
+    let killed = decision();
+    assert_eq!((&killed["arm"], &killed["why"]), (&"stable".into(), &"an operator killed the toggle".into()));
 }
 
 #[test]

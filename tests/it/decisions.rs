@@ -143,6 +143,23 @@ serve = "on"
     }
 }
 
+#[test]
+fn a_rollout_of_a_service_travels_where_it_says_so() {
+    for (told, travels) in [("", false), ("propagate = false", false), ("propagate = true", true)] {
+        let text = format!(
+            "[[listeners]]\nname = \"edge\"\naddress = \"127.0.0.1:0\"\n[services.shop]\n\
+             arms.stable = {{ endpoints = [\"127.0.0.1:9001\"] }}\narms.canary = {{ endpoints = [\"127.0.0.1:9002\"] }}\n\
+             [[routes]]\nname = \"shop\"\nmatch = {{}}\nservice = \"shop\"\n[propagation]\nheaders = true\n\
+             [rollouts.shop]\nservice = \"shop\"\nbucket_by = [\"header:x-user-id\"]\nweight = \"10%\"\n{told}\n"
+        );
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("weir.toml"), text).unwrap();
+        let sources = weir::config::Sources::read(directory.path()).unwrap();
+        let plan = weir::config::compile(&sources).unwrap().plan;
+        assert_eq!(!plan.carried.is_empty(), travels, "{told}");
+    }
+}
+
 #[tokio::test]
 async fn a_rollout_of_a_service_needs_no_toggle() {
     let (stable, canary) = arms();

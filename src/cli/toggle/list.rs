@@ -9,7 +9,7 @@ use crate::{
 };
 
 /// Widths that leave room for the last column in 80.
-const WIDTHS: [usize; 5] = [24, 10, 14, 5, 10];
+const WIDTHS: [usize; 7] = [22, 10, 12, 5, 10, 13, 4];
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -45,26 +45,36 @@ fn table(entries: &[Entry], columns: fn(&Entry) -> Vec<(&'static str, String)>) 
 
 fn short(entry: &Entry) -> Vec<(&'static str, String)> {
     let stale = if entry.stale.is_empty() { "" } else { ", stale" };
+    let mut columns = common(entry, stale);
+    columns.push(("uses", entry.used_by.len().to_string()));
+    columns.push(("decided", decided(entry)));
+    columns
+}
+
+fn long(entry: &Entry) -> Vec<(&'static str, String)> {
+    let kill = entry.kill.as_ref().map_or(String::new(), |kill| format!(" by {}", kill.by));
+    let mut columns = common(entry, &kill);
+    columns.extend([
+        ("serves", entry.serves.clone()),
+        ("used by", entry.used_by.join(", ")),
+        ("decisions", decided(entry)),
+        ("last decision", entry.last_decision.clone().unwrap_or_else(|| "-".to_owned())),
+        ("stale", entry.stale.join("; ")),
+    ]);
+    columns
+}
+
+fn common(entry: &Entry, more: &str) -> Vec<(&'static str, String)> {
     vec![
         ("name", entry.name.clone()),
         ("category", entry.category.to_owned()),
         ("owner", entry.owner.clone()),
         ("age", entry.age_days.map_or_else(|| "-".to_owned(), |days| format!("{days}d"))),
         ("expires", entry.expires.clone().unwrap_or_else(|| "-".to_owned())),
-        ("state", format!("{}{stale}", entry.state.as_str())),
+        ("state", format!("{}{more}", entry.state.as_str())),
     ]
 }
 
-fn long(entry: &Entry) -> Vec<(&'static str, String)> {
-    let kill = entry.kill.as_ref().map_or(String::new(), |kill| format!(" by {}", kill.by));
-    let mut columns = short(entry);
-    columns[5].1 = format!("{}{kill}", entry.state.as_str());
-    columns.extend([
-        ("serves", entry.serves.clone()),
-        ("used by", entry.used_by.join(", ")),
-        ("decisions", entry.decisions.values().sum::<u64>().to_string()),
-        ("last decision", entry.last_decision.clone().unwrap_or_else(|| "-".to_owned())),
-        ("stale", entry.stale.join("; ")),
-    ]);
-    columns
+fn decided(entry: &Entry) -> String {
+    entry.decisions.values().sum::<u64>().to_string()
 }

@@ -32,7 +32,13 @@ enum Target {
     /// A toggle's variant.
     Toggle(ToggleId, VariantId),
     /// A service's arm, against the arm for everybody else, by an implied toggle.
-    Service { service: ServiceId, arm: (ArmId, String), otherwise: (ArmId, String), bucket_by: Vec<Attribute> },
+    Service {
+        service: ServiceId,
+        arm: (ArmId, String),
+        otherwise: (ArmId, String),
+        bucket_by: Vec<Attribute>,
+        propagate: bool,
+    },
 }
 
 /// Toggles with the rollouts that move them.
@@ -99,7 +105,7 @@ pub(super) fn attach<'a>(mut toggles: Toggles<'a>, rollouts: Vec<Option<Targeted
                     planned.rollout = Some(PlannedRollout { rollout, variant });
                 }
             }
-            Target::Service { service, arm, otherwise, bucket_by } => {
+            Target::Service { service, arm, otherwise, bucket_by, propagate } => {
                 let variant = |(_, name): &(ArmId, String), on: bool| Variant { name: name.clone(), value: on.into() };
                 let toggle = Toggle {
                     name: format!("rollout.{}", rollout.name),
@@ -116,7 +122,7 @@ pub(super) fn attach<'a>(mut toggles: Toggles<'a>, rollouts: Vec<Option<Targeted
                     salt: format!("rollout.{}", rollout.name),
                     targeting: None,
                     split: None,
-                    propagate: false,
+                    propagate,
                     metadata: serde_json::Map::new(),
                     overridable: false,
                     variants: vec![variant(&arm, true), variant(&otherwise, false)],
@@ -150,7 +156,7 @@ fn targeted(name: &str, mut section: Section<'_>, toggles: &Toggles<'_>, backend
             let hint = "write toggle = \"…\" with variant = \"…\", or service = \"…\"";
             section.refuse("a rollout moves either a toggle or a service".to_owned(), hint);
             // Taken, so that they are not reported as unknown besides.
-            for key in ["variant", "arm", "bucket_by", "max_churn", "acknowledged_churn"] {
+            for key in ["variant", "arm", "bucket_by", "propagate", "max_churn", "acknowledged_churn"] {
                 section.take(key);
             }
             None
@@ -181,6 +187,7 @@ fn service_target(section: &mut Section<'_>, service: &Field<'_>, backends: &Bac
         section.warn("without bucket_by every request is drawn anew".to_owned(), BUCKET_BY);
     }
     let bucket_by = keys.map_or(Some(Vec::new()), |field| bucket_by(field, None));
+    let propagate = section.take("propagate").map_or(Some(false), |field| field.flag());
     let service = backends.reference(service)?;
     let names = backends.arm_names(service);
     // Against no arms at all, every name would be unknown: that was reported already.
@@ -202,7 +209,8 @@ fn service_target(section: &mut Section<'_>, service: &Field<'_>, backends: &Bac
         return None;
     };
     let named = |place: usize| (backends.arm(service, place), names[place].to_owned());
-    Some(Target::Service { service, arm: named(place), otherwise: named(otherwise), bucket_by: bucket_by? })
+    let (arm, otherwise) = (named(place), named(otherwise));
+    Some(Target::Service { service, arm, otherwise, bucket_by: bucket_by?, propagate: propagate? })
 }
 
 fn course(section: &mut Section<'_>) -> Option<Course> {
