@@ -19,7 +19,7 @@ use crate::{
     toggle::{Reason, Serve, Timestamp},
 };
 
-/// Explains, offline, what would be done with a request.
+/// Explains, offline, what would be done with a request, under the kills that state_dir keeps.
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
