@@ -1,19 +1,24 @@
 //! A look at a subject that remembers what it saw last: rules after each other often ask for the same.
 
+use std::ptr;
+
 use super::{Attribute, Seen, Subject};
 
-/// A subject, and the attribute of it that was read last.
+/// A subject, and the attribute of it that was read last. That is known by its place in memory: a plan holds
+/// each attribute once, and one that is held twice is read twice.
 #[derive(Debug)]
 pub struct Glance<'a> {
     subject: &'a Subject<'a>,
-    last: Option<(&'a Attribute, Option<Seen<'a>>)>,
+    last: Option<&'a Attribute>,
+    /// What was read of it.
+    seen: Option<Seen<'a>>,
 }
 
 impl<'a> Glance<'a> {
     /// Nothing is read yet.
     #[must_use]
     pub fn at(subject: &'a Subject<'a>) -> Glance<'a> {
-        Glance { subject, last: None }
+        Glance { subject, last: None, seen: None }
     }
 
     /// Who is looked at.
@@ -23,10 +28,12 @@ impl<'a> Glance<'a> {
     }
 
     /// The attribute's value, as [`Subject::read`] gives it.
+    #[inline]
     pub fn read(&mut self, attribute: &'a Attribute) -> Option<&Seen<'a>> {
-        if self.last.as_ref().is_none_or(|(last, _)| *last != attribute) {
-            self.last = Some((attribute, self.subject.read(attribute)));
+        if !self.last.is_some_and(|last| ptr::eq(last, attribute)) {
+            self.seen = self.subject.read(attribute);
+            self.last = Some(attribute);
         }
-        self.last.as_ref()?.1.as_ref()
+        self.seen.as_ref()
     }
 }

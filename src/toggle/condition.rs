@@ -22,7 +22,7 @@ pub enum Condition {
     /// The attribute passes the test. An absent attribute passes none but `exists = false`.
     Attribute {
         /// What is looked at.
-        attr: Attribute,
+        attr: Arc<Attribute>,
         /// What it has to be.
         test: Test,
     },
@@ -57,8 +57,13 @@ enum Truth {
 impl Condition {
     /// Whether the subject is surely meant. What it claims of itself counts only when it is `believed`.
     #[must_use]
+    #[inline]
     pub fn holds<'a>(&'a self, glance: &mut Glance<'a>, believed: bool) -> bool {
-        self.truth(glance, believed) == Truth::True
+        match self {
+            // Most conditions are one test, which needs no walk.
+            Condition::Attribute { attr, test } => (believed || !attr.is_claim()) && test.passes(attr, glance),
+            tree => tree.truth(glance, believed) == Truth::True,
+        }
     }
 
     fn truth<'a>(&'a self, glance: &mut Glance<'a>, believed: bool) -> Truth {

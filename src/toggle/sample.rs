@@ -1,5 +1,7 @@
 //! Toggles to decide, in tests.
 
+use std::sync::Arc;
+
 use super::{Category, Condition, Literal, OnExpiry, Phrase, Rule, Schedule, Serve, Test, Toggle, Variant, VariantId};
 
 /// The variant `on` of every sample.
@@ -39,7 +41,7 @@ pub(crate) fn toggle(name: &str) -> Toggle {
 /// An attribute that is just this text.
 pub(crate) fn equals(attr: &str, text: &str) -> Condition {
     let test = Test::Equals(Literal::Text(Phrase::new(text, false)));
-    Condition::Attribute { attr: attr.parse().unwrap(), test }
+    Condition::Attribute { attr: Arc::new(attr.parse().unwrap()), test }
 }
 
 /// A rule for trusted peers, at all times.

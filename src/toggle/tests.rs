@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
@@ -233,10 +235,10 @@ fn every_test() -> Vec<Test> {
 }
 
 fn rules_of_every_test(attr: &str) -> Vec<Rule> {
-    let attr: Attribute = attr.parse().unwrap();
+    let attr: Arc<Attribute> = Arc::new(attr.parse().unwrap());
     // None of them holds, so that each is tried.
     let never =
-        |test| Condition::All(vec![Condition::Attribute { attr: attr.clone(), test }, equals("method", "NONE")]);
+        |test| Condition::All(vec![Condition::Attribute { attr: Arc::clone(&attr), test }, equals("method", "NONE")]);
     every_test().into_iter().map(|test| rule(never(test), ON)).collect()
 }
 

@@ -3,7 +3,11 @@
 
 mod test;
 
-use std::cell::Cell;
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashSet,
+    sync::Arc,
+};
 
 use super::segments::Segments;
 use crate::{
@@ -23,8 +27,13 @@ const ATTRIBUTES: &str = "name what is looked at: header:NAME, cookie:NAME, quer
 
 const FORMS: &str = "write one of: attr with a test, all = [ … ], any = [ … ], not = { … }, segment = \"…\"";
 
+/// All attributes that conditions look at, each held once.
+#[derive(Default)]
+pub(super) struct Attributes(RefCell<HashSet<Arc<Attribute>>>);
+
 /// What a condition may use.
 pub(super) struct Scope<'s> {
+    attributes: &'s Attributes,
     /// `None` within a segment.
     segments: Option<&'s Segments>,
     /// Whether only what the proxy verified may be looked at.
@@ -35,11 +44,11 @@ pub(super) struct Scope<'s> {
 
 impl<'s> Scope<'s> {
     pub(super) fn of_rule(segments: &'s Segments, verified: bool) -> Scope<'s> {
-        Scope { segments: Some(segments), verified, count: Cell::new(0) }
+        Scope { attributes: &segments.attributes, segments: Some(segments), verified, count: Cell::new(0) }
     }
 
-    pub(super) fn of_segment() -> Scope<'s> {
-        Scope { segments: None, verified: false, count: Cell::new(0) }
+    pub(super) fn of_segment(attributes: &'s Attributes) -> Scope<'s> {
+        Scope { attributes, segments: None, verified: false, count: Cell::new(0) }
     }
 
     pub(super) fn condition(&self, field: Field<'_>) -> Option<Condition> {
@@ -136,13 +145,25 @@ impl<'s> Scope<'s> {
         Some(Condition::Attribute { attr: attr?, test: test? }).filter(|_| fits)
     }
 
-    fn attr(&self, field: &Field<'_>) -> Option<Attribute> {
+    fn attr(&self, field: &Field<'_>) -> Option<Arc<Attribute>> {
         let attr = field.parse(|text| text.parse::<Attribute>().map_err(|error| format!("{error}; {ATTRIBUTES}")))?;
         if self.verified && attr.is_claim() {
             refuse_claim(field, &attr, "");
             return None;
         }
-        Some(attr)
+        Some(self.attributes.shared(attr))
+    }
+}
+
+impl Attributes {
+    fn shared(&self, attribute: Attribute) -> Arc<Attribute> {
+        let mut held = self.0.borrow_mut();
+        if let Some(same) = held.get(&attribute) {
+            return Arc::clone(same);
+        }
+        let attribute = Arc::new(attribute);
+        held.insert(Arc::clone(&attribute));
+        attribute
     }
 }
 

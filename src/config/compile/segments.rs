@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::conditions::Scope;
+use super::conditions::{Attributes, Scope};
 use crate::{
     config::{
         document::Document,
@@ -15,6 +15,8 @@ use crate::{
 
 /// Segments by name; `None` stands where one was refused, so that references to it still resolve.
 pub(super) struct Segments {
+    /// What the conditions of segments and rules look at.
+    pub(super) attributes: Attributes,
     names: Names<'static>,
     segments: Vec<Option<Arc<Segment>>>,
 }
@@ -32,24 +34,26 @@ impl Segments {
 }
 
 pub(super) fn segments(document: &Document<'_>) -> Segments {
-    let mut segments = Segments { names: Names::new("segment"), segments: Vec::new() };
+    let mut segments =
+        Segments { attributes: Attributes::default(), names: Names::new("segment"), segments: Vec::new() };
     for (name, field) in document.named("segments") {
         let named = units::name(name);
         if let Err(hint) = named {
             field.refuse(format!("{name:?} is not a valid name"), hint);
         }
-        let segment = field.section().and_then(|section| segment(name, section)).filter(|_| named.is_ok());
+        let segment =
+            field.section().and_then(|section| segment(name, section, &segments.attributes)).filter(|_| named.is_ok());
         segments.names.push(name.to_owned());
         segments.segments.push(segment.map(Arc::new));
     }
     segments
 }
 
-fn segment(name: &str, mut section: Section<'_>) -> Option<Segment> {
+fn segment(name: &str, mut section: Section<'_>, attributes: &Attributes) -> Option<Segment> {
     let hint = "say who is in it: when = { attr = \"context:email\", ends_with = \"@example.com\" }";
     let when = section.require("when", hint);
     let description = section.take("description").map_or(Some(""), |field| field.text());
     section.finish();
-    let when = when.and_then(|field| Scope::of_segment().condition(field));
+    let when = when.and_then(|field| Scope::of_segment(attributes).condition(field));
     description.and(Some(Segment { name: name.to_owned(), when: when? }))
 }

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -21,7 +23,7 @@ fn toggle() -> Toggle {
 
 fn meant(cohort: &str) -> Condition {
     let test = Test::Equals(Literal::Text(Phrase::new(cohort, false)));
-    Condition::Attribute { attr: "header:x-cohort".parse().unwrap(), test }
+    Condition::Attribute { attr: Arc::new("header:x-cohort".parse().unwrap()), test }
 }
 
 fn rule(name: &str, cohort: &str, serve: Serve) -> Rule {

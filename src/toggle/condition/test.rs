@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use regex::Regex;
+use serde_json::Value;
 
 use super::{
     date,
@@ -91,6 +92,7 @@ impl Test {
     }
 
     /// Whether the subject's attribute passes.
+    #[inline]
     pub(super) fn passes<'a>(&self, attr: &'a Attribute, glance: &mut Glance<'a>) -> bool {
         // The caller's address is held as a number: no text is made of it on the way of a request.
         if let (Attribute::Ip, Subject::Request(asking)) = (attr, glance.subject()) {
@@ -100,17 +102,20 @@ impl Test {
                 _ => {}
             }
         }
-        match (glance.read(attr), self) {
-            (value, Test::Exists(wanted)) => value.is_some() == *wanted,
-            (Some(Seen::List(values)), test) => {
-                let mut elements = values.iter().filter_map(Seen::of);
-                elements.any(|element| !matches!(element, Seen::List(_)) && test.holds(&element))
-            }
-            (Some(value), test) => test.holds(value),
-            (None, _) => false,
+        match glance.read(attr) {
+            Some(Seen::List(values)) => self.holds_of_one(values),
+            Some(value) => self.holds(value),
+            None => matches!(self, Test::Exists(false)),
         }
     }
 
+    fn holds_of_one(&self, values: &[Value]) -> bool {
+        let mut elements = values.iter().filter_map(Seen::of);
+        let there = matches!(self, Test::Exists(true));
+        there || elements.any(|element| !matches!(element, Seen::List(_)) && self.holds(&element))
+    }
+
+    #[inline]
     fn holds(&self, seen: &Seen<'_>) -> bool {
         match self {
             Test::Equals(Literal::Text(phrase)) => text(seen).is_some_and(|text| phrase.is(text)),
@@ -144,9 +149,19 @@ fn text<'s>(seen: &'s Seen<'_>) -> Option<&'s str> {
 fn number(seen: &Seen<'_>) -> Option<f64> {
     match seen {
         Seen::Number(number) => Some(*number),
-        Seen::Text(text) => text.trim().parse().ok().filter(|number: &f64| number.is_finite()),
+        Seen::Text(text) => written(text),
         Seen::Flag(_) | Seen::List(_) => None,
     }
+}
+
+fn written(text: &str) -> Option<f64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    // Most numbers are short and whole, and need no general parser.
+    if digits && (1..=9).contains(&text.len()) {
+        let whole = text.bytes().fold(0, |whole, digit| whole * 10 + u32::from(digit - b'0'));
+        return Some(f64::from(whole));
+    }
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 fn flag(seen: &Seen<'_>) -> Option<bool> {

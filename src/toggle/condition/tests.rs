@@ -40,7 +40,7 @@ fn what_is_unknown_stays_so_until_something_sure_decides() {
 #[test]
 fn leaving_a_claim_out_gains_an_untrusted_peer_nothing() {
     let not_beta = Condition::Not(Box::new(equals("header:x-cohort", "beta")));
-    let absent = Condition::Attribute { attr: "header:x-cohort".parse().unwrap(), test: Test::Exists(false) };
+    let absent = Condition::Attribute { attr: Arc::new("header:x-cohort".parse().unwrap()), test: Test::Exists(false) };
     for condition in [not_beta, absent] {
         for (believed, expected) in [(true, true), (false, false)] {
             let holds = Visit::new().see(|subject| condition.holds(&mut Glance::at(subject), believed));

@@ -65,7 +65,7 @@ fn order(left: &Version, right: &Version) -> Ordering {
 /// The version that an attribute shows: `v` before it and parts that are left out are forgiven, as flagd does.
 pub(super) fn read(seen: &Seen<'_>) -> Option<Version> {
     match seen {
-        Seen::Text(text) => version(text.trim()),
+        Seen::Text(text) => version(text).or_else(|| version(text.trim())),
         Seen::Number(number) => version(&number.to_string()),
         Seen::Flag(_) | Seen::List(_) => None,
     }
@@ -73,21 +73,7 @@ pub(super) fn read(seen: &Seen<'_>) -> Option<Version> {
 
 fn version(text: &str) -> Option<Version> {
     let text = text.strip_prefix(['v', 'V']).unwrap_or(text);
-    let mut parts = [0_u64; 3];
-    let mut rest = text.as_bytes();
-    for (place, part) in parts.iter_mut().enumerate() {
-        if place > 0 {
-            let Some((b'.', after)) = rest.split_first() else { break };
-            rest = after;
-        }
-        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
-        let (number, after) = rest.split_at(digits);
-        let shifted = |value: u64, digit: &u8| value.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
-        *part = number.iter().try_fold(0, shifted).filter(|_| digits > 0)?;
-        rest = after;
-    }
-    let [major, minor, patch] = parts;
-    let rest = text.get(text.len() - rest.len()..)?;
+    let ([major, minor, patch], rest) = numbers(text)?;
     let pre = match rest.strip_prefix('-') {
         Some(pre) => {
             let pre = pre.split_once('+').map_or(pre, |(pre, _build)| pre);
@@ -97,6 +83,27 @@ fn version(text: &str) -> Option<Version> {
         None => return None,
     };
     Some(Version { major, minor, patch, pre, build: BuildMetadata::EMPTY })
+}
+
+/// One to three numbers divided by dots, zero where they are left out, and what follows them.
+fn numbers(text: &str) -> Option<([u64; 3], &str)> {
+    let mut numbers = [0_u64; 3];
+    let (mut place, mut begun) = (0, false);
+    let mut end = text.len();
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            b'0'..=b'9' => {
+                numbers[place] = numbers[place].checked_mul(10)?.checked_add(u64::from(byte - b'0'))?;
+                begun = true;
+            }
+            b'.' if begun && place < 2 => (place, begun) = (place + 1, false),
+            _ => {
+                end = at;
+                break;
+            }
+        }
+    }
+    begun.then_some((numbers, text.get(end..)?))
 }
 
 /// The range as the library spells it: comparators divided by commas, without blanks and without `v`.
