@@ -140,7 +140,7 @@ fn asking(headers: &HeaderMap) -> Asking<'_> {
         path: "/r57/orders/1",
         query: Some("page=2&size=20"),
         headers,
-        caller: Caller { ip: Ipv4Addr::new(203, 0, 113, 7).into(), trusted: true },
+        caller: Caller { ip: Ipv4Addr::new(203, 0, 113, 7).into(), trusted: true, client_trusted: true },
         claims: None,
         consumer: None,
     }

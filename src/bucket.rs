@@ -168,6 +168,12 @@ impl Weight {
         slot.0 < self.0
     }
 
+    /// Whether it leaves nothing to the slot.
+    #[must_use]
+    pub fn is_for_all_or_none(self) -> bool {
+        self == Weight::NONE || self == Weight::WHOLE
+    }
+
     /// The share as a fraction of one.
     #[must_use]
     pub fn ratio(self) -> f64 {

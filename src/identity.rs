@@ -31,6 +31,8 @@ pub struct Caller {
     pub ip: IpAddr,
     /// Whether the peer on the connection is inside the listener's `trusted_networks`.
     pub trusted: bool,
+    /// Whether the client is inside them as well, whom a trusted peer may forward for.
+    pub client_trusted: bool,
 }
 
 /// What a decision may look at: the request's head and its caller.

@@ -100,7 +100,7 @@ pub struct Plan {
     pub toggles_by_name: Vec<ToggleId>,
     /// Every toggle by its name.
     pub toggle_ids: HashMap<String, ToggleId>,
-    /// How decisions travel; `None` leaves baggage and traces alone.
+    /// How decisions travel; `None` leaves traces alone, and the baggage of trusted peers.
     pub propagation: Option<Propagation>,
     /// Toggles that are decided for every request since their decision travels or is asked for, ascending.
     pub carried: Vec<ToggleId>,

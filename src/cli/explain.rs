@@ -13,6 +13,7 @@ use crate::{
     bucket::{SLOTS, Slot},
     config::{Compiled, Sources, compile},
     contract::{Call, Verdict, Violation},
+    identity::Caller,
     plan::{Checking, Decision, Listener, Plan, PlannedRollout, Standing},
     proxy::{Sticky, decide, read_asking, read_claims},
     store::kept_overlay,
@@ -68,6 +69,7 @@ struct Explanation {
 struct Client {
     ip: IpAddr,
     trusted: bool,
+    client_trusted: bool,
     listener: String,
 }
 
@@ -177,8 +179,8 @@ fn explained(
             return explanation;
         }
     };
-    let (ip, trusted) = (asking.caller.ip, asking.caller.trusted);
-    explanation.client = Some(Client { ip, trusted, listener: listener.name.clone() });
+    let Caller { ip, trusted, client_trusted } = asking.caller;
+    explanation.client = Some(Client { ip, trusted, client_trusted, listener: listener.name.clone() });
     let Some(matched) = plan.match_route(&asking) else {
         explanation.reject(&crate::proxy::Rejection::NoRoute);
         return explanation;
@@ -347,8 +349,12 @@ impl Explanation {
     fn text(&self) -> String {
         let mut lines = Vec::new();
         let mut line = |label: &str, text: String| lines.push(format!("{label:<10}{text}"));
-        if let Some(Client { ip, trusted, listener }) = &self.client {
-            let trust = if *trusted { "trusted" } else { "not trusted: its cohort headers do not count" };
+        if let Some(Client { ip, trusted, client_trusted, listener }) = &self.client {
+            let trust = match (trusted, client_trusted) {
+                (true, true) => "trusted",
+                (true, false) => "forwarded by a trusted peer: its query and cookies do not count",
+                (false, _) => "not trusted: its cohort headers, query and cookies do not count",
+            };
             line("client", format!("{ip} by listener {listener}, {trust}"));
         }
         if let Some(token) = &self.token {

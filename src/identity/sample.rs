@@ -14,12 +14,20 @@ pub(crate) struct Visit {
     pub(crate) headers: HeaderMap,
     pub(crate) ip: IpAddr,
     pub(crate) trusted: bool,
+    pub(crate) client_trusted: bool,
 }
 
 impl Visit {
     pub(crate) fn new() -> Visit {
         let ip = Ipv4Addr::new(203, 0, 113, 7).into();
-        Visit { method: Method::GET, query: String::new(), headers: HeaderMap::new(), ip, trusted: true }
+        Visit {
+            method: Method::GET,
+            query: String::new(),
+            headers: HeaderMap::new(),
+            ip,
+            trusted: true,
+            client_trusted: true,
+        }
     }
 
     pub(crate) fn with(fields: &[(&'static str, &str)]) -> Visit {
@@ -38,6 +46,13 @@ impl Visit {
 
     pub(crate) fn untrusted(mut self) -> Visit {
         self.trusted = false;
+        self.client_trusted = false;
+        self
+    }
+
+    /// Of a client that is not trusted, by way of a peer that is.
+    pub(crate) fn forwarded(mut self) -> Visit {
+        self.client_trusted = false;
         self
     }
 
@@ -48,7 +63,7 @@ impl Visit {
             path: "/checkout/pay",
             query: Some(&self.query),
             headers: &self.headers,
-            caller: Caller { ip: self.ip, trusted: self.trusted },
+            caller: Caller { ip: self.ip, trusted: self.trusted, client_trusted: self.client_trusted },
             claims: None,
             consumer: None,
         }

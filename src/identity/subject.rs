@@ -40,13 +40,16 @@ pub enum Seen<'a> {
 }
 
 impl<'a> Subject<'a> {
-    /// Whether what the subject says of itself is believed: a request's of a trusted peer, and every
-    /// context, since it comes from the application itself.
+    /// Whether an attribute counts: what was seen or verified does, and what an application says for itself. A
+    /// header field counts by the word of a trusted peer, which could have set or removed it. The query and
+    /// cookies pass through peers as the client chose them: they count when the client is trusted itself.
     #[must_use]
-    pub fn is_trusted(&self) -> bool {
-        match self {
-            Subject::Request(asking) => asking.caller.trusted,
-            Subject::Context(_) => true,
+    #[inline]
+    pub fn believes(&self, attribute: &Attribute) -> bool {
+        match (self, attribute) {
+            (Subject::Request(asking), Attribute::Header(_) | Attribute::Context(_)) => asking.caller.trusted,
+            (Subject::Request(asking), Attribute::Cookie(_) | Attribute::Query(_)) => asking.caller.client_trusted,
+            _ => true,
         }
     }
 
@@ -68,13 +71,25 @@ impl<'a> Subject<'a> {
     pub fn assignment_key(&self, sources: &[Attribute]) -> Option<Cow<'a, str>> {
         let named = sources.iter().find_map(|source| match self.read(source)? {
             Seen::Text(text) => Some(text),
-            Seen::Number(number) => Some(Cow::Owned(number.to_string())),
+            Seen::Number(number) => Some(Cow::Owned(self.whole(source).unwrap_or_else(|| number.to_string()))),
             Seen::Flag(_) | Seen::List(_) => None,
         });
         named.or_else(|| match self {
             Subject::Request(_) => None,
             Subject::Context(context) => context.targeting_key.filter(|key| !key.is_empty()).map(Cow::Borrowed),
         })
+    }
+}
+
+impl Subject<'_> {
+    /// The digits of a whole number, as JSON wrote them: a large one has more than a float holds.
+    fn whole(&self, source: &Attribute) -> Option<String> {
+        let value = match (self, source) {
+            (Subject::Context(context), source) => context.member(source)?,
+            (Subject::Request(asking), Attribute::Jwt(claim)) => asking.claims?.get(claim)?,
+            (Subject::Request(_), _) => return None,
+        };
+        (value.is_i64() || value.is_u64()).then(|| value.to_string())
     }
 }
 

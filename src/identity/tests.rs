@@ -19,7 +19,7 @@ fn asking<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Asking<'a> {
         path: "/checkout",
         query,
         headers,
-        caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted: false },
+        caller: Caller { ip: Ipv4Addr::LOCALHOST.into(), trusted: false, client_trusted: false },
         claims: None,
         consumer: Some("spiffe://example.org/cart"),
     }
@@ -69,6 +69,23 @@ fn the_assignment_key_is_the_first_source_that_has_a_value() {
     let subject = Subject::Request(&asking);
     assert_eq!(subject.assignment_key(&sources).as_deref(), Some("s1"), "an empty value is no key");
     assert_eq!(subject.assignment_key(&sources[..1]), None);
+}
+
+#[test]
+fn a_number_of_a_context_is_the_key_that_its_digits_are_in_a_request() {
+    for (number, digits) in [
+        ("7", "7"),
+        ("-7", "-7"),
+        ("1234567890123456789", "1234567890123456789"),
+        ("18446744073709551615", "18446744073709551615"),
+        ("2.5", "2.5"),
+        ("7.0", "7"),
+    ] {
+        let members = serde_json::from_str(&format!("{{\"user\":{number}}}")).unwrap();
+        let context = Context { targeting_key: None, members: &members, claims: None };
+        let sources = ["context:user".parse().unwrap()];
+        assert_eq!(Subject::Context(&context).assignment_key(&sources).as_deref(), Some(digits), "{number}");
+    }
 }
 
 #[test]

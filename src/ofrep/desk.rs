@@ -113,7 +113,7 @@ async fn reply(
     if let Endpoint::Flag(key) = endpoint {
         return Ok(json(&asker.flag(key)?)?.into_response());
     }
-    let body = json(&asker.flags().await)?;
+    let body = json(&asker.flags(settings.limits.evaluation_timeout).await?)?;
     let tag = etag::of(&body.1);
     if etag::is_known(&tag, head) && !events::is_awaited(desk, serving, head, now) {
         return Ok((StatusCode::NOT_MODIFIED, [(header::ETAG, tag)]).into_response());

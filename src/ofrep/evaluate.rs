@@ -1,5 +1,7 @@
 //! Evaluates toggles for a context, from one snapshot.
 
+use std::time::{Duration, Instant};
+
 use super::{
     access::Guest,
     answer::{Answer, Answers, Circumstances, Failed, Given, SetMetadata},
@@ -13,8 +15,8 @@ use crate::{
     toggle::{Choice, Moment, Reason, Timestamp, ToggleId},
 };
 
-/// Toggles after which others get their turn on the control thread.
-const TOGGLES_AT_ONCE: usize = 500;
+/// After this others get their turn on the control thread, whose work is reloads, kills and health besides.
+const TURN: Duration = Duration::from_millis(1);
 
 /// Everything that an answer depends on.
 pub(super) struct Asker<'a> {
@@ -48,13 +50,20 @@ impl<'a> Asker<'a> {
         self.given(id, Some(self.serving.generation))
     }
 
-    /// All toggles that the guest may ask for, in the order of their names, switched off ones included.
-    pub(super) async fn flags(&self) -> Answers<'a> {
+    /// All toggles that the guest may ask for, in the order of their names, switched off ones included; unless
+    /// they take longer than `timeout`.
+    pub(super) async fn flags(&self, timeout: Duration) -> Result<Answers<'a>, Refusal> {
         let plan = &self.serving.plan;
         let mut flags = Vec::with_capacity(plan.toggles.len());
-        for (place, id) in plan.toggles_by_name.iter().copied().enumerate() {
-            if place % TOGGLES_AT_ONCE == TOGGLES_AT_ONCE - 1 {
+        let started = Instant::now();
+        let mut turn = started;
+        for id in plan.toggles_by_name.iter().copied() {
+            if turn.elapsed() > TURN {
                 tokio::task::yield_now().await;
+                turn = Instant::now();
+                if started.elapsed() > timeout {
+                    return Err(Refusal::Laborious);
+                }
             }
             if !self.guest.may_ask(id) {
                 continue;
@@ -65,7 +74,7 @@ impl<'a> Asker<'a> {
             });
         }
         let metadata = SetMetadata { version: env!("CARGO_PKG_VERSION") };
-        Answers { flags, metadata, event_streams: [events::stream(self.guest)] }
+        Ok(Answers { flags, metadata, event_streams: [events::stream(self.guest)] })
     }
 
     /// A key that opens some toggles learns nothing of others, not even whether they exist.
@@ -88,7 +97,9 @@ impl<'a> Asker<'a> {
             let unmet = needed.find(|needed| {
                 self.choose(needed.toggle).ok().and_then(|choice| choice.variant) != Some(needed.variant)
             });
-            unmet.map(|needed| &*plan.toggle(needed.toggle).toggle.name)
+            unmet
+                .filter(|needed| self.guest.may_ask(needed.toggle))
+                .map(|needed| &*plan.toggle(needed.toggle).toggle.name)
         };
         let circumstances = Circumstances {
             pinned_for: self.pins.reason(id),

@@ -40,12 +40,17 @@ fn parse(body: &[u8], limits: &OfrepLimits) -> Result<Question, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(Question::default());
     }
-    let budget = Budget { values_left: Cell::new(limits.context_values_max), exceeded: Cell::new(None) };
+    let budget = Budget {
+        values_left: Cell::new(limits.context_values_max),
+        text_bytes_max: limits.context_text_bytes_max,
+        exceeded: Cell::new(None),
+    };
     let mut reader = serde_json::Deserializer::from_slice(body);
     let read = Envelope { budget: &budget, depth: limits.context_depth_max }.deserialize(&mut reader);
     let context =
         read.and_then(|context| reader.end().map(|()| context)).map_err(|error| match budget.exceeded.get() {
             Some(Exceeded::Values) => Refusal::TooMany(limits.context_values_max),
+            Some(Exceeded::Text) => Refusal::TooLong(limits.context_text_bytes_max),
             Some(Exceeded::Depth) => Refusal::TooDeep(limits.context_depth_max),
             None if error.is_data() => Refusal::Context("the body and its context have to be objects"),
             None => Refusal::NotJson(error),
@@ -66,12 +71,15 @@ pub(super) fn parameter<'a>(head: &'a Parts, name: &str) -> Option<Cow<'a, str>>
 /// What a context may still hold.
 struct Budget {
     values_left: Cell<usize>,
+    /// Of each text: rules read it from one end to the other.
+    text_bytes_max: usize,
     exceeded: Cell<Option<Exceeded>>,
 }
 
 #[derive(Clone, Copy)]
 enum Exceeded {
     Values,
+    Text,
     Depth,
 }
 
@@ -200,10 +208,9 @@ impl<'de> Visitor<'de> for Member<'_> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Value, E> {
-        Ok(text.into())
-    }
-
-    fn visit_string<E: de::Error>(self, text: String) -> Result<Value, E> {
+        if text.len() > self.budget.text_bytes_max {
+            return Err(self.budget.exceed(Exceeded::Text));
+        }
         Ok(text.into())
     }
 

@@ -35,6 +35,8 @@ pub(super) enum Refusal {
     TooMany(usize),
     #[error("the context has more than {0} levels")]
     TooDeep(usize),
+    #[error("the context has a text of more than {0} bytes")]
+    TooLong(usize),
     #[error("a share decides, and neither targetingKey nor any attribute of bucket_by tells whom for")]
     NoTargetingKey,
     #[error("the toggle's targeting gives no variant of it")]
@@ -43,6 +45,8 @@ pub(super) enum Refusal {
     Unknown,
     #[error("more questions than requests_per_second_max; ask again later")]
     Busy,
+    #[error("the decisions took longer than evaluation_timeout; ask for fewer toggles or with a smaller context")]
+    Laborious,
     #[error("more event streams than streams_max; try again later")]
     Streams,
     #[error("weir stops")]
@@ -77,10 +81,13 @@ impl Refusal {
             | Refusal::Context(_)
             | Refusal::TooMany(_)
             | Refusal::TooDeep(_)
+            | Refusal::TooLong(_)
             | Refusal::NoTargetingKey
             | Refusal::NoVariant => StatusCode::BAD_REQUEST,
             Refusal::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Refusal::Streams | Refusal::Draining | Refusal::Closed => StatusCode::SERVICE_UNAVAILABLE,
+            Refusal::Laborious | Refusal::Streams | Refusal::Draining | Refusal::Closed => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Refusal::Unwritable(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -89,7 +96,7 @@ impl Refusal {
     pub(super) fn code(&self) -> &'static str {
         match self {
             Refusal::NotJson(_) | Refusal::Broken => "PARSE_ERROR",
-            Refusal::Context(_) | Refusal::TooMany(_) | Refusal::TooDeep(_) => "INVALID_CONTEXT",
+            Refusal::Context(_) | Refusal::TooMany(_) | Refusal::TooDeep(_) | Refusal::TooLong(_) => "INVALID_CONTEXT",
             Refusal::NoTargetingKey => "TARGETING_KEY_MISSING",
             Refusal::Unknown => "FLAG_NOT_FOUND",
             _ => "GENERAL",
@@ -105,7 +112,7 @@ impl Refusal {
             Refusal::NoKey => field(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"weir\"")),
             Refusal::Method(Method::GET) => field(header::ALLOW, HeaderValue::from_static("GET, OPTIONS")),
             Refusal::Method(_) => field(header::ALLOW, HeaderValue::from_static("POST, OPTIONS")),
-            Refusal::Busy | Refusal::Streams | Refusal::Draining => {
+            Refusal::Busy | Refusal::Laborious | Refusal::Streams | Refusal::Draining => {
                 field(header::RETRY_AFTER, HeaderValue::from_static("1"))
             }
             // What is left of the body is not waited for.

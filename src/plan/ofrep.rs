@@ -35,6 +35,10 @@ pub struct OfrepLimits {
     pub context_values_max: usize,
     /// Levels of one evaluation context.
     pub context_depth_max: usize,
+    /// Bytes of one text in an evaluation context.
+    pub context_text_bytes_max: usize,
+    /// For the decisions of one question.
+    pub evaluation_timeout: Duration,
     /// From one request's end to the next one's whole head.
     pub idle_timeout: Duration,
     /// For a request's body, and for a peer that does not read.
@@ -71,6 +75,8 @@ impl Default for OfrepLimits {
             body_bytes_max: 1 << 20,
             context_values_max: 1000,
             context_depth_max: 16,
+            context_text_bytes_max: 8 << 10,
+            evaluation_timeout: Duration::from_secs(1),
             idle_timeout: Duration::from_secs(60),
             request_timeout: Duration::from_secs(10),
             stream_heartbeat: Duration::from_secs(15),

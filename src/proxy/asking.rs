@@ -125,5 +125,5 @@ fn caller(headers: &HeaderMap, peer: IpAddr, listener: &Listener) -> Caller {
         first
     };
     let ip = if trusted { forwarded().unwrap_or(peer) } else { peer };
-    Caller { ip, trusted }
+    Caller { ip, trusted, client_trusted: trusted && listener.trusts(ip) }
 }

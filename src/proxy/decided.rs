@@ -4,6 +4,7 @@ use http::HeaderMap;
 
 use super::{arrived::Arrived, rejection::Rejection, worker::Snapshot};
 use crate::{
+    bucket::Weight,
     identity::{Asking, Subject},
     plan::{Decision, Matched, Plan, Propagation, Standing, ToggleId},
     propagation::{self, Draft, Entry, TRACEPARENT, TRACESTATE},
@@ -69,8 +70,9 @@ pub fn decide(plan: &Plan, standing: &Standing, matched: Matched, asking: &Askin
             return false;
         }
         let own = plan.choose(standing, *id, &subject, &alone, &mut draw);
-        // A draw is no opinion: without the user's key there is nothing to agree about.
-        own.reason != Reason::Random && own.variant != choice.variant
+        // A draw among several is no opinion: without the user's key there is nothing to agree about.
+        let sure = own.reason != Reason::Random || own.weight.is_some_and(Weight::is_for_all_or_none);
+        sure && own.variant != choice.variant
     };
     let diverged = choices.iter().filter(differs).map(|(id, _)| *id).collect();
     Decided { decision, choices, arrived, granted, diverged, trusted: asking.caller.trusted, now }

@@ -79,7 +79,8 @@ async fn answer(
     let deadline = exchange.started() + plan.route(decision.route).timeout;
     let admitted = admit(snapshot, decision, &asking, body, deadline).await?;
     let caller = asking.caller;
-    let explain = caller.trusted && head.headers.remove(X_WEIR_EXPLAIN).is_some();
+    // Not sent on: the next weir would answer whoever asks by way of this one.
+    let explain = head.headers.remove(X_WEIR_EXPLAIN).is_some() && caller.trusted;
     let dropped = headers::rewrite_request(&mut head, caller, peer, plan);
     snapshot.count_dropped_claims(dropped);
     decided.carry(snapshot, &mut head.headers);

@@ -289,7 +289,7 @@ mod tests {
             consumer: None,
         };
         let mut head = parts(fields);
-        let caller = Caller { ip: peer.ip, trusted };
+        let caller = Caller { ip: peer.ip, trusted, client_trusted: trusted };
         strip_hop_by_hop(&mut head.headers);
         rewrite_request(&mut head, caller, &peer, &plan(forwarding));
         head.headers

@@ -47,7 +47,7 @@ impl Rewriting {
     /// Makes a client's head the one for an upstream.
     pub fn rewrite(&self, head: &mut request::Parts, plan: &Plan) {
         headers::strip_hop_by_hop(&mut head.headers);
-        let caller = Caller { ip: self.0.ip, trusted: false };
+        let caller = Caller { ip: self.0.ip, trusted: false, client_trusted: false };
         headers::rewrite_request(head, caller, &self.0, plan);
     }
 }

@@ -255,6 +255,10 @@ impl Rejection {
     /// The answer: a problem document, or a status of gRPC alone (a response of nothing but trailers, as
     /// gRPC's protocol over HTTP/2 has it).
     pub(super) fn into_response(self, manner: Manner<'_>) -> Response<Reply> {
+        // Who is not to know that there is something is told what others are told where nothing is.
+        if matches!(self, Rejection::NotGranted { status } if status == StatusCode::NOT_FOUND) {
+            return Rejection::NoRoute.into_response(manner);
+        }
         let (code, status, grpc_status) = self.table();
         let body = if manner.grpc || status == StatusCode::NO_CONTENT { Bytes::new() } else { self.document() };
         let mut response = Response::new(Reply::whole(body));
@@ -293,10 +297,6 @@ impl Rejection {
     }
 
     fn document(&self) -> Bytes {
-        // Who is not to know that there is something is told what others are told where nothing is.
-        if matches!(self, Rejection::NotGranted { status } if *status == StatusCode::NOT_FOUND) {
-            return Rejection::NoRoute.document();
-        }
         let status = self.status();
         let mut problem = Problem {
             r#type: "about:blank",
@@ -385,5 +385,27 @@ fn upstream_code(error: &hyper::Error) -> &'static str {
         Some(_) => "upstream_malformed",
         None if error.is_parse() => "upstream_malformed",
         None => "upstream_broken",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn where_nobody_is_to_know_that_there_is_something_the_answer_is_that_of_nothing() {
+        for grpc in [false, true] {
+            let manner = Manner { name: "weir", grpc };
+            let told = async |rejection: Rejection| {
+                let (head, body) = rejection.into_response(manner).into_parts();
+                let body = body.collect().await.map(http_body_util::Collected::to_bytes).ok();
+                (head.status, head.headers, body)
+            };
+            let nothing = told(Rejection::NoRoute).await;
+            assert_eq!(told(Rejection::NotGranted { status: StatusCode::NOT_FOUND }).await, nothing, "grpc={grpc}");
+            assert_ne!(told(Rejection::NotGranted { status: StatusCode::FORBIDDEN }).await, nothing, "grpc={grpc}");
+        }
     }
 }

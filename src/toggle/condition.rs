@@ -55,26 +55,29 @@ enum Truth {
 }
 
 impl Condition {
-    /// Whether the subject is surely meant. What it claims of itself counts only when it is `believed`.
+    /// Whether the subject is surely meant. What it claims of itself counts as far as it is believed, or when
+    /// `anyone` may claim it.
     #[must_use]
     #[inline]
-    pub fn holds<'a>(&'a self, glance: &mut Glance<'a>, believed: bool) -> bool {
+    pub fn holds<'a>(&'a self, glance: &mut Glance<'a>, anyone: bool) -> bool {
         match self {
             // Most conditions are one test, which needs no walk.
-            Condition::Attribute { attr, test } => (believed || !attr.is_claim()) && test.passes(attr, glance),
-            tree => tree.truth(glance, believed) == Truth::True,
+            Condition::Attribute { attr, test } => {
+                (anyone || glance.subject().believes(attr)) && test.passes(attr, glance)
+            }
+            tree => tree.truth(glance, anyone) == Truth::True,
         }
     }
 
-    fn truth<'a>(&'a self, glance: &mut Glance<'a>, believed: bool) -> Truth {
+    fn truth<'a>(&'a self, glance: &mut Glance<'a>, anyone: bool) -> Truth {
         match self {
-            Condition::Attribute { attr, .. } if !believed && attr.is_claim() => Truth::Unknown,
+            Condition::Attribute { attr, .. } if !anyone && !glance.subject().believes(attr) => Truth::Unknown,
             Condition::Attribute { attr, test } if test.passes(attr, glance) => Truth::True,
             Condition::Attribute { .. } => Truth::False,
             Condition::All(conditions) => {
                 let mut least = Truth::True;
                 for condition in conditions {
-                    least = least.min(condition.truth(glance, believed));
+                    least = least.min(condition.truth(glance, anyone));
                     if least == Truth::False {
                         break;
                     }
@@ -84,19 +87,19 @@ impl Condition {
             Condition::Any(conditions) => {
                 let mut most = Truth::False;
                 for condition in conditions {
-                    most = most.max(condition.truth(glance, believed));
+                    most = most.max(condition.truth(glance, anyone));
                     if most == Truth::True {
                         break;
                     }
                 }
                 most
             }
-            Condition::Not(condition) => match condition.truth(glance, believed) {
+            Condition::Not(condition) => match condition.truth(glance, anyone) {
                 Truth::False => Truth::True,
                 Truth::Unknown => Truth::Unknown,
                 Truth::True => Truth::False,
             },
-            Condition::Segment(segment) => segment.when.truth(glance, believed),
+            Condition::Segment(segment) => segment.when.truth(glance, anyone),
         }
     }
 

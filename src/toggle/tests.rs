@@ -35,20 +35,25 @@ fn split(bands: Vec<Band>) -> Split {
 }
 
 #[test]
-fn a_claim_of_an_untrusted_peer_forces_nothing() {
-    for (attr, from_anyone, trusted, matches) in [
-        ("header:x-cohort", false, true, true),
-        ("header:x-cohort", false, false, false),
-        ("header:x-cohort", true, false, true),
-        ("query:cohort", false, false, false),
-        ("cookie:cohort", false, false, false),
+fn a_claim_of_an_untrusted_client_forces_nothing() {
+    let visit = || {
+        let visit = Visit::with(&[("x-cohort", "beta"), ("cookie", "cohort=beta")]);
+        Visit { query: "cohort=beta".into(), ..visit }
+    };
+    // A trusted peer answers for the fields that it sends on; query and cookies stay the client's.
+    for (attr, trusted, forwarded, untrusted) in [
+        ("header:x-cohort", true, true, false),
+        ("query:cohort", true, false, false),
+        ("cookie:cohort", true, false, false),
     ] {
-        let toggle = with_rules(vec![Rule { from_anyone, ..rule(equals(attr, "beta"), ON) }]);
-        let mut visit = Visit::with(&[("x-cohort", "beta"), ("cookie", "cohort=beta")]);
-        visit.trusted = trusted;
-        visit.query = "cohort=beta".into();
-        let matched = decided(&visit, &toggle, None).reason == Reason::Rule(0);
-        assert_eq!(matched, matches, "{attr} from_anyone={from_anyone} trusted={trusted}");
+        let matches = |visit: Visit, from_anyone| {
+            let toggle = with_rules(vec![Rule { from_anyone, ..rule(equals(attr, "beta"), ON) }]);
+            decided(&visit, &toggle, None).reason == Reason::Rule(0)
+        };
+        assert_eq!(matches(visit(), false), trusted, "{attr} of a trusted client");
+        assert_eq!(matches(visit().forwarded(), false), forwarded, "{attr} by way of a trusted peer");
+        assert_eq!(matches(visit().untrusted(), false), untrusted, "{attr} of an untrusted client");
+        assert!(matches(visit().untrusted(), true), "{attr} from anyone");
     }
 }
 

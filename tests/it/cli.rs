@@ -228,7 +228,7 @@ fn why_tells_every_step_and_which_one_decides() {
         ),
         (
             "-H x-cohort:beta -H x-user-id:42 --peer 203.0.113.9",
-            "does not match; what this peer claims does not count".to_owned(),
+            "does not match; what this client claims does not count".to_owned(),
             "orders-v2: off = false (split)",
         ),
         (
@@ -268,7 +268,10 @@ fn explain_knows_what_was_killed() {
 #[test]
 fn explain_shows_the_rule_that_decides_for_a_trusted_peer() {
     let explained = explained("-H x-cohort:beta");
-    assert_eq!(explained["client"], json!({"ip": "127.0.0.1", "trusted": true, "listener": "edge"}));
+    assert_eq!(
+        explained["client"],
+        json!({"ip": "127.0.0.1", "trusted": true, "client_trusted": true, "listener": "edge"})
+    );
     let decision = &explained["decision"];
     assert_eq!((&decision["arm"], &decision["rule"]), (&json!("canary"), &json!("beta testers")));
     assert_eq!(explained["rejection"], Value::Null);

@@ -118,7 +118,33 @@ async fn an_untrusted_client_forces_nothing_and_its_claim_goes_no_further() {
     assert_eq!(proxy.metric("weir_untrusted_claims_dropped_total").await, 1.0);
     proxy.reload(&trusting).await;
     assert_eq!(client.get("/", &fields).await.text(), "canary");
-    assert_eq!(canary.seen().await.headers["x-cohort"], "beta");
+    let seen = canary.seen().await;
+    assert_eq!(seen.headers["x-cohort"], "beta");
+    assert!(!seen.headers.contains_key("x-weir-explain"), "the next weir would answer a stranger");
+}
+
+#[tokio::test]
+async fn a_stranger_behind_a_trusted_peer_forces_nothing_by_what_peers_only_pass_on() {
+    let (stable, canary) = arms();
+    let rule = |attr: &str| {
+        let when = format!("{{ attr = \"{attr}\", equals = \"beta\" }}");
+        format!("[[toggles.t.rules]]\nwhen = {when}\nserve = \"on\"\n")
+    };
+    let config = |attr: &str| split_config(stable.address, canary.address, &toggle_config(&rule(attr), "0%"));
+    let proxy = Proxy::start(&config("query:cohort"));
+    let mut client = proxy.client().await;
+    let fields = |stranger: bool| {
+        let forwarded = if stranger { "99.9.9.9" } else { "127.0.0.8" };
+        [("x-forwarded-for", forwarded), ("cookie", "cohort=beta"), ("x-cohort", "beta")]
+    };
+    for (attr, of_stranger) in [("query:cohort", "stable"), ("cookie:cohort", "stable"), ("header:x-cohort", "canary")]
+    {
+        if attr != "query:cohort" {
+            proxy.reload(&config(attr)).await;
+        }
+        assert_eq!(client.get("/?cohort=beta", &fields(false)).await.text(), "canary", "{attr}");
+        assert_eq!(client.get("/?cohort=beta", &fields(true)).await.text(), of_stranger, "{attr}");
+    }
 }
 
 #[test]

@@ -263,6 +263,18 @@ async fn an_untrusted_client_brings_no_decision_even_if_it_is_signed() {
 }
 
 #[tokio::test]
+async fn a_pin_diverges_from_a_draw_only_where_no_draw_gives_it() {
+    for (weight, diverged) in [("0%", 1.0), ("50%", 0.0), ("100%", 0.0)] {
+        let single = Single::new("", "a", weight);
+        let pinned = signed('a', TRACE, now(), &[("t", "on")]);
+        assert_eq!(single.get(&[("baggage", &pinned), ("traceparent", TRACE)]).await.status, 200);
+        assert_eq!(single.members("honoured").await, 1.0);
+        let counted = single.proxy.metric("weir_propagation_divergences_total{toggle=\"t\"}").await;
+        assert_eq!(counted, diverged, "{weight}");
+    }
+}
+
+#[tokio::test]
 async fn a_trace_is_passed_through_or_begun() {
     let single = Single::new("", "a", "0%");
     let state = ("tracestate", "vendor=1");

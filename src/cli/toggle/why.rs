@@ -206,8 +206,9 @@ fn of_rule(toggle: &Toggle, rule: &Rule, subject: &Subject<'_>, choice: &Choice,
         return "it is not its time".to_owned();
     }
     if !rule.matches(subject, kept.now) {
-        let unheard = !rule.from_anyone && !subject.is_trusted();
-        let heard = if unheard { "; what this peer claims does not count" } else { "" };
+        let mut unheard = false;
+        rule.when.each_attribute(&mut |attr| unheard |= !rule.from_anyone && !subject.believes(attr));
+        let heard = if unheard { "; what this client claims does not count" } else { "" };
         return format!("does not match{heard}");
     }
     match &rule.serve {

@@ -64,6 +64,8 @@ fn limits(section: &mut Section<'_>) -> Option<OfrepLimits> {
         bytes(section, "body_bytes_max", &mut limits.body_bytes_max),
         count(section, "context_values_max", &mut limits.context_values_max),
         context_depth(section, &mut limits.context_depth_max),
+        bytes(section, "context_text_bytes_max", &mut limits.context_text_bytes_max),
+        duration(section, "evaluation_timeout", &mut limits.evaluation_timeout),
         duration(section, "idle_timeout", &mut limits.idle_timeout),
         duration(section, "request_timeout", &mut limits.request_timeout),
         duration(section, "stream_heartbeat", &mut limits.stream_heartbeat),

@@ -112,8 +112,18 @@ fn requirement(mut section: Section<'_>, toggles: &Toggles<'_>) -> Option<Requir
         status
     });
     section.finish();
-    let toggle = toggles.reference(&toggle?)?;
-    let variants = &toggles.get(toggle)?.toggle.variants;
+    let field = toggle?;
+    let toggle = toggles.reference(&field)?;
+    let required = &toggles.get(toggle)?.toggle;
+    if let Some(claim) = required.claim() {
+        let message =
+            format!("{:?} decides on {claim}, and clients may say of themselves what they like", required.name);
+        field.warn(
+            message,
+            "to keep strangers out, require a toggle of category permission: it looks at what is verified",
+        );
+    }
+    let variants = &required.variants;
     let names: Vec<&str> = variants.iter().map(|variant| &*variant.name).collect();
     let variant = variant?.reference("variant", &names).map(VariantId)?;
     Some(Requirement { toggle, variant, status: status? })

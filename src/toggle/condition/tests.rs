@@ -16,7 +16,7 @@ fn each(truth: Truth) -> Condition {
 const ALL: [Truth; 3] = [Truth::False, Truth::Unknown, Truth::True];
 
 fn truth(condition: &Condition) -> Truth {
-    Visit::with(&[("x-cohort", "beta")]).see(|subject| condition.truth(&mut Glance::at(subject), false))
+    Visit::with(&[("x-cohort", "beta")]).untrusted().see(|subject| condition.truth(&mut Glance::at(subject), false))
 }
 
 #[test]
@@ -42,9 +42,13 @@ fn leaving_a_claim_out_gains_an_untrusted_peer_nothing() {
     let not_beta = Condition::Not(Box::new(equals("header:x-cohort", "beta")));
     let absent = Condition::Attribute { attr: Arc::new("header:x-cohort".parse().unwrap()), test: Test::Exists(false) };
     for condition in [not_beta, absent] {
-        for (believed, expected) in [(true, true), (false, false)] {
-            let holds = Visit::new().see(|subject| condition.holds(&mut Glance::at(subject), believed));
-            assert_eq!(holds, expected, "{condition:?} believed={believed}");
+        for (visit, anyone, expected) in [
+            (Visit::new(), false, true),
+            (Visit::new().untrusted(), false, false),
+            (Visit::new().untrusted(), true, true),
+        ] {
+            let holds = visit.see(|subject| condition.holds(&mut Glance::at(subject), anyone));
+            assert_eq!(holds, expected, "{condition:?} {visit:?} anyone={anyone}");
         }
     }
 }

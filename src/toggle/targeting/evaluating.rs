@@ -164,9 +164,9 @@ impl<'a> Run<'a> {
     /// The assignment key. An untrusted peer's own word for it is hashed and never compared: so it cannot
     /// choose its answer.
     fn targeting_key(&self, hashed: bool) -> Datum<'a> {
-        if !hashed && !self.subject.is_trusted() {
+        if !hashed {
             let source = self.bucket_by.iter().find(|source| self.subject.read(source).is_some());
-            if source.is_some_and(Attribute::is_claim) {
+            if source.is_some_and(|source| !self.subject.believes(source)) {
                 return Datum::Null;
             }
         }
@@ -188,7 +188,7 @@ impl<'a> Run<'a> {
                 member(name)
             }
             (Subject::Context(_), claim) if claim.is_claim() => member(name),
-            _ if attribute.is_claim() && !hashed && !self.subject.is_trusted() => Datum::Null,
+            _ if !hashed && !self.subject.believes(attribute) => Datum::Null,
             _ => self.subject.read(attribute).map_or(Datum::Null, Datum::from),
         }
     }

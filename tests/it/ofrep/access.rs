@@ -28,7 +28,10 @@ fn locked() -> (TempDir, Proxy) {
         file("new", NEW),
         file("narrow", NARROW),
     );
-    let proxy = Proxy::start(&config(&keys, &[toggle("a", ""), toggle("b", "")].concat()));
+    let proxy = Proxy::start(&config(
+        &keys,
+        &[toggle("a", "off = \"off\"\nrequires = [{ toggle = \"b\", variant = \"on\" }]"), toggle("b", "")].concat(),
+    ));
     (directory, proxy)
 }
 
@@ -77,6 +80,10 @@ async fn a_key_opens_its_own_toggles_and_tells_nothing_of_others() {
         refused.push(json(&answer)["errorDetails"].clone());
     }
     assert_eq!(refused[1], refused[2], "what exists looks like what does not");
+    for (secret, told) in [(NARROW, None), (NEW, Some("b"))] {
+        let answer = json(&post(&mut client, &format!("{FLAGS}/a"), &[("x-api-key", secret)], "").await);
+        assert_eq!((answer["variant"].as_str(), answer["metadata"]["unsatisfied"].as_str()), (Some("off"), told));
+    }
 }
 
 #[tokio::test]

@@ -13,7 +13,8 @@ use crate::support::{Proxy, raw_exchange};
 
 #[tokio::test]
 async fn a_body_that_is_no_context_is_told_so() {
-    let bounds = "body_bytes_max = \"4KiB\"\ncontext_values_max = 5\ncontext_depth_max = 2";
+    let bounds =
+        "body_bytes_max = \"4KiB\"\ncontext_values_max = 5\ncontext_depth_max = 2\ncontext_text_bytes_max = \"1KiB\"";
     let proxy = Proxy::start(&config(bounds, &toggle("a", "")));
     let mut client = caller(&proxy).await;
     let large = format!("{{\"context\":{{\"a\":\"{}\"}}}}", "x".repeat(5000));
@@ -27,6 +28,7 @@ async fn a_body_that_is_no_context_is_told_so() {
         ("{\"context\":{\"targetingKey\":1}}", 400, "INVALID_CONTEXT"),
         ("{\"context\":{\"a\":[1,2,3,4,5]}}", 400, "INVALID_CONTEXT"),
         ("{\"context\":{\"a\":[[1]]}}", 400, "INVALID_CONTEXT"),
+        (&format!("{{\"context\":{{\"a\":\"{}\"}}}}", "x".repeat(1025)), 400, "INVALID_CONTEXT"),
         (&"[".repeat(4000), 400, "INVALID_CONTEXT"),
     ] {
         for path in [FLAGS, "/ofrep/v1/evaluate/flags/a"] {
@@ -42,6 +44,21 @@ async fn a_body_that_is_no_context_is_told_so() {
     assert_eq!(answer.status, 413);
     assert!(json(&answer)["errorDetails"].as_str().unwrap().contains("4096 bytes"));
     assert_eq!(post(&mut caller(&proxy).await, FLAGS, &[], "").await.status, 200, "no body is an empty context");
+}
+
+#[tokio::test]
+async fn a_question_that_takes_too_long_is_given_up() {
+    let rule = "[[toggles.NAME.rules]]\nwhen = { attr = \"context:a\", matches = \"(a|b)+c\" }\nserve = \"on\"";
+    let toggles: String =
+        (0..1000).map(|number| toggle(&format!("t{number}"), &rule.replace("NAME", &format!("t{number}")))).collect();
+    let proxy = Proxy::start(&config("evaluation_timeout = \"1ms\"", &toggles));
+    let mut client = caller(&proxy).await;
+    let body = json!({ "context": { "a": "ab".repeat(4000) } }).to_string();
+    let answer = post(&mut client, FLAGS, &[], &body).await;
+    assert_eq!((answer.status.as_u16(), answer.header("retry-after")), (503, Some("1")));
+    assert!(json(&answer)["errorDetails"].as_str().unwrap().contains("evaluation_timeout"));
+    let one = post(&mut client, "/ofrep/v1/evaluate/flags/t7", &[], &body).await;
+    assert_eq!(one.status, 200, "one toggle is no labour");
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn request(toggle: &Toggle, fields: &[(&'static str, &str)], trusted: bool) -> Choice {
-    let visit = Visit { ip: Ipv4Addr::LOCALHOST.into(), trusted, ..Visit::with(fields) };
+    let visit = Visit { ip: Ipv4Addr::LOCALHOST.into(), trusted, client_trusted: trusted, ..Visit::with(fields) };
     visit.see(|subject| decide(toggle, None, subject, Timestamp(0), &mut || 0))
 }
 
