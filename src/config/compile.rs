@@ -8,6 +8,7 @@ mod conditions;
 mod contracts;
 mod flags;
 mod guards;
+mod idle;
 mod issuers;
 mod ofrep;
 mod own;
@@ -136,6 +137,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     // Only the flag API asks for them.
     let (propagation, in_flight) = (propagated?.propagation, document.table("ofrep").is_some());
     let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
+    idle::warn(&document, &toggles, document.named("jwt").next().is_some(), propagation.is_some() || in_flight);
     let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
     let issuers = issuers.finish()?;
     let mut plan = Plan {
