@@ -49,6 +49,27 @@ impl Frames {
         frames
     }
 
+    /// The service's end, of which the preface's first line has been read.
+    pub(crate) fn serve(mut stream: TcpStream) -> Frames {
+        stream.set_nodelay(true).unwrap();
+        stream.read_exact(&mut [0; 6]).unwrap();
+        let mut frames = Frames { stream };
+        frames.send(SETTINGS, 0, 0, &[]).unwrap();
+        frames
+    }
+
+    /// Says that streams above the last one are not processed, for no error.
+    pub(crate) fn go_away(&mut self, last: u32) {
+        self.send(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat()).unwrap();
+    }
+
+    /// Answers 200 with a body.
+    pub(crate) fn answer(&mut self, stream: u32, body: &[u8]) {
+        // `:status: 200` of the static table (RFC 7541 appendix A).
+        self.send(HEADERS, END_HEADERS, stream, &[0x88]).unwrap();
+        self.send(DATA, END_STREAM, stream, body).unwrap();
+    }
+
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
         self.stream.write_all(&frame(kind, flags, stream, payload))
     }
