@@ -176,3 +176,34 @@ fn takes_accept(headers: &mut HeaderMap, key: &[u8]) -> bool {
     let told = headers.remove(header::SEC_WEBSOCKET_ACCEPT);
     told.is_some_and(|told| told.as_bytes() == accept(key).as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn asked() -> (Upgrade, Request<Outbound>) {
+        let upgrade = Upgrade {
+            protocol: HeaderValue::from_static("WebSocket"),
+            by: By::Switch { key: Some(HeaderValue::from_static(KEY)) },
+        };
+        let request = Request::get("/chat").header(header::SEC_WEBSOCKET_KEY, KEY);
+        (upgrade, request.body(Outbound::Empty).unwrap())
+    }
+
+    #[test]
+    fn a_key_is_answered_as_the_example_of_rfc_6455_has_it() {
+        assert_eq!(accept(KEY.as_bytes()), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_key_that_is_no_business_of_http_2_is_there_again_when_a_service_of_http_1_1_is_tried_next() {
+        let (upgrade, mut request) = asked();
+        upgrade.ask_by_connect(&mut request).unwrap();
+        assert_eq!((request.method(), request.headers().len()), (&Method::CONNECT, 0));
+        assert_eq!(request.extensions().get::<Protocol>().unwrap().as_str(), "websocket");
+        upgrade.ask(request.headers_mut());
+        assert_eq!(request.headers()[header::SEC_WEBSOCKET_KEY], KEY);
+    }
+}

@@ -304,3 +304,23 @@ impl Broken {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_did_not_go_by_http_2_is_one_of_http_1_1_again() {
+        let mut request = Request::new(Outbound::Empty);
+        *request.uri_mut() = Uri::from_static("/a?b");
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("shop"));
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+        let sent = for_http2(request, true);
+        assert_eq!((sent.uri().to_string(), sent.headers().len()), ("https://shop/a?b".to_owned(), 0));
+        let again = for_http1(sent);
+        assert_eq!((again.method(), again.uri().to_string()), (&Method::GET, "/a?b".to_owned()));
+        assert_eq!((&again.headers()[header::HOST], again.version()), (&"shop".parse().unwrap(), Version::HTTP_11));
+        assert!(again.extensions().get::<Protocol>().is_none());
+    }
+}
