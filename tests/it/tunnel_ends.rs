@@ -14,6 +14,7 @@ use tokio::{
 
 use crate::support::{
     Authority, Process, Proxy, Upstream,
+    frames::{self, Frames},
     tunnels::{self, ASK, Asked, BOTH, Speaks, Stream, TunnelService, WebSocket, ask, config, gone},
 };
 
@@ -81,6 +82,52 @@ async fn a_reset_of_one_end_ends_the_other_though_that_is_silent() {
             assert_eq!(client.rest().await, "", "{speaks:?} {reason}");
             gone(&proxy).await;
         }
+    }
+}
+
+/// The number of the setting (RFC 8441 §3).
+const ENABLE_CONNECT_PROTOCOL: u16 = 8;
+
+/// A last piece with the reset right behind it: both are read at once.
+fn cancelled(stream: u32) -> Vec<u8> {
+    let reset = frames::frame(frames::RESET, 0, stream, &u32::from(h2::Reason::CANCEL).to_be_bytes());
+    [frames::frame(frames::DATA, 0, stream, b"last"), reset].concat()
+}
+
+#[tokio::test]
+async fn a_reset_that_comes_with_the_last_piece_is_no_end_of_one_direction() {
+    let (told, mut tells) = mpsc::unbounded_channel();
+    let service = TunnelService::start(move |mut stream: Stream| {
+        let told = told.clone();
+        async move {
+            let mut down = stream.agree();
+            told.send(std::future::poll_fn(|cx| down.poll_reset(cx)).await).unwrap();
+        }
+    });
+    let proxy = service.proxy();
+    let mut client = Frames::connect(proxy.address(), &[]);
+    let fields: [(&str, &[u8]); 1] = [(":protocol", b"websocket")];
+    client.send(frames::HEADERS, frames::END_HEADERS, 1, &frames::head(b"CONNECT", &fields)).unwrap();
+    assert_eq!(client.outcome(1), "200");
+    client.send_raw(&cancelled(1)).unwrap();
+    let reason = tokio::time::timeout(Duration::from_secs(30), tells.recv()).await.unwrap();
+    assert_eq!(reason.unwrap().unwrap(), h2::Reason::CANCEL);
+
+    for speaks in BOTH {
+        let upstream = Upstream::raw(|stream, _number| {
+            let mut frames = Frames::serve(stream, &[(ENABLE_CONNECT_PROTOCOL, 1)]);
+            let stream = frames.next_of(frames::HEADERS).unwrap().stream;
+            frames.send(frames::HEADERS, frames::END_HEADERS, stream, &[0x88]).unwrap();
+            frames.next_of(frames::DATA).unwrap();
+            frames.send_raw(&cancelled(stream)).unwrap();
+            while frames.next().is_some() {}
+        });
+        let proxy = Proxy::start(&config(upstream.address, "", "", ""));
+        let mut client = WebSocket::ask(speaks, proxy.address()).await;
+        client.write("go");
+        assert_eq!(client.rest().await, "last", "{speaks:?}");
+        // The client says nothing more, and keeps its own side open.
+        tokio::time::timeout(Duration::from_secs(30), gone(&proxy)).await.unwrap();
     }
 }
 

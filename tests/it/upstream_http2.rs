@@ -188,7 +188,7 @@ async fn a_connection_that_goes_away_is_replaced_and_fails_nothing() {
 fn departing(again: bool) -> (Upstream, mpsc::UnboundedReceiver<(usize, u32)>) {
     let (told, tells) = mpsc::unbounded_channel();
     let upstream = Upstream::raw(move |stream, number| {
-        let mut frames = Frames::serve(stream);
+        let mut frames = Frames::serve(stream, &[]);
         while let Some(frame) = frames.next_of(frames::HEADERS) {
             told.send((number, frame.stream)).unwrap();
             match (number, frame.stream) {

@@ -41,21 +41,23 @@ impl Frames {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut frames = Frames { stream };
         frames.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-        let settings: Vec<u8> = settings
-            .iter()
-            .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())
-            .collect();
-        frames.send(SETTINGS, 0, 0, &settings).unwrap();
+        frames.set(settings);
         frames
     }
 
-    /// The service's end, of which the preface's first line has been read.
-    pub(crate) fn serve(mut stream: TcpStream) -> Frames {
+    /// The service's end, of which the preface's first line has been read; sends these settings.
+    pub(crate) fn serve(mut stream: TcpStream, settings: &[(u16, u32)]) -> Frames {
         stream.set_nodelay(true).unwrap();
         stream.read_exact(&mut [0; 6]).unwrap();
         let mut frames = Frames { stream };
-        frames.send(SETTINGS, 0, 0, &[]).unwrap();
+        frames.set(settings);
         frames
+    }
+
+    fn set(&mut self, settings: &[(u16, u32)]) {
+        let settings =
+            settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat());
+        self.send(SETTINGS, 0, 0, &settings.collect::<Vec<u8>>()).unwrap();
     }
 
     /// Says that streams above the last one are not processed, for no error.
