@@ -236,6 +236,57 @@ async fn a_departure_amid_streams_lets_those_up_to_its_last_one_end_and_repeats_
 }
 
 #[tokio::test]
+async fn clients_that_take_no_response_hold_up_nobody_else_on_the_connection() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&sent);
+    let upstream = Upstream::acting(move |stream, _number, _seen| {
+        let sent = Arc::clone(&counts);
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let mut send = respond.send_response(Response::new(()), false).unwrap();
+                if request.uri().path() == "/small" {
+                    send.send_data("small".into(), true).unwrap();
+                    continue;
+                }
+                let sent = Arc::clone(&sent);
+                tokio::spawn(async move {
+                    loop {
+                        send.reserve_capacity(64 << 10);
+                        let Some(Ok(room)) = std::future::poll_fn(|cx| send.poll_capacity(cx)).await else { break };
+                        sent.fetch_add(room, Ordering::SeqCst);
+                        send.send_data(vec![b'x'; room].into(), false).unwrap();
+                    }
+                });
+            }
+        }
+    });
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let stalled: Vec<Raw> = std::iter::repeat_with(|| {
+        let mut client = Raw::connect(proxy.address());
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        client
+    })
+    .take(8)
+    .collect();
+    // Until the kernel takes no more for them, and nothing moves.
+    let (mut last, mut since) = (0, std::time::Instant::now());
+    while last == 0 || since.elapsed() < std::time::Duration::from_millis(300) {
+        let now = sent.load(Ordering::SeqCst);
+        if now != last {
+            (last, since) = (now, std::time::Instant::now());
+        }
+        tokio::task::yield_now().await;
+    }
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        proxy.client().await.get("/small", &[]).await
+    });
+    assert_eq!(answer.await.unwrap().text(), "small");
+    assert_eq!(upstream.connections(), 1);
+    drop(stalled);
+}
+
+#[tokio::test]
 async fn a_call_of_grpc_passes_from_end_to_end_with_trailers_both_ways() {
     // Echoes messages; tells by its trailers what those of the call were.
     let upstream = Upstream::acting(|stream, _number, _seen| async move {

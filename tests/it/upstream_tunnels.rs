@@ -288,3 +288,22 @@ async fn a_refused_stream_is_asked_for_once_more() {
         assert_eq!(client.read_until("\n").await, "glued\n");
     }
 }
+
+#[tokio::test]
+async fn a_tunnel_has_its_line_in_the_access_log_with_what_the_client_was_told() {
+    let (service, directory) = (TunnelService::echo(), tempfile::TempDir::new().unwrap());
+    for (speaks, status) in [(Speaks::Http1, 101), (Speaks::Http2, 200)] {
+        let path = directory.path().join(format!("{status}.log"));
+        let log = format!("[access_log]\npath = {path:?}\n");
+        let proxy = Proxy::start(&config(service.upstream.address, "", "", &log));
+        let mut client = WebSocket::ask(speaks, proxy.address()).await;
+        assert_eq!(client.read_until("\n").await, "glued\n");
+        let mut line = String::new();
+        while !line.ends_with('\n') {
+            line = std::fs::read_to_string(&path).unwrap_or_default();
+            tokio::task::yield_now().await;
+        }
+        let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&line["status"], &line["arm"], &line["path"]), (&status.into(), &"stable".into(), &"/chat".into()));
+    }
+}

@@ -27,9 +27,13 @@ use crate::{
     proxy::{connection::HYPER_FIELDS_MAX, framing::Bounds, socket::Socket, strict::Strict, wire::UpstreamWire},
 };
 
-/// Bytes that a stream of HTTP/2 may be ahead of who reads it; and all streams of one connection.
+/// Bytes that a stream of HTTP/2 may be ahead of who reads it.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// All streams of one connection together are held to no less (RFC 9113 §6.9.1 allows no more): a few whose
+/// clients do not read would else use it up, and hold up the responses and tunnels of everybody else. What is
+/// kept is bounded by the arm's `streams_max`.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Where weir itself listens: no route leads there.
 #[derive(Clone, Debug, Default)]
