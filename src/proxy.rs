@@ -44,6 +44,7 @@ mod tokens;
 mod translate;
 mod transport;
 mod tunnel;
+mod upgrade;
 mod upstream;
 mod wire;
 mod worker;

@@ -9,7 +9,8 @@ use super::{
     body::Outbound,
     headers,
     rejection::Rejection,
-    tunnel::{Tunnel, Upgrade},
+    tunnel::Tunnel,
+    upgrade::Upgrade,
     upstream::Served,
     wire::{ClientWire, UpstreamWire},
     worker::Snapshot,
@@ -40,15 +41,13 @@ impl Client {
         Ok(Client { interims, upgrade })
     }
 
-    /// Whether the route lets the client have what cannot be answered otherwise.
+    /// Forgets an upgrade that the route does not let the client have.
     ///
     /// # Errors
-    /// [`Rejection::UpgradeNotAllowed`].
-    pub(super) fn may_tunnel(&self, plan: &Plan, decision: &Decision) -> Result<(), Rejection> {
-        match &self.upgrade {
-            Some(upgrade) if upgrade.is_extended() && !upgrade.is_allowed(plan, decision) => {
-                Err(Rejection::UpgradeNotAllowed)
-            }
+    /// [`Rejection::UpgradeNotAllowed`] when the request cannot be answered without.
+    pub(super) fn may_tunnel(&mut self, plan: &Plan, decision: &Decision) -> Result<(), Rejection> {
+        match self.upgrade.take_if(|upgrade| !upgrade.is_allowed(plan, decision)) {
+            Some(upgrade) if upgrade.is_extended() => Err(Rejection::UpgradeNotAllowed),
             _ => Ok(()),
         }
     }
@@ -57,23 +56,21 @@ impl Client {
     /// wire: no protocol is switched there, and a body is sent without being asked for.
     ///
     /// # Errors
-    /// [`Rejection::UpgradeFailed`] when a tunnel would have to be made on such a connection.
+    /// [`Rejection::WebSocketKey`].
     pub(super) fn begin(
         &self,
         request: &mut Request<Outbound>,
         wire: Option<&Rc<UpstreamWire>>,
         plan: &Plan,
-        decision: &Decision,
     ) -> Result<(), Rejection> {
         let Some(wire) = wire else {
-            if self.upgrade.as_ref().is_some_and(Upgrade::is_extended) {
-                return Err(Rejection::UpgradeFailed);
+            if let Some(upgrade) = &self.upgrade {
+                upgrade.ask_by_connect(request)?;
             }
             request.body_mut().give_consent();
             return Ok(());
         };
-        let upgrade = self.upgrade.as_ref().filter(|upgrade| upgrade.is_allowed(plan, decision));
-        let protocol = upgrade.map(|upgrade| upgrade.ask(request.headers_mut()));
+        let protocol = self.upgrade.as_ref().map(|upgrade| upgrade.ask(request.headers_mut()));
         if protocol.is_none() && request.headers().contains_key(header::TE) {
             request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
         }
@@ -91,7 +88,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Rejection::UpgradeFailed`].
-    pub(super) fn follow(
+    pub(super) async fn follow(
         &self,
         snapshot: &Rc<Snapshot>,
         peer: &Peer,
@@ -102,15 +99,17 @@ impl Client {
             // Whether the body still comes, only the client knows: what follows could be it or a request.
             served.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        match &self.upgrade {
-            Some(upgrade) if served.response.status() == StatusCode::SWITCHING_PROTOCOLS => {
-                upgrade.agreed(snapshot, peer, served)
-            }
-            // To the client any success would be an agreement.
-            Some(upgrade) if upgrade.is_extended() && served.response.status().is_success() => {
-                Err(Rejection::UpgradeFailed)
-            }
-            _ => Ok(None),
+        let Some(upgrade) = &self.upgrade else { return Ok(None) };
+        let (status, connected) = (served.response.status(), served.lease.is_http2());
+        let agreement = if connected { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
+        if status == agreement {
+            return upgrade.agreed(snapshot, peer, served).await;
         }
+        // Any success agrees to CONNECT: to the client, which would wait for a tunnel; and to weir, where
+        // hyper makes a tunnel of 200 alone.
+        if status.is_success() && (upgrade.is_extended() || connected) {
+            return Err(Rejection::UpgradeFailed);
+        }
+        Ok(None)
     }
 }

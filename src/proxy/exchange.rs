@@ -86,6 +86,11 @@ impl Exchange {
         }
     }
 
+    /// The client gets this status: where a tunnel is made, not always that of the service.
+    pub(super) fn told(&mut self, status: StatusCode) {
+        self.status = status;
+    }
+
     /// The response breaks off before its end.
     pub(super) fn broken_off(&mut self) {
         self.cells().broken_off.add_one();

@@ -60,7 +60,7 @@ async fn answer(
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
     translate(&mut head, plan.limits.header_count_max)?;
-    let client = Client::read(&mut head, peer, plan)?;
+    let mut client = Client::read(&mut head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
     exchange.asked_by(asking.caller.ip);
@@ -91,7 +91,8 @@ async fn answer(
     exchange.retried(retries);
     let mut served = served?;
     exchange.answered(served.response.status(), served.lane, sent);
-    let tunnel = client.follow(snapshot, peer, &mut served)?;
+    let tunnel = client.follow(snapshot, peer, &mut served).await?;
+    exchange.told(served.response.status());
     let Served { mut response, lease, .. } = served;
     if let Some(sticky) = &sticky {
         sticky.set(response.headers_mut());

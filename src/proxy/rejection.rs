@@ -35,6 +35,9 @@ pub enum Rejection {
     /// A field that HTTP/2 can carry and HTTP/1.1 would read otherwise.
     #[error("a header field reads otherwise in HTTP/1.1, or the content length is given twice")]
     BadField,
+    /// A WebSocket handshake that weir has to answer itself has no key, or several, or one that is none.
+    #[error("the WebSocket handshake has no sound Sec-WebSocket-Key")]
+    WebSocketKey,
     /// The head has more fields than are allowed.
     #[error("the head has more than {limit} fields")]
     TooManyFields {
@@ -60,6 +63,9 @@ pub enum Rejection {
     /// The upstream switched protocols, and weir could not.
     #[error("the service switched the protocol, but the connection could not follow")]
     UpgradeFailed,
+    /// The service speaks HTTP/2 and has not announced extended CONNECT (RFC 8441 §3).
+    #[error("the service takes no tunnels over HTTP/2: its settings do not announce extended CONNECT")]
+    UpgradeUnsupported,
     /// No endpoint could be reached.
     #[error("no connection to the service could be made")]
     Connect(#[source] ConnectError),
@@ -178,7 +184,7 @@ impl Rejection {
         match self {
             Rejection::Framing(flaw) => (framing_code(*flaw), flaw.status(), grpc::INTERNAL),
             Rejection::BadHost => ("bad_host", StatusCode::BAD_REQUEST, grpc::INTERNAL),
-            Rejection::BadField => ("bad_field", StatusCode::BAD_REQUEST, grpc::INTERNAL),
+            Rejection::BadField | Rejection::WebSocketKey => ("bad_field", StatusCode::BAD_REQUEST, grpc::INTERNAL),
             Rejection::TooManyFields { .. } => {
                 ("too_many_fields", StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
             }
@@ -217,6 +223,7 @@ impl Rejection {
             Rejection::Limited(limit) => (limit_code(*limit), StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
             Rejection::UpstreamBroken(error) => (upstream_code(error), StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
             Rejection::UpgradeFailed => ("upgrade_failed", StatusCode::BAD_GATEWAY, grpc::INTERNAL),
+            Rejection::UpgradeUnsupported => ("upgrade_unsupported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),
             Rejection::UpstreamTimeout { .. } => {
                 ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, grpc::DEADLINE_EXCEEDED)
             }

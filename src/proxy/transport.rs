@@ -91,9 +91,9 @@ impl Wire {
     }
 }
 
-/// Calls one method of whichever variant it is.
+/// Calls one method of whichever variant it is, or of a field.
 macro_rules! carried {
-    ($this:expr, $kind:ident: $first:ident, $second:ident, $stream:ident => $call:expr) => {
+    ($this:expr, [$kind:ident: $first:ident, $second:ident], $stream:ident => $call:expr) => {
         match $this.get_mut() {
             $kind::$first(stream) => {
                 let $stream = Pin::new(stream);
@@ -105,22 +105,26 @@ macro_rules! carried {
             }
         }
     };
+    ($this:expr, [$kind:ident.$field:ident], $stream:ident => $call:expr) => {{
+        let $stream = Pin::new(&mut $this.get_mut().$field);
+        $call
+    }};
 }
 
-/// Writes as one of two variants does.
+/// Writes as one of two variants does, or as a field.
 macro_rules! written_as {
-    ($kind:ident: $first:ident, $second:ident) => {
+    ($kind:ident $($carrier:tt)+) => {
         impl AsyncWrite for $kind {
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-                carried!(self, $kind: $first, $second, stream => stream.poll_write(cx, buf))
+                carried!(self, [$kind $($carrier)+], stream => stream.poll_write(cx, buf))
             }
 
             fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                carried!(self, $kind: $first, $second, stream => stream.poll_flush(cx))
+                carried!(self, [$kind $($carrier)+], stream => stream.poll_flush(cx))
             }
 
             fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                carried!(self, $kind: $first, $second, stream => stream.poll_shutdown(cx))
+                carried!(self, [$kind $($carrier)+], stream => stream.poll_shutdown(cx))
             }
 
             fn is_write_vectored(&self) -> bool {
@@ -132,24 +136,25 @@ macro_rules! written_as {
                 cx: &mut Context<'_>,
                 bufs: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                carried!(self, $kind: $first, $second, stream => stream.poll_write_vectored(cx, bufs))
+                carried!(self, [$kind $($carrier)+], stream => stream.poll_write_vectored(cx, bufs))
             }
         }
     };
 }
 
 written_as!(Stream: Tcp, Unix);
+written_as!(Wire.stream);
 written_as!(Transport: Clear, Tls);
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        carried!(self, Stream: Tcp, Unix, stream => stream.poll_read(cx, buf))
+        carried!(self, [Stream: Tcp, Unix], stream => stream.poll_read(cx, buf))
     }
 }
 
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        carried!(self, Transport: Clear, Tls, stream => stream.poll_read(cx, buf))
+        carried!(self, [Transport: Clear, Tls], stream => stream.poll_read(cx, buf))
     }
 }
 
@@ -168,31 +173,5 @@ impl AsyncRead for Wire {
         // What follows has mostly come with it: one reading less. An error shows again with the next.
         drop(Pin::new(&mut self.stream).poll_read(cx, buf));
         Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Wire {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 }

@@ -1,10 +1,9 @@
 //! Tunnels: connections whose protocol was switched, to WebSocket for instance (RFC 9110 §7.8), and streams
-//! of HTTP/2 that carry one (RFC 8441).
+//! of HTTP/2 that carry one (RFC 8441), on either side.
 //!
 //! Nothing of a client goes on before its upstream agreed; what either side glued to its handshake does then.
 
 use std::{
-    cell::Cell,
     io,
     pin::Pin,
     rc::Rc,
@@ -12,147 +11,29 @@ use std::{
     time::Duration,
 };
 
-use aws_lc_rs::digest;
-use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, StatusCode, header, request};
-use hyper::ext::Protocol;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::{Instant, Sleep},
 };
 
-use super::{
-    asking::Peer,
-    rejection::Rejection,
-    upstream::Served,
-    wire::{Half, Note},
-    worker::Snapshot,
-};
-use crate::plan::{Decision, Plan};
+use super::{upstream::Stream, wire::Half, worker::Snapshot};
 
 /// One piece on its way.
 const PIECE_BYTES: usize = 16 << 10;
-
-/// What a service of WebSocket puts behind the key before it digests both (RFC 6455 §1.3).
-const WEBSOCKET_GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// An upgrade that a client may have.
-#[derive(Clone, Debug)]
-pub(super) struct Upgrade {
-    protocol: HeaderValue,
-    /// It was asked for by extended CONNECT: then weir shakes hands itself.
-    extended: bool,
-    /// What the key of weir's own handshake is made of; another one for each try.
-    nonce: Cell<u128>,
-}
 
 /// Two ends that agreed.
 #[derive(Debug)]
 pub(super) struct Tunnel {
     upstream: Half,
     idle_for: Duration,
+    /// The place of a stream of HTTP/2 on its connection, which lasts as long as this.
+    _stream: Option<Stream>,
     _open: Open,
 }
 
 /// Counts a tunnel while it is open.
 #[derive(Debug)]
 struct Open(Rc<Snapshot>);
-
-impl Upgrade {
-    /// The protocol that a client asks for. Comes before the fields of one hop are removed.
-    pub(super) fn asked_for(head: &mut request::Parts, peer: &Peer) -> Option<Upgrade> {
-        if let Some(protocol) = head.extensions.remove::<Protocol>() {
-            // What is no field value is allowed nowhere.
-            let protocol = HeaderValue::from_str(protocol.as_str()).unwrap_or(HeaderValue::from_static(""));
-            return Some(Upgrade { protocol, extended: true, nonce: Cell::default() });
-        }
-        if peer.note() != Some(Note::Upgrade) {
-            return None;
-        }
-        let protocol = head.headers.get(header::UPGRADE)?.clone();
-        Some(Upgrade { protocol, extended: false, nonce: Cell::default() })
-    }
-
-    /// Whether the route lets its clients have it.
-    pub(super) fn is_allowed(&self, plan: &Plan, decision: &Decision) -> bool {
-        let allowed = &plan.route(decision.route).upgrades;
-        allowed.iter().any(|token| token.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes()))
-    }
-
-    /// Whether the client can do nothing with an answer but the agreement or a refusal. One of HTTP/1.1 asks
-    /// for a response that may come by another protocol.
-    pub(super) fn is_extended(&self) -> bool {
-        self.extended
-    }
-
-    /// Asks the upstream for it.
-    pub(super) fn ask(&self, headers: &mut HeaderMap) -> HeaderValue {
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.protocol.clone());
-        headers.remove(header::TE);
-        if self.extended {
-            headers.remove(header::CONTENT_LENGTH);
-            self.nonce.set(fastrand::u128(..));
-            if self.is_websocket()
-                && let Ok(key) = HeaderValue::from_str(&self.key())
-            {
-                headers.insert(header::SEC_WEBSOCKET_KEY, key);
-            }
-        }
-        self.protocol.clone()
-    }
-
-    fn is_websocket(&self) -> bool {
-        self.protocol.as_bytes().eq_ignore_ascii_case(b"websocket")
-    }
-
-    fn key(&self) -> String {
-        BASE64_STANDARD.encode(self.nonce.get().to_be_bytes())
-    }
-
-    /// Takes the upstream's half of the handshake off a response. Without WebSocket there is none.
-    fn is_accepted(&self, headers: &mut HeaderMap) -> bool {
-        if !self.is_websocket() {
-            return true;
-        }
-        let accept = headers.remove(header::SEC_WEBSOCKET_ACCEPT);
-        let keyed = [self.key().as_bytes(), WEBSOCKET_GUID].concat();
-        let expected = BASE64_STANDARD.encode(digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &keyed));
-        accept.is_some_and(|accept| accept.as_bytes() == expected.as_bytes())
-    }
-
-    /// Makes the tunnel once the upstream agreed. A connection of HTTP/1.1 is switched by the response; a
-    /// stream of HTTP/2 is turned into the tunnel that is returned.
-    ///
-    /// # Errors
-    /// [`Rejection::UpgradeFailed`] when one of the two connections cannot be switched, or the upstream did
-    /// not understand what it agreed to.
-    pub(super) fn agreed(
-        &self,
-        snapshot: &Rc<Snapshot>,
-        peer: &Peer,
-        served: &mut Served,
-    ) -> Result<Option<Box<Tunnel>>, Rejection> {
-        let idle_for = snapshot.serving.plan.timeouts.tunnel_idle;
-        if self.extended {
-            let Some(upstream) = served.lease.take_half() else { return Err(Rejection::UpgradeFailed) };
-            if !self.is_accepted(served.response.headers_mut()) {
-                return Err(Rejection::UpgradeFailed);
-            }
-            *served.response.status_mut() = StatusCode::OK;
-            let tunnel = Tunnel { upstream, idle_for, _open: Open::new(Rc::clone(snapshot)) };
-            return Ok(Some(Box::new(tunnel)));
-        }
-        let headers = served.response.headers_mut();
-        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
-        headers.insert(header::UPGRADE, self.protocol.clone());
-        let (Some(upstream), Some(wire)) = (served.lease.take_half(), &peer.wire) else {
-            return Err(Rejection::UpgradeFailed);
-        };
-        wire.switch(Tunnel { upstream, idle_for, _open: Open::new(Rc::clone(snapshot)) });
-        Ok(None)
-    }
-}
 
 impl Open {
     fn new(snapshot: Rc<Snapshot>) -> Open {
@@ -168,13 +49,19 @@ impl Drop for Open {
 }
 
 impl Tunnel {
+    /// Of an upstream that agreed.
+    pub(super) fn new(snapshot: &Rc<Snapshot>, upstream: Half, stream: Option<Stream>) -> Tunnel {
+        let idle_for = snapshot.serving.plan.timeouts.tunnel_idle;
+        Tunnel { upstream, idle_for, _stream: stream, _open: Open::new(Rc::clone(snapshot)) }
+    }
+
     /// Carries bytes both ways until both ends are through, one of them breaks, or nothing moved for too
     /// long.
     ///
     /// # Errors
     /// When a stream breaks, and [`io::ErrorKind::TimedOut`].
     pub(super) async fn carry(self, client: Half) -> io::Result<()> {
-        let Tunnel { upstream, idle_for, _open } = self;
+        let Tunnel { upstream, idle_for, _stream, _open } = self;
         let (mut client_stream, mut upstream_stream) = (client.stream, upstream.stream);
         let mut up = Flow::new(client.glued);
         let mut down = Flow::new(upstream.glued);
@@ -256,6 +143,9 @@ impl Flow {
                     (self.start, self.end) = (0, piece.filled().len());
                     if self.end == 0 {
                         self.state = FlowState::Ending;
+                        // A stream of HTTP/2 that was reset reads as one that ended. Once hyper's own task
+                        // for it has run, which was woken before, the other direction learns what it was.
+                        cx.waker().wake_by_ref();
                     }
                 }
                 FlowState::Ending => {

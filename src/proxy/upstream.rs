@@ -9,6 +9,7 @@
 //!   piece of a body.
 //! - What is known of a host outlives reloads for as long as its endpoint is configured.
 
+mod announced;
 mod broken;
 mod connect;
 mod grpc;
@@ -35,7 +36,7 @@ use http::{Request, Response, request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use self::{spare::Spare, tries::Tries};
+use self::{broken::Cause, spare::Spare, tries::Tries};
 use super::{
     admit::Admitted,
     body::{Outbound, Progress},
@@ -51,6 +52,7 @@ use crate::{
 pub use connect::{ConnectError, OwnAddresses};
 pub(super) use host::Shared;
 pub(super) use lease::{Deadline, Lease};
+pub(super) use pool::Stream;
 pub(super) use settled::Upstreams;
 pub use survey::{Sights, Survey};
 pub(super) use tape::Tape;
@@ -119,7 +121,7 @@ pub(super) async fn forward(
             }
         };
         let (mut sent, spare) = Spare::keep(request, &lease, tries.retries());
-        client.begin(&mut sent, lease.wire(), plan, decision)?;
+        client.begin(&mut sent, lease.wire(), plan)?;
         let sending = lease.send(sent, client.interims.clone());
         let answer = times.patiently(tries.timeout(), &progress, sending).await;
         let failed = match answer {
@@ -182,6 +184,9 @@ impl broken::Broken {
         progress: &Progress,
         times: &Times,
     ) -> Failed {
+        if matches!(self.cause, Cause::NoTunnels) {
+            return Failed::Finally(Rejection::UpgradeUnsupported);
+        }
         // The client's fault, and nothing to be held against the service.
         if let Some(fault) = progress.take_fault() {
             return Failed::Finally(fault);
@@ -197,7 +202,10 @@ impl broken::Broken {
         if wanted && let Some(again) = tries.again(lease, spare, times.end(progress)).await {
             return Failed::Again(again);
         }
-        Failed::Finally(self.error.map_or_else(Rejection::gone, Rejection::UpstreamBroken))
+        Failed::Finally(match self.cause {
+            Cause::Exchange(error) => Rejection::UpstreamBroken(error),
+            Cause::Gone | Cause::NoTunnels => Rejection::gone(),
+        })
     }
 }
 

@@ -120,6 +120,7 @@ causes! {
     "head_too_large" => "http_request_error",
     "expectation" => "http_request_denied",
     "upgrade_failed" => "http_upgrade_failed",
+    "upgrade_unsupported" => "http_upgrade_failed",
     "upgrade_not_allowed" => "http_request_denied",
     "max_forwards" => "http_request_denied",
     "loop" => "proxy_loop_detected",

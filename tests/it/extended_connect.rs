@@ -1,20 +1,14 @@
 //! Tunnels by extended CONNECT (RFC 8441): WebSocket of clients that speak HTTP/2.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
-use h2::{
-    RecvStream, SendStream,
-    client::{self, SendRequest},
-    ext::Protocol,
-};
-use http::{Method, Request, Response, StatusCode};
+use http::StatusCode;
 
 use crate::{
-    arms_config, plain_config,
+    plain_config,
     support::{
         Proxy, Raw, RawUpstream, Upstream,
         frames::{self, Frames},
+        tunnels::{Asked, accept, ask, connect},
     },
 };
 
@@ -22,14 +16,6 @@ use crate::{
 fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
     let fields = head.lines().filter_map(|line| line.split_once(": "));
     fields.into_iter().find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
-}
-
-/// What a service of WebSocket makes of a key (RFC 6455 §4.2.2).
-fn accept(key: &str) -> String {
-    use base64::{Engine, prelude::BASE64_STANDARD};
-    let keyed = format!("{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA1_FOR_LEGACY_USE_ONLY, keyed.as_bytes());
-    BASE64_STANDARD.encode(digest)
 }
 
 fn agreement(head: &str) -> String {
@@ -56,60 +42,6 @@ fn echo() -> RawUpstream {
         raw.write(agreement(head) + "glued\n");
         echo_lines(raw)
     })
-}
-
-/// A client that was told that it may ask.
-async fn connect(address: SocketAddr) -> SendRequest<Bytes> {
-    let stream = tokio::net::TcpStream::connect(address).await.unwrap();
-    let (sender, connection) = client::handshake(stream).await.unwrap();
-    tokio::spawn(connection);
-    let mut sender = sender.ready().await.unwrap();
-    while !sender.is_extended_connect_protocol_enabled() {
-        tokio::task::yield_now().await;
-        sender = sender.ready().await.unwrap();
-    }
-    sender
-}
-
-fn ask(protocol: &'static str, fields: &[(&'static str, &'static str)]) -> Request<()> {
-    let request = Request::builder().method(Method::CONNECT).uri("http://shop.example.com/chat?room=1");
-    let mut request = request.extension(Protocol::from_static(protocol)).header("sec-websocket-version", "13");
-    for (name, value) in fields {
-        request = request.header(*name, *value);
-    }
-    request.body(()).unwrap()
-}
-
-/// One stream, as far as it got.
-struct Asked {
-    response: Response<RecvStream>,
-    up: SendStream<Bytes>,
-}
-
-impl Asked {
-    async fn of(client: &mut SendRequest<Bytes>, request: Request<()>) -> Asked {
-        let (response, up) = client.send_request(request, false).unwrap();
-        Asked { response: response.await.unwrap(), up }
-    }
-
-    fn status(&self) -> StatusCode {
-        self.response.status()
-    }
-
-    /// Reads until the text ends so, or the stream does.
-    async fn read_until(&mut self, end: &str) -> String {
-        let mut text = Vec::new();
-        while !text.ends_with(end.as_bytes()) {
-            let Some(Ok(piece)) = self.response.body_mut().data().await else { break };
-            self.response.body_mut().flow_control().release_capacity(piece.len()).unwrap();
-            text.extend_from_slice(&piece);
-        }
-        String::from_utf8(text).unwrap()
-    }
-
-    fn write(&mut self, text: &'static str) {
-        self.up.send_data(text.into(), false).unwrap();
-    }
 }
 
 #[tokio::test]
@@ -215,16 +147,6 @@ async fn what_only_looks_like_an_agreement_is_a_502() {
         assert!(asked.read_until("}").await.contains("upgrade_failed"), "{answer}");
         assert_eq!(proxy.metric("weir_tunnels").await, 0.0);
     }
-}
-
-#[tokio::test]
-async fn a_service_of_http2_is_asked_for_no_tunnel() {
-    let mut upstream = Upstream::http2(|_seen| Response::new("plain".into()));
-    let arms = format!("arms.stable = {{ endpoints = [\"{}\"], protocol = \"h2\" }}", upstream.address);
-    let proxy = Proxy::start(&arms_config(&arms, "", ""));
-    let mut client = connect(proxy.address()).await;
-    assert_eq!(Asked::of(&mut client, ask("websocket", &[])).await.status(), StatusCode::BAD_GATEWAY);
-    assert!(upstream.saw_nothing());
 }
 
 #[tokio::test]

@@ -34,6 +34,7 @@ mod sticky;
 mod support;
 mod tls;
 mod tokens;
+mod tunnel_ends;
 mod upgrades;
 mod upstream_faults;
 mod upstream_health;
@@ -41,6 +42,7 @@ mod upstream_http2;
 mod upstream_limits;
 mod upstream_retries;
 mod upstream_tls;
+mod upstream_tunnels;
 mod upstreams;
 
 /// One service `o` whose split follows the toggle `t`, and a route to it. `rest` may define more.

@@ -5,6 +5,7 @@ pub(crate) mod frames;
 mod pki;
 mod proxy;
 mod raw;
+pub(crate) mod tunnels;
 mod upstream;
 
 pub(crate) use client::{Answer, Client, raw_exchange, request};

@@ -177,9 +177,11 @@ async fn a_reload_keeps_tunnels_and_a_drain_ends_them_at_its_deadline() {
     let mut client = Raw::connect(proxy.address);
     client.write(ASK);
     client.head();
+    let since = std::time::Instant::now();
     proxy.signal("TERM");
     proxy.logged("draining");
     client.stream.write_all(b"still\n").unwrap();
     assert_eq!(client.rest(), "glued\nstill\n");
+    assert!(since.elapsed() >= std::time::Duration::from_millis(300), "{:?}", since.elapsed());
     assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
 }

@@ -10,12 +10,16 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 
 use crate::{
     arms_config, lane_series,
-    support::{Client, Proxy, Raw, Upstream, request},
+    support::{
+        Client, Proxy, Raw, Upstream,
+        frames::{self, Frames},
+        request,
+    },
 };
 
 fn config(upstream: std::net::SocketAddr, more: &str, route: &str) -> String {
@@ -47,7 +51,7 @@ async fn what_is_agreed_on_with_one_connection_of_http_1_1_is_not_asked_of_http_
         assert!(client.head().starts_with("HTTP/1.1 200 "));
         assert_eq!(client.read_until("hello"), "hello");
     }
-    client.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+    client.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: other\r\n\r\n");
     assert!(client.head().starts_with("HTTP/1.1 200 "));
     for _ in 0..3 {
         let seen = upstream.seen().await;
@@ -177,6 +181,151 @@ async fn a_connection_that_goes_away_is_replaced_and_fails_nothing() {
     }
     assert_eq!(served.load(Ordering::SeqCst), 30);
     assert!(upstream.connections() >= 8, "{}", upstream.connections());
+}
+
+/// Takes four streams on its first connection, goes away amid them, and answers the two that it has to. Other
+/// connections answer everything, or go away from everything. Tells of each stream with its connection.
+fn departing(again: bool) -> (Upstream, mpsc::UnboundedReceiver<(usize, u32)>) {
+    let (told, tells) = mpsc::unbounded_channel();
+    let upstream = Upstream::raw(move |stream, number| {
+        let mut frames = Frames::serve(stream, &[]);
+        while let Some(frame) = frames.next_of(frames::HEADERS) {
+            told.send((number, frame.stream)).unwrap();
+            match (number, frame.stream) {
+                (0, 7) => {
+                    frames.go_away(3);
+                    frames.answer(3, b"kept");
+                    frames.answer(1, b"kept");
+                }
+                (0, _) => {}
+                _ if again => frames.go_away(0),
+                (_, stream) => frames.answer(stream, b"replayed"),
+            }
+        }
+    });
+    (upstream, tells)
+}
+
+#[tokio::test]
+async fn a_departure_amid_streams_lets_those_up_to_its_last_one_end_and_repeats_the_others_once() {
+    for again in [false, true] {
+        let (upstream, mut tells) = departing(again);
+        let proxy = Proxy::start(&config(upstream.address, "", ""));
+        let mut asked = Vec::new();
+        for stream in [1, 3, 5, 7] {
+            let mut client = proxy.client().await;
+            asked.push(tokio::spawn(async move { client.post("/", &[], "payload").await }));
+            assert_eq!(tells.recv().await.unwrap(), (0, stream));
+        }
+        let mut answers = Vec::new();
+        for asked in asked {
+            let answer = asked.await.unwrap();
+            answers.push(if answer.status == StatusCode::OK { answer.text().to_owned() } else { answer.problem() });
+        }
+        let others = if again { "upstream_broken" } else { "replayed" };
+        assert_eq!(answers, ["kept", "kept", others, others]);
+        let mut repeated = 0;
+        while let Ok((number, _stream)) = tells.try_recv() {
+            assert!(number > 0);
+            repeated += 1;
+        }
+        assert_eq!(repeated, 2, "each once, and not twice");
+        let replayed = lane_series("weir_upstream_retries_total", "stable", "outcome", "replayed");
+        assert_eq!(proxy.metric(&replayed).await, 2.0);
+    }
+}
+
+#[tokio::test]
+async fn clients_that_take_no_response_hold_up_nobody_else_on_the_connection() {
+    let sent = Arc::new(AtomicUsize::new(0));
+    let counts = Arc::clone(&sent);
+    let upstream = Upstream::acting(move |stream, _number, _seen| {
+        let sent = Arc::clone(&counts);
+        async move {
+            let mut connection = h2::server::handshake(stream).await.unwrap();
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                let mut send = respond.send_response(Response::new(()), false).unwrap();
+                if request.uri().path() == "/small" {
+                    send.send_data("small".into(), true).unwrap();
+                    continue;
+                }
+                let sent = Arc::clone(&sent);
+                tokio::spawn(async move {
+                    loop {
+                        send.reserve_capacity(64 << 10);
+                        let Some(Ok(room)) = std::future::poll_fn(|cx| send.poll_capacity(cx)).await else { break };
+                        sent.fetch_add(room, Ordering::SeqCst);
+                        send.send_data(vec![b'x'; room].into(), false).unwrap();
+                    }
+                });
+            }
+        }
+    });
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let stalled: Vec<Raw> = std::iter::repeat_with(|| {
+        let mut client = Raw::connect(proxy.address());
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        client
+    })
+    .take(8)
+    .collect();
+    // Until the kernel takes no more for them, and nothing moves.
+    let (mut last, mut since) = (0, std::time::Instant::now());
+    while last == 0 || since.elapsed() < std::time::Duration::from_millis(300) {
+        let now = sent.load(Ordering::SeqCst);
+        if now != last {
+            (last, since) = (now, std::time::Instant::now());
+        }
+        tokio::task::yield_now().await;
+    }
+    let answer = tokio::time::timeout(std::time::Duration::from_secs(20), async {
+        proxy.client().await.get("/small", &[]).await
+    });
+    assert_eq!(answer.await.unwrap().text(), "small");
+    assert_eq!(upstream.connections(), 1);
+    drop(stalled);
+}
+
+#[tokio::test]
+async fn a_call_of_grpc_passes_from_end_to_end_with_trailers_both_ways() {
+    // Echoes messages; tells by its trailers what those of the call were.
+    let upstream = Upstream::acting(|stream, _number, _seen| async move {
+        let mut connection = h2::server::handshake(stream).await.unwrap();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            tokio::spawn(async move {
+                assert_eq!(request.headers()["te"], "trailers");
+                let mut body = request.into_body();
+                let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+                let mut send = respond.send_response(head, false).unwrap();
+                while let Some(Ok(data)) = body.data().await {
+                    body.flow_control().release_capacity(data.len()).unwrap();
+                    send.send_data(data, false).unwrap();
+                }
+                let mut trailers = body.trailers().await.unwrap().unwrap_or_default();
+                trailers.insert("grpc-status", "0".parse().unwrap());
+                send.send_trailers(trailers).unwrap();
+            });
+        }
+    });
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+    let (client, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    let call = Request::post("http://shop.example.com/a.B/Chat").header("te", "trailers");
+    let call = call.header("content-type", "application/grpc+proto").body(()).unwrap();
+    let (response, mut up) = client.ready().await.unwrap().send_request(call, false).unwrap();
+    let response = response.await.unwrap();
+    assert_eq!(response.headers()["content-type"], "application/grpc");
+    let mut body = response.into_body();
+    for message in ["one", "two", "three"] {
+        // The next message is sent only when the last one came back: whoever waits for more waits for ever.
+        up.send_data(message.into(), false).unwrap();
+        assert_eq!(body.data().await.unwrap().unwrap(), message);
+    }
+    up.send_trailers(HeaderMap::from_iter([("x-checksum".parse().unwrap(), "abc".parse().unwrap())])).unwrap();
+    assert!(body.data().await.is_none());
+    let trailers = body.trailers().await.unwrap().unwrap();
+    assert_eq!((&trailers["grpc-status"], &trailers["x-checksum"]), (&"0".parse().unwrap(), &"abc".parse().unwrap()));
 }
 
 #[test]

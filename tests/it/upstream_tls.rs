@@ -22,7 +22,10 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     arms_config,
-    support::{Authority, Proxy, Upstream, raw_exchange},
+    support::{
+        Authority, Proxy, Upstream, raw_exchange,
+        tunnels::{self, BOTH, Stream, WebSocket},
+    },
 };
 
 /// What an upstream saw of a handshake: whether it was resumed, the protocol, and whether the client had a
@@ -43,8 +46,8 @@ impl Scene {
         Scene { authority, files }
     }
 
-    /// A server with the certificate of `orders.internal` that takes these protocols.
-    fn upstream(&self, protocols: &[&str], client_certificates: bool) -> (Upstream, mpsc::UnboundedReceiver<Shaken>) {
+    /// Shakes hands with the certificate of `orders.internal`, and takes these protocols.
+    fn acceptor(&self, protocols: &[&str], client_certificates: bool) -> TlsAcceptor {
         let read = |name: &str| fs::read(self.files.path().join(name)).unwrap();
         let chain = vec![CertificateDer::from_pem_slice(&read("orders.pem")).unwrap()];
         let key = PrivateKeyDer::from_pem_slice(&read("orders.key")).unwrap();
@@ -61,7 +64,12 @@ impl Scene {
         };
         let mut config = builder.with_single_cert(chain, key).unwrap();
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.as_bytes().to_vec()).collect();
-        let acceptor = TlsAcceptor::from(Arc::new(config));
+        TlsAcceptor::from(Arc::new(config))
+    }
+
+    /// A server that tells of its handshakes.
+    fn upstream(&self, protocols: &[&str], client_certificates: bool) -> (Upstream, mpsc::UnboundedReceiver<Shaken>) {
+        let acceptor = self.acceptor(protocols, client_certificates);
         let (shaken, shakes) = mpsc::unbounded_channel();
         let upstream = Upstream::acting(move |stream, _number, _seen| {
             let (acceptor, shaken) = (acceptor.clone(), shaken.clone());
@@ -180,4 +188,25 @@ fn a_handshake_that_takes_too_long_is_a_504() {
     let proxy = Proxy::start(&config);
     let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
     assert!(answer.starts_with("HTTP/1.1 504") && answer.contains("connect_timeout"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_tunnel_goes_by_what_alpn_agreed_on() {
+    let scene = Scene::new();
+    let acceptor = scene.acceptor(&["h2", "http/1.1"], false);
+    let (told, mut heads) = mpsc::unbounded_channel();
+    let upstream = Upstream::acting(move |stream, _number, _seen| {
+        let (acceptor, told) = (acceptor.clone(), told.clone());
+        async move { tunnels::serve(acceptor.accept(stream).await.unwrap(), told, Stream::echo).await }
+    });
+    for protocol in ["h2", "auto"] {
+        let proxy = Proxy::start(&scene.config(upstream.address, protocol, OURS));
+        for speaks in BOTH {
+            let mut client = WebSocket::ask(speaks, proxy.address()).await;
+            assert_eq!(client.read_until("\n").await, "glued\n");
+            client.write("one\n");
+            assert_eq!(client.read_until("\n").await, "one\n", "{protocol} {speaks:?}");
+            assert_eq!(heads.recv().await.unwrap().uri.scheme_str(), Some("https"));
+        }
+    }
 }

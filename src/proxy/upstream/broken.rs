@@ -11,9 +11,19 @@ use crate::proxy::body::Outbound;
 pub(super) struct Broken {
     /// The request, when no byte of it was sent and the connection had been used before.
     pub(super) unsent: Option<Request<Outbound>>,
-    /// What hyper says; `None` when the connection was gone before.
-    pub(super) error: Option<hyper::Error>,
+    pub(super) cause: Cause,
     pub(super) unprocessed: Unprocessed,
+}
+
+/// What broke an exchange.
+#[derive(Debug)]
+pub(super) enum Cause {
+    /// The connection was gone before.
+    Gone,
+    /// What hyper says.
+    Exchange(hyper::Error),
+    /// Nothing: it was not begun, since the service does not take tunnels over HTTP/2.
+    NoTunnels,
 }
 
 /// Whether a service may have acted on a request without answering it.
@@ -30,7 +40,12 @@ pub(super) enum Unprocessed {
 impl Broken {
     /// The connection is gone.
     pub(super) fn lost(request: Request<Outbound>) -> Broken {
-        Broken { unsent: Some(request), error: None, unprocessed: Unprocessed::No }
+        Broken { unsent: Some(request), cause: Cause::Gone, unprocessed: Unprocessed::No }
+    }
+
+    /// No tunnel may be asked for.
+    pub(super) fn no_tunnels() -> Broken {
+        Broken { unsent: None, cause: Cause::NoTunnels, unprocessed: Unprocessed::No }
     }
 }
 

@@ -17,6 +17,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
+    announced::{Announced, UNANNOUNCED},
     host::{About, At, Host, Shared},
     pool::{Http1, Session},
     wire::{Carrier, Clear, Line, Raw},
@@ -26,9 +27,13 @@ use crate::{
     proxy::{connection::HYPER_FIELDS_MAX, framing::Bounds, socket::Socket, strict::Strict, wire::UpstreamWire},
 };
 
-/// Bytes that a stream of HTTP/2 may be ahead of who reads it; and all streams of one connection.
+/// Bytes that a stream of HTTP/2 may be ahead of who reads it.
 const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-const CONNECTION_WINDOW_BYTES: u32 = 1 << 20;
+
+/// All streams of one connection together are held to no less (RFC 9113 §6.9.1 allows no more): a few whose
+/// clients do not read would else use it up, and hold up the responses and tunnels of everybody else. What is
+/// kept is bounded by the arm's `streams_max`.
+const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Where weir itself listens: no route leads there.
 #[derive(Clone, Debug, Default)]
@@ -114,18 +119,23 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     if protocol == Protocol::Http2 {
         let socket = Socket::new(carrier, timeouts.body_idle);
         let (sender, mut connection) = http2_builder(limits.head_bytes_max).handshake(socket).await.map_err(broke)?;
-        let peer_max = Rc::new(Cell::new(connection.current_max_send_streams()));
-        let told = Rc::clone(&peer_max);
+        let announced = Rc::<Announced>::default();
+        let (learns, heard) = (Rc::clone(&announced), Rc::clone(&line));
         // The task ends when the last sender is dropped or the peer closes; its error reaches the requests.
         let task = tokio::task::spawn_local(async move {
             let driven = poll_fn(|cx| {
                 let ended = Pin::new(&mut connection).poll(cx);
-                told.set(connection.current_max_send_streams());
+                let tunnels = connection.is_extended_connect_protocol_enabled();
+                if !learns.learn(connection.current_max_send_streams(), tunnels) {
+                    // What the peer sends is read by a task of hyper's own.
+                    heard.wake_when_heard(cx.waker());
+                }
                 ended
             });
             drop(driven.await);
+            learns.end();
         });
-        return Ok(Made::Http2(Session::new(sender, line, peer_max, task.abort_handle(), host)));
+        return Ok(Made::Http2(Session::new(sender, line, announced, task.abort_handle(), host)));
     }
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limits.head_bytes_max);
@@ -168,6 +178,7 @@ pub(super) fn http2_builder(head_bytes_max: usize) -> http2::Builder<LocalTasks>
     let mut builder = http2::Builder::new(LocalTasks);
     builder
         .timer(TokioTimer::new())
+        .initial_max_send_streams(UNANNOUNCED)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX));

@@ -3,16 +3,17 @@
 use std::rc::Rc;
 
 use http::{
-    HeaderValue, Request, Response, Uri, Version, header,
+    HeaderValue, Method, Request, Response, Uri, Version, header,
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
-use hyper::{body::Incoming, client::conn::TrySendError};
+use hyper::{body::Incoming, client::conn::TrySendError, ext::Protocol};
+use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::{
-    broken::{Broken, Unprocessed, unprocessed},
+    broken::{Broken, Cause, Unprocessed, unprocessed},
     connect::Made,
-    pool::Carriage,
+    pool::{Carriage, Stream},
     roster::Ticket,
     spare::Spare,
     usage::Permit,
@@ -78,7 +79,7 @@ impl Lease {
         Lease { carriage: Some(carriage), ticket, permit, reused, keep: true, progress: None, deadline: None }
     }
 
-    pub(super) fn is_http2(&self) -> bool {
+    pub(in crate::proxy) fn is_http2(&self) -> bool {
         matches!(self.carriage, Some(Carriage::Http2(_)))
     }
 
@@ -109,10 +110,20 @@ impl Lease {
         self.wire().is_some_and(|wire| wire.is_waiting())
     }
 
-    /// The stream itself, once the protocol was switched.
-    pub(in crate::proxy) fn take_half(&mut self) -> Option<Half> {
+    /// The stream itself, once the service agreed to a tunnel by this response; of HTTP/2 with the place that
+    /// it goes on to have on its connection.
+    pub(in crate::proxy) async fn take_half(
+        &mut self,
+        response: &mut Response<Incoming>,
+    ) -> Option<(Half, Option<Stream>)> {
         self.keep = false;
-        self.wire()?.take_half()
+        if let Some(wire) = self.wire() {
+            return Some((wire.take_half()?, None));
+        }
+        // It is there since the response is: nothing is waited for.
+        let tunnel = hyper::upgrade::on(response).await.ok()?;
+        let Some(Carriage::Http2(stream)) = self.carriage.take() else { return None };
+        Some((Half { stream: Box::pin(TokioIo::new(tunnel)), glued: Vec::new() }, Some(stream)))
     }
 
     /// Sends a request, and gives the head of the answer; those of interim ones go to the client meanwhile.
@@ -134,6 +145,9 @@ impl Lease {
                 passing(connection.sender.try_send_request(request), wire, interims).await
             }
             Some(Carriage::Http2(stream)) => {
+                if request.method() == Method::CONNECT && !stream.may_tunnel().await {
+                    return Err(Broken::no_tunnels());
+                }
                 let mut sender = stream.sender();
                 sender.try_send_request(for_http2(request, tls)).await
             }
@@ -168,7 +182,7 @@ impl Lease {
             Some(Carriage::Http1(connection)) if self.reused && !connection.line.heard() => Unprocessed::Perhaps,
             _ => Unprocessed::No,
         };
-        Broken { unsent: unsent.filter(|_| self.reused), error: Some(error), unprocessed }
+        Broken { unsent: unsent.filter(|_| self.reused), cause: Cause::Exchange(error), unprocessed }
     }
 
     /// The host answered with this status.
@@ -271,6 +285,10 @@ fn for_http1(mut request: Request<Outbound>) -> Request<Outbound> {
         request.headers_mut().insert(header::HOST, host);
         *request.version_mut() = Version::HTTP_11;
     }
+    if request.method() == Method::CONNECT {
+        *request.method_mut() = Method::GET;
+        request.extensions_mut().remove::<Protocol>();
+    }
     request
 }
 
@@ -284,5 +302,25 @@ impl Broken {
             (None, Unprocessed::Perhaps) if spare.is_idempotent() => spare.again(lease),
             (None, Unprocessed::Perhaps | Unprocessed::No) => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_that_did_not_go_by_http_2_is_one_of_http_1_1_again() {
+        let mut request = Request::new(Outbound::Empty);
+        *request.uri_mut() = Uri::from_static("/a?b");
+        request.headers_mut().insert(header::HOST, HeaderValue::from_static("shop"));
+        *request.method_mut() = Method::CONNECT;
+        request.extensions_mut().insert(Protocol::from_static("websocket"));
+        let sent = for_http2(request, true);
+        assert_eq!((sent.uri().to_string(), sent.headers().len()), ("https://shop/a?b".to_owned(), 0));
+        let again = for_http1(sent);
+        assert_eq!((again.method(), again.uri().to_string()), (&Method::GET, "/a?b".to_owned()));
+        assert_eq!((&again.headers()[header::HOST], again.version()), (&"shop".parse().unwrap(), Version::HTTP_11));
+        assert!(again.extensions().get::<Protocol>().is_none());
     }
 }

@@ -14,6 +14,7 @@ use hyper::{
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 use super::{
+    announced::Announced,
     connect::Made,
     host::{About, Host},
     wire::Line,
@@ -80,17 +81,16 @@ pub(super) struct Session {
     sender: http2::SendRequest<Outbound>,
     line: Rc<Line>,
     about: Rc<About>,
-    /// Requests at once that the peer allows.
-    peer_max: Rc<Cell<usize>>,
+    announced: Rc<Announced>,
     task: AbortHandle,
     streams: Cell<usize>,
     idle_since: Cell<Instant>,
     retired: Cell<bool>,
 }
 
-/// One request on a connection of HTTP/2.
+/// One request on a connection of HTTP/2, or the tunnel that it was turned into.
 #[derive(Debug)]
-pub(super) struct Stream(Rc<Session>);
+pub(in crate::proxy) struct Stream(Rc<Session>);
 
 /// What carries one request.
 #[derive(Debug)]
@@ -270,7 +270,7 @@ impl Session {
     pub(super) fn new(
         sender: http2::SendRequest<Outbound>,
         line: Rc<Line>,
-        peer_max: Rc<Cell<usize>>,
+        announced: Rc<Announced>,
         task: AbortHandle,
         host: &Host,
     ) -> Rc<Session> {
@@ -279,7 +279,7 @@ impl Session {
             sender,
             line,
             about: Rc::clone(&host.about),
-            peer_max,
+            announced,
             task,
             streams: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
@@ -293,7 +293,7 @@ impl Session {
     }
 
     fn streams_max(&self, configured: usize) -> usize {
-        configured.min(self.peer_max.get())
+        configured.min(self.announced.streams_max())
     }
 }
 
@@ -319,6 +319,11 @@ impl Stream {
 
     pub(super) fn sender(&self) -> http2::SendRequest<Outbound> {
         self.0.sender.clone()
+    }
+
+    /// Whether it may be turned into a tunnel.
+    pub(super) async fn may_tunnel(&self) -> bool {
+        self.0.announced.tunnels().await
     }
 
     /// No other request goes by this connection; those on it may end.

@@ -7,7 +7,7 @@ use std::{
     mem::MaybeUninit,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, Waker},
 };
 
 use super::connect::Open;
@@ -33,6 +33,8 @@ pub(super) enum Raw {
 pub(super) struct Line {
     raw: RefCell<Raw>,
     heard: Cell<bool>,
+    /// Who is told of the next byte.
+    listener: RefCell<Option<Waker>>,
     keeping: Cell<bool>,
     kept: RefCell<Vec<u8>>,
 }
@@ -57,6 +59,7 @@ impl Line {
         let line = Line {
             raw: RefCell::new(raw),
             heard: Cell::new(false),
+            listener: RefCell::default(),
             keeping: Cell::new(false),
             kept: RefCell::default(),
         };
@@ -73,6 +76,18 @@ impl Line {
     /// Whether a byte came since the request began.
     pub(super) fn heard(&self) -> bool {
         self.heard.get()
+    }
+
+    /// Wakes once when the next bytes have come.
+    pub(super) fn wake_when_heard(&self, waker: &Waker) {
+        self.listener.replace(Some(waker.clone()));
+    }
+
+    fn hear(&self) {
+        self.heard.set(true);
+        if let Some(listener) = self.listener.take() {
+            listener.wake();
+        }
     }
 
     /// The request's beginning as it was written, when it was kept.
@@ -206,7 +221,7 @@ impl AsyncRead for Carrier {
             Carrier::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
         };
         if buf.filled().len() > before {
-            self.line().heard.set(true);
+            self.line().hear();
         }
         read
     }

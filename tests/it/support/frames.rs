@@ -41,12 +41,35 @@ impl Frames {
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let mut frames = Frames { stream };
         frames.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n").unwrap();
-        let settings: Vec<u8> = settings
-            .iter()
-            .flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat())
-            .collect();
-        frames.send(SETTINGS, 0, 0, &settings).unwrap();
+        frames.set(settings);
         frames
+    }
+
+    /// The service's end, of which the preface's first line has been read; sends these settings.
+    pub(crate) fn serve(mut stream: TcpStream, settings: &[(u16, u32)]) -> Frames {
+        stream.set_nodelay(true).unwrap();
+        stream.read_exact(&mut [0; 6]).unwrap();
+        let mut frames = Frames { stream };
+        frames.set(settings);
+        frames
+    }
+
+    fn set(&mut self, settings: &[(u16, u32)]) {
+        let settings =
+            settings.iter().flat_map(|(id, value)| [&id.to_be_bytes()[..], &value.to_be_bytes()[..]].concat());
+        self.send(SETTINGS, 0, 0, &settings.collect::<Vec<u8>>()).unwrap();
+    }
+
+    /// Says that streams above the last one are not processed, for no error.
+    pub(crate) fn go_away(&mut self, last: u32) {
+        self.send(GOAWAY, 0, 0, &[last.to_be_bytes(), [0; 4]].concat()).unwrap();
+    }
+
+    /// Answers 200 with a body.
+    pub(crate) fn answer(&mut self, stream: u32, body: &[u8]) {
+        // `:status: 200` of the static table (RFC 7541 appendix A).
+        self.send(HEADERS, END_HEADERS, stream, &[0x88]).unwrap();
+        self.send(DATA, END_STREAM, stream, body).unwrap();
     }
 
     pub(crate) fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> io::Result<()> {
