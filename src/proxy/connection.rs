@@ -219,17 +219,24 @@ impl Drop for Handshake<'_> {
 /// Serves HTTP/1.1.
 async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: watch::Receiver<Option<Duration>>) {
     let (ip, wire, asked) = (peer.ip, Rc::new(ClientWire::default()), Rc::new(Cell::new(false)));
-    let mut connection = pin!(carried(worker, transport, peer, &wire, &asked));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        _ = draining(&mut drain) => {
-            // A connection without a request would be closed over the one that is on its way.
-            let grace = if asked.get() { Duration::ZERO } else { FIRST_REQUEST_GRACE };
-            match tokio::time::timeout(grace, connection.as_mut()).await {
-                Ok(ended) => ended,
-                Err(_elapsed) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+    let ended = {
+        let mut connection = pin!(carried(worker, transport, peer, &wire, &asked));
+        let ended = tokio::select! {
+            ended = connection.as_mut() => Some(ended),
+            _ = draining(&mut drain) => None,
+        };
+        match ended {
+            Some(ended) => ended,
+            // On the heap, like the tunnel: room in this future is room in every idle connection.
+            None => {
+                // A connection without a request would be closed over the one that is on its way.
+                let grace = if asked.get() { Duration::ZERO } else { FIRST_REQUEST_GRACE };
+                match Box::pin(tokio::time::timeout(grace, connection.as_mut())).await {
+                    Ok(ended) => ended,
+                    Err(_elapsed) => {
+                        connection.as_mut().graceful_shutdown();
+                        connection.await
+                    }
                 }
             }
         }
@@ -238,7 +245,7 @@ async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: 
         tracing::debug!(%error, peer = %ip, "a client's connection broke");
     }
     if let Some((tunnel, client)) = wire.take_tunnel()
-        && let Err(error) = tunnel.carry(client).await
+        && let Err(error) = Box::pin(tunnel.carry(client)).await
     {
         tracing::debug!(%error, peer = %ip, "a tunnel broke");
     }
