@@ -39,6 +39,7 @@ mod shed;
 mod socket;
 mod sticky;
 mod strict;
+mod tenure;
 mod tls;
 mod tokens;
 mod translate;

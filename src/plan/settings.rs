@@ -173,6 +173,10 @@ pub struct Listener {
     pub issuer: Option<IssuerId>,
     /// How it is encrypted; in clear without.
     pub tls: Option<Tls>,
+    /// For how long a connection may be given requests, if not for ever.
+    pub connection_age_max: Option<Duration>,
+    /// Requests that one connection may be given, if not any number.
+    pub requests_per_connection_max: Option<u64>,
 }
 
 /// An issuer's place in its plan.

@@ -26,6 +26,7 @@ use super::{
     shed::ShedLayer,
     socket::Socket,
     strict::Strict,
+    tenure::Tenure,
     tls::{self, Secured},
     transport::{Transport, Wire},
     wire::ClientWire,
@@ -273,6 +274,7 @@ fn carried(
         }
     }
     let stream = Strict::requests(transport, bounds, Rc::clone(wire));
+    let tenure = Tenure::begin(&worker, peer.listener);
     let peer = Rc::new(Peer { wire: Some(Rc::clone(wire)), ..peer });
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))
@@ -283,7 +285,7 @@ fn carried(
     let (first, calls) = (Rc::clone(asked), Rc::clone(wire));
     let service = service_fn(move |request: Request<Incoming>| {
         first.set(true);
-        calls.serve(stack.clone().call(request))
+        calls.serve(stack.clone().call(request), tenure.is_last())
     });
     builder.serve_connection(Socket::new(stream, body_idle), service)
 }

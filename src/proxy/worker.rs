@@ -281,6 +281,12 @@ impl Worker {
         self.snapshot.borrow().serving.plan.limits.connections_max.div_ceil(self.workers)
     }
 
+    /// A listener's `connection_age_max` and `requests_per_connection_max`.
+    pub(super) fn tenure_max(&self, listener: usize) -> (Option<Duration>, Option<u64>) {
+        let listener = &self.snapshot.borrow().serving.plan.listeners[listener];
+        (listener.connection_age_max, listener.requests_per_connection_max)
+    }
+
     /// What this worker counts of itself; the same cells in every generation.
     pub(super) fn cells(&self) -> std::cell::Ref<'_, WorkerCells> {
         std::cell::Ref::map(self.snapshot.borrow(), |snapshot| snapshot.serving.meters.worker(self.index))

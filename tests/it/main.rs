@@ -32,6 +32,7 @@ mod reloading;
 mod requirements;
 mod sticky;
 mod support;
+mod tenure;
 mod tls;
 mod tokens;
 mod tunnel_ends;

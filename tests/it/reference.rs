@@ -52,6 +52,8 @@ fn the_reference_shows_the_defaults() {
     let (arm, service) = (&reference.arms[0], &reference.services[0]);
     assert_eq!((arm.limits, arm.ejection), (defaults.arms[0].limits, defaults.arms[0].ejection));
     assert_eq!(service.retry_budget, defaults.services[0].retry_budget);
+    let tenure = |plan: &Plan| (plan.listeners[0].connection_age_max, plan.listeners[0].requests_per_connection_max);
+    assert_eq!(tenure(&reference), tenure(&defaults));
     assert_eq!(reference.forwarding, defaults.forwarding);
     assert_eq!(reference.routes[0].upgrades, defaults.routes[0].upgrades);
     let ofrep = reference.ofrep.expect("it shows the flag API");
