@@ -59,5 +59,5 @@ pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use rejection::Rejection;
 pub use sticky::Sticky;
 pub use tokens::read as read_claims;
-pub use upstream::{ConnectError, Limit, OwnAddresses, Sights, Survey};
+pub use upstream::{ConnectError, Limit, OwnAddresses, Resolver, Sights, Survey};
 pub use worker::{Crew, Upstreamward, WorkerError};

@@ -112,6 +112,12 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         tokens_remembered_max: 1000,
         idle_upstream_connections_max: 128,
         upstream_connections_max: 10_000,
+        upstream_http2_stream_window_bytes: 256 << 10,
+        upstream_http2_connection_window_bytes: 1 << 20,
+        upstream_http2_send_bytes_max: 64 << 10,
+        replay_body_bytes_max: 64 << 10,
+        dns_lookups_max: 8,
+        linger_bytes_max: 1 << 20,
         body_rate_min: 64,
     };
     let Some(field) = document.table("limits") else { return Some(limits) };
@@ -127,7 +133,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         ranged(&mut section, "http2_stream_window_bytes", WINDOW, &mut limits.http2_stream_window_bytes),
         ranged(&mut section, "http2_connection_window_bytes", WINDOW, &mut limits.http2_connection_window_bytes),
         ranged(&mut section, "http2_frame_bytes_max", FRAME, &mut limits.http2_frame_bytes_max),
-        bytes(&mut section, "http2_send_bytes_max", &mut limits.http2_send_bytes_max),
+        held(&mut section, "http2_send_bytes_max", &mut limits.http2_send_bytes_max),
         count(&mut section, "http2_resets_max", &mut limits.http2_resets_max),
         count(&mut section, "http2_cancels_max", &mut limits.http2_cancels_max),
         bytes_within(
@@ -146,6 +152,22 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         count(&mut section, "tokens_remembered_max", &mut limits.tokens_remembered_max),
         count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
         count(&mut section, "upstream_connections_max", &mut limits.upstream_connections_max),
+        ranged(
+            &mut section,
+            "upstream_http2_stream_window_bytes",
+            WINDOW,
+            &mut limits.upstream_http2_stream_window_bytes,
+        ),
+        ranged(
+            &mut section,
+            "upstream_http2_connection_window_bytes",
+            WINDOW,
+            &mut limits.upstream_http2_connection_window_bytes,
+        ),
+        held(&mut section, "upstream_http2_send_bytes_max", &mut limits.upstream_http2_send_bytes_max),
+        bytes(&mut section, "replay_body_bytes_max", &mut limits.replay_body_bytes_max),
+        count(&mut section, "dns_lookups_max", &mut limits.dns_lookups_max),
+        bytes(&mut section, "linger_bytes_max", &mut limits.linger_bytes_max),
         section.take("body_rate_min").is_none_or(|field| store(field.integer(0), &mut limits.body_rate_min)),
     ];
     section.finish();
@@ -163,6 +185,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         body_idle: Duration::from_secs(60),
         stream_idle: Duration::from_secs(300),
         expect_continue: Duration::from_secs(1),
+        linger: Duration::from_secs(1),
         tunnel_idle: Duration::from_secs(3600),
         upstream_idle: Duration::from_secs(30),
         dns: Duration::from_secs(5),
@@ -180,6 +203,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
         duration(&mut section, "stream_idle", &mut timeouts.stream_idle),
         duration(&mut section, "expect_continue", &mut timeouts.expect_continue),
+        duration(&mut section, "linger", &mut timeouts.linger),
         duration(&mut section, "tunnel_idle", &mut timeouts.tunnel_idle),
         duration(&mut section, "upstream_idle", &mut timeouts.upstream_idle),
         duration(&mut section, "dns", &mut timeouts.dns),
@@ -275,6 +299,11 @@ fn bytes_within(
         return false;
     }
     store(usize::try_from(size).ok(), bytes)
+}
+
+/// Bytes that hyper holds for a peer: it panics on more than 4 GiB.
+fn held(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
+    bytes_within(section, key, (1, 1 << 30), "1 to 1GiB", bytes)
 }
 
 fn store<T>(read: Option<T>, into: &mut T) -> bool {
