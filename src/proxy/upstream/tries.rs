@@ -138,3 +138,25 @@ pub(super) fn unconnected(error: &ConnectError) -> Attempt {
         ConnectError::NoneHealthy => Attempt::Unhealthy,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::RetryOn;
+
+    #[test]
+    fn each_retry_waits_up_to_twice_as_long_until_the_longest() {
+        let retries = Retries {
+            attempts: 10,
+            on: RetryOn::default(),
+            any_method: false,
+            per_try_timeout: None,
+            backoff_base: Duration::from_millis(25),
+            backoff_max: Duration::from_millis(250),
+            body_bytes_max: 0,
+        };
+        for (done, millis) in [(0, 25), (1, 50), (2, 100), (3, 200), (4, 250), (9, 250), (u32::MAX, 250)] {
+            assert_eq!(longest_wait(&retries, done), Duration::from_millis(millis), "after {done}");
+        }
+    }
+}
