@@ -146,7 +146,9 @@ fn linger_and_linger_bytes_max_end_who_goes_on_sending_after_a_refusal() {
         "body_bytes_max = 10\nlinger_bytes_max = \"64KiB\"\n[timeouts]\nlinger = \"24h\"",
         "body_bytes_max = 10\nlinger_bytes_max = \"100GiB\"\n[timeouts]\nlinger = \"50ms\"",
     ] {
+        let begun = std::time::Instant::now();
         let answer = send_on(&proxy(&upstream, limits));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{limits}: {:?}", begun.elapsed());
         assert!(answer.starts_with("HTTP/1.1 413"), "{answer:?}");
     }
 }
