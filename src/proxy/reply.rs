@@ -48,6 +48,8 @@ struct Stream {
     deadline: Option<(Deadline, Pin<Box<Sleep>>)>,
     /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
     held: Option<(Lease, Exchange)>,
+    /// Why it breaks off, until what came before is on its way to the client.
+    failed: Option<ReplyError>,
 }
 
 /// Why a response ends early; the client sees its connection break.
@@ -76,7 +78,7 @@ impl Reply {
         let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
         let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
-        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)) };
+        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)), failed: None };
         Reply { body: Source::Stream(Box::new(stream)), permit: None, tunnel: None }
     }
 
@@ -99,6 +101,22 @@ impl Reply {
 }
 
 impl Stream {
+    /// A failure comes one turn late, so that hyper writes what came before it, the head at least: a client that
+    /// saw nothing of an answer may take its connection for stale, and ask once more for what was done already.
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        if let Some(error) = self.failed.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        match ready!(self.poll_piece(cx)) {
+            Some(Err(error)) => {
+                self.failed = Some(error);
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            piece => Poll::Ready(piece),
+        }
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         // Given up or ended: nothing comes any more.
         if self.held.is_none() {
@@ -157,7 +175,7 @@ impl Body for Reply {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Source::Stream(stream) => stream.poll_piece(cx),
+            Source::Stream(stream) => stream.poll_in_order(cx),
         }
     }
 

@@ -32,6 +32,7 @@ mod readme;
 mod reference;
 mod reloading;
 mod requirements;
+mod simulation;
 mod sticky;
 mod support;
 mod tenure;
