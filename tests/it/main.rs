@@ -33,6 +33,7 @@ mod reference;
 mod reloading;
 mod requirements;
 mod simulation;
+mod soak;
 mod sticky;
 mod support;
 mod tenure;
