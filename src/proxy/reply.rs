@@ -1,6 +1,7 @@
 //! Response bodies on their way to a client.
 
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -49,8 +50,11 @@ struct Stream {
     /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
     held: Option<(Lease, Exchange)>,
     /// Why it breaks off, until what came before is on its way to the client.
-    failed: Option<ReplyError>,
+    failed: Option<(ReplyError, Turn)>,
 }
+
+/// Ready when everybody else had a turn: of HTTP/2 another task writes what came before.
+struct Turn(Pin<Box<dyn Future<Output = ()>>>);
 
 /// Why a response ends early; the client sees its connection break.
 #[derive(Debug, thiserror::Error)]
@@ -104,17 +108,16 @@ impl Stream {
     /// A failure comes one turn late, so that hyper writes what came before it, the head at least: a client that
     /// saw nothing of an answer may take its connection for stale, and ask once more for what was done already.
     fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
-        if let Some(error) = self.failed.take() {
-            return Poll::Ready(Some(Err(error)));
-        }
-        match ready!(self.poll_piece(cx)) {
-            Some(Err(error)) => {
-                self.failed = Some(error);
-                cx.waker().wake_by_ref();
-                Poll::Pending
+        if self.failed.is_none() {
+            match ready!(self.poll_piece(cx)) {
+                Some(Err(error)) => self.failed = Some((error, Turn(Box::pin(tokio::task::yield_now())))),
+                piece => return Poll::Ready(piece),
             }
-            piece => Poll::Ready(piece),
         }
+        if let Some((_, Turn(turn))) = &mut self.failed {
+            ready!(turn.as_mut().poll(cx));
+        }
+        Poll::Ready(self.failed.take().map(|(error, _)| Err(error)))
     }
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
@@ -154,6 +157,12 @@ impl Stream {
             exchange.broken_off();
             lease.broke();
         }
+    }
+}
+
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Turn")
     }
 }
 

@@ -6,12 +6,18 @@
 
 use std::{
     io::Write,
+    net::SocketAddr,
+    thread,
     time::{Duration, Instant},
 };
 
 use crate::{
     arms_config,
-    support::{Fault, Faulty, Proxy, Upstream, every_seed, raw_exchange},
+    support::{
+        Fault, Faulty, Proxy, Upstream, every_seed,
+        frames::{ACK, END_HEADERS, END_STREAM, Frame, Frames, HEADERS, PING, RESET, get},
+        raw_exchange,
+    },
 };
 
 /// Requests of one seed.
@@ -134,5 +140,53 @@ fn the_head_of_an_answer_that_breaks_off_reaches_the_client() {
         let request = b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
         let answer = raw_exchange(proxy.address(), request);
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer:?}");
+    }
+    let mut client = Frames::connect(proxy.address(), &[]);
+    for stream in (1..3000).step_by(2) {
+        client.send(HEADERS, END_HEADERS | END_STREAM, stream, &get(&[])).unwrap();
+        assert_eq!(client.outcome(stream), "200", "stream {stream}");
+    }
+}
+
+/// Sends requests one after the other until the connection ends; gives the streams that were reset before their
+/// heads came.
+fn reset_without_a_head(address: SocketAddr) -> Vec<u32> {
+    let mut client = Frames::connect(address, &[]);
+    let mut reset = Vec::new();
+    for stream in (1..).step_by(2) {
+        if client.send(HEADERS, END_HEADERS | END_STREAM, stream, &get(&[])).is_err() {
+            break;
+        }
+        let of_the_stream = |frame: &Frame| frame.stream == stream || frame.kind == PING && frame.flags & ACK == 0;
+        match std::iter::from_fn(|| client.next()).find(of_the_stream) {
+            Some(frame) if frame.kind == PING => {
+                client.send(PING, ACK, 0, &frame.payload).ok();
+            }
+            Some(frame) if frame.kind == RESET => reset.push(stream),
+            Some(_head) => {}
+            None => break,
+        }
+    }
+    reset
+}
+
+/// The drain wakes connections from another thread, which had their heads written behind the failure.
+#[tokio::test]
+async fn a_drain_does_not_lose_the_heads_of_answers_that_break_off() {
+    for _ in 0..15 {
+        let upstream = Upstream::raw(|mut stream, _number| {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n").unwrap();
+        });
+        let arms = format!("arms.stable = {{ endpoints = [\"{}\"] }}", upstream.address);
+        let proxy = Proxy::start(&arms_config(&arms, "", ""));
+        let address = proxy.address();
+        let clients: Vec<_> = (0..3).map(|_| thread::spawn(move || reset_without_a_head(address))).collect();
+        while upstream.connections() < 20 {
+            tokio::task::yield_now().await;
+        }
+        proxy.into_app().drain().await;
+        for client in clients {
+            assert_eq!(client.join().unwrap(), Vec::<u32>::new());
+        }
     }
 }

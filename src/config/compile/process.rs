@@ -88,38 +88,7 @@ fn ofrep_address(document: &Document<'_>, whole: &mut bool) -> Option<SocketAddr
 }
 
 pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
-    let mut limits = Limits {
-        connections_max: 10_000,
-        connections_per_source_max: 10_000,
-        tls_handshakes_max: 1_000,
-        requests_max: 10_000,
-        head_bytes_max: 64 << 10,
-        header_count_max: 100,
-        http2_streams_max: 100,
-        http2_stream_window_bytes: 64 << 10,
-        http2_connection_window_bytes: 1 << 20,
-        http2_frame_bytes_max: 16 << 10,
-        http2_send_bytes_max: 64 << 10,
-        http2_resets_max: 100,
-        http2_cancels_max: 500,
-        target_bytes_max: 16 << 10,
-        trailer_bytes_max: 8 << 10,
-        interim_responses_max: 10,
-        via_hops_max: 8,
-        body_bytes_max: 16 << 30,
-        contract_body_bytes_max: 1 << 20,
-        token_bytes_max: 8 << 10,
-        tokens_remembered_max: 1000,
-        idle_upstream_connections_max: 128,
-        upstream_connections_max: 10_000,
-        upstream_http2_stream_window_bytes: 256 << 10,
-        upstream_http2_connection_window_bytes: 1 << 20,
-        upstream_http2_send_bytes_max: 64 << 10,
-        replay_body_bytes_max: 64 << 10,
-        dns_lookups_max: 8,
-        linger_bytes_max: 1 << 20,
-        body_rate_min: 64,
-    };
+    let mut limits = default_limits();
     let Some(field) = document.table("limits") else { return Some(limits) };
     let mut section = field.section()?;
     let wholes = [
@@ -172,6 +141,41 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
     ];
     section.finish();
     wholes.into_iter().all(|whole| whole).then_some(limits)
+}
+
+fn default_limits() -> Limits {
+    Limits {
+        connections_max: 10_000,
+        connections_per_source_max: 10_000,
+        tls_handshakes_max: 1_000,
+        requests_max: 10_000,
+        head_bytes_max: 64 << 10,
+        header_count_max: 100,
+        http2_streams_max: 100,
+        http2_stream_window_bytes: 64 << 10,
+        http2_connection_window_bytes: 1 << 20,
+        http2_frame_bytes_max: 16 << 10,
+        http2_send_bytes_max: 64 << 10,
+        http2_resets_max: 100,
+        http2_cancels_max: 500,
+        target_bytes_max: 16 << 10,
+        trailer_bytes_max: 8 << 10,
+        interim_responses_max: 10,
+        via_hops_max: 8,
+        body_bytes_max: 16 << 30,
+        contract_body_bytes_max: 1 << 20,
+        token_bytes_max: 8 << 10,
+        tokens_remembered_max: 1000,
+        idle_upstream_connections_max: 128,
+        upstream_connections_max: 10_000,
+        upstream_http2_stream_window_bytes: 256 << 10,
+        upstream_http2_connection_window_bytes: 1 << 20,
+        upstream_http2_send_bytes_max: 64 << 10,
+        replay_body_bytes_max: 64 << 10,
+        dns_lookups_max: 8,
+        linger_bytes_max: 1 << 20,
+        body_rate_min: 64,
+    }
 }
 
 pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {

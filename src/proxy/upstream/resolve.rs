@@ -6,8 +6,9 @@ use std::{fmt, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 /// How names of endpoints are looked up: by the system, unless a program that embeds weir has a way of its
 /// own.
 #[derive(Clone)]
-pub struct Resolver(Arc<dyn Fn(&str, u16) -> Answer + Send + Sync>);
+pub struct Resolver(Arc<LookUp>);
 
+type LookUp = dyn Fn(&str, u16) -> Answer + Send + Sync;
 type Answer = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 impl Resolver {
