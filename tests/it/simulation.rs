@@ -28,7 +28,7 @@ use hyper::{
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
 
-use crate::support::{Fault, Faulty, Process, every_seed};
+use crate::support::{Fault, Faulty, Process, dead, every_seed};
 
 const CLIENTS: usize = 4;
 const REQUESTS_EACH: usize = 12;
@@ -52,11 +52,10 @@ struct World {
 impl World {
     fn new(seed: u64, random: &mut fastrand::Rng) -> World {
         let faulty = |of: u64| Faulty::start(seed ^ of << 60, REQUESTS, Some(8), Fault::any);
-        let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         World {
             stable: faulty(1),
             canary: faulty(2),
-            dead,
+            dead: dead(),
             lame_duck: ["0s", "50ms"][random.usize(..2)],
             draining: AtomicBool::new(false),
             next: AtomicUsize::new(0),

@@ -14,7 +14,7 @@ use std::{
 use crate::{
     arms_config,
     support::{
-        Client, Fault, Faulty, Process,
+        Client, Fault, Faulty, Process, dead,
         frames::{DATA, END_HEADERS, END_STREAM, Frames, HEADERS, RESET, frame, get, head},
         number,
     },
@@ -128,8 +128,7 @@ async fn faulty_requests_leave_nothing_behind() {
     let requests = usize::try_from(number("WEIR_SOAK").unwrap_or(2_000)).unwrap();
     let seed = number("WEIR_SEED").unwrap_or(1);
     let upstream = Faulty::start(seed, requests, Some(16), Fault::quick);
-    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let endpoints = format!("\"{}\", \"{dead}\"", upstream.address);
+    let endpoints = format!("\"{}\", \"{}\"", upstream.address, dead());
     let arms = format!("arms.stable = {{ endpoints = [{endpoints}], ejection = \"off\" }}");
     let retries = "timeout = \"1s\"\nretries = { attempts = 1, on = [\"reset\"], backoff_base = \"1ms\" }";
     let times = "[timeouts]\nbody_idle = \"200ms\"\nstream_idle = \"200ms\"\nclient_head = \"1s\"";

@@ -16,4 +16,4 @@ pub(crate) use pki::Authority;
 pub(crate) use proxy::{Process, Proxy};
 pub(crate) use raw::{Raw, RawUpstream};
 pub(crate) use seeds::{every_seed, number};
-pub(crate) use upstream::{Upstream, read_head};
+pub(crate) use upstream::{Upstream, dead, read_head};
