@@ -417,7 +417,7 @@ async fn opening(stream: &mut tokio::net::TcpStream) -> (Vec<(u16, u32)>, u32) {
 #[tokio::test]
 async fn the_windows_towards_endpoints_are_as_configured() {
     for (limits, stream_window, connection_window) in [
-        ("", 256 << 10, 1 << 20),
+        ("", 256 << 10, (1 << 31) - 1),
         (
             "[limits]\nupstream_http2_stream_window_bytes = \"128KiB\"\n\
              upstream_http2_connection_window_bytes = \"2MiB\"",
