@@ -12,6 +12,7 @@ use crate::{
     support::{
         Process, Proxy, Raw, RawUpstream, Upstream,
         frames::{ACK, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, get},
+        tunnels::{BOTH, Speaks, WebSocket, accept},
     },
 };
 
@@ -155,25 +156,36 @@ fn a_stream_in_flight_outlasts_the_age_of_its_connection() {
     while client.next().is_some() {}
 }
 
-#[test]
-fn a_tunnel_is_not_cut_by_either_limit() {
-    let upstream = RawUpstream::start(|_head, raw| {
-        raw.write("HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
+#[tokio::test]
+async fn a_tunnel_is_not_cut_by_either_limit() {
+    let upstream = RawUpstream::start(|head, raw| {
+        let key = head.lines().find_map(|line| line.strip_prefix("sec-websocket-key: ")).unwrap();
+        raw.write(format!(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+             sec-websocket-accept: {}\r\n\r\n",
+            accept(key)
+        ));
         while raw.read_until("\n").ends_with('\n') {
             raw.write("echo\n");
         }
         false
     });
-    let keys = "requests_per_connection_max = 1\nconnection_age_max = \"1ms\"";
-    let proxy = Proxy::start(&config(upstream.address, keys));
-    let mut client = Raw::connect(proxy.address());
-    client.write("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n");
-    let head = client.head();
-    assert!(head.starts_with("HTTP/1.1 101") && !head.contains("close"), "{head}");
-    let begun = Instant::now();
-    while begun.elapsed() < Duration::from_millis(20) {
-        client.write("on\n");
-        assert_eq!(client.read_until("\n"), "echo\n");
+    for (limit, keys) in [
+        ("requests_per_connection_max", "requests_per_connection_max = 1"),
+        ("connection_age_max", "connection_age_max = \"50ms\""),
+    ] {
+        for speaks in BOTH {
+            let proxy = Proxy::start(&config(upstream.address, keys));
+            let begun = Instant::now();
+            let mut client = WebSocket::ask(speaks, proxy.address()).await;
+            assert!(client.agreed(), "{speaks:?}: {:?}", client.headers);
+            // A tunnel of HTTP/1.1 has its connection for itself: nobody looks at its age any more.
+            while speaks == Speaks::Http2 && proxy.metric(&retired(limit)).await < 1.0 {}
+            while begun.elapsed() < Duration::from_millis(100) {
+                client.write("on\n");
+                assert_eq!(client.read_until("\n").await, "echo\n", "{speaks:?}, {limit}");
+            }
+        }
     }
 }
 
