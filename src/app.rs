@@ -26,7 +26,9 @@ use crate::{
     observe::Observer,
     ofrep,
     plan::{Address, Plan, Process},
-    proxy::{AccessLog, Bound, Crew, InFlight, OwnAddresses, Sights, Survey, Upstreamward, WorkerError, bind_tcp},
+    proxy::{
+        AccessLog, Bound, Crew, InFlight, OwnAddresses, Resolver, Sights, Survey, Upstreamward, WorkerError, bind_tcp,
+    },
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
     serve::serve,
     store,
@@ -117,7 +119,15 @@ impl App {
     /// # Errors
     /// When the configuration cannot be used, an address cannot be bound or a thread cannot be started.
     pub fn start(config: &Path) -> Result<App, StartError> {
-        App::begin(config, false)
+        App::begin(config, false, Resolver::system())
+    }
+
+    /// Like [`start`](App::start), with a way of one's own to look up the names of endpoints.
+    ///
+    /// # Errors
+    /// As [`start`](App::start).
+    pub fn start_resolving(config: &Path, resolver: Resolver) -> Result<App, StartError> {
+        App::begin(config, false, resolver)
     }
 
     /// Like [`start`](App::start), beside a process that listens at the same addresses: new connections go
@@ -126,10 +136,10 @@ impl App {
     /// # Errors
     /// As [`start`](App::start).
     pub fn take_over(config: &Path) -> Result<App, StartError> {
-        App::begin(config, true)
+        App::begin(config, true, Resolver::system())
     }
 
-    fn begin(config: &Path, take_over: bool) -> Result<App, StartError> {
+    fn begin(config: &Path, take_over: bool, resolver: Resolver) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
         let compiled = compile(&sources).map_err(StartError::Config)?;
         for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())) {
@@ -181,11 +191,11 @@ impl App {
             in_flight: in_flight.clone(),
             published: meters_receiver.clone(),
             draining: draining.clone(),
-            survey: Survey::new(live.clone(), meters_receiver.clone(), own.clone(), sights_sender),
+            survey: Survey::new(live.clone(), meters_receiver.clone(), own.clone(), resolver.clone(), sights_sender),
         };
         let (access_log, lines) = AccessLog::start(lines_lost).map_err(StartError::AccessLog)?;
         let control = Control::start(parts).map_err(StartError::Control)?;
-        let crew = Crew::start(&live, bound, questions, &lines, &draining, &Upstreamward { own, sights })?;
+        let crew = Crew::start(&live, bound, questions, &lines, &draining, &Upstreamward { own, resolver, sights })?;
         addresses.log(workers);
         Ok(App {
             addresses,

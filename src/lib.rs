@@ -73,4 +73,5 @@ pub mod cli;
 pub mod ofrep;
 
 pub use app::{Addresses, App, StartError};
+pub use proxy::Resolver;
 pub use reload::{Killed, OrderError, Outcome, Restored};

@@ -38,7 +38,7 @@ pub use endpoint::{Endpoint, HealthCheck, Place, Probe, Protocol, UpstreamTls};
 pub use log::{AccessLog, LogFormat, LogLines, LogTarget};
 pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
-pub use policy::{ArmLimits, Ejection, Retries, RetryBudget, RetryOn};
+pub use policy::{ArmLimits, Balance, Ejection, Retries, RetryBudget, RetryOn};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Forwarding, Issuer, IssuerId, Limits, Listener, Process, Timeouts, Via};
 pub(crate) use tls::Keyring;
@@ -200,6 +200,8 @@ pub struct Arm {
     pub limits: ArmLimits,
     /// When its endpoints are left alone; `None` never.
     pub ejection: Option<Ejection>,
+    /// How their load is judged.
+    pub balance: Balance,
     /// How long an endpoint that is new or came back takes to its full share.
     pub slow_start: Option<Duration>,
     /// Whether decisions travel to it: its hosts, and those of the arm that stands in for it, are trusted.

@@ -25,7 +25,7 @@ pub use meters::{
     CheckMeter, DivergenceMeter, EndpointCells, EndpointMeter, LaneCells, LaneMeter, Meters, ToggleCells, ToggleMeter,
     WorkerCells,
 };
-pub use names::{Attempt, HandshakeOutcome, RefusalCause, Retried};
+pub use names::{Attempt, HandshakeOutcome, RefusalCause, RetirementCause, Retried};
 pub use ofrep::OfrepCells;
 pub use reloads::{Change, OrderKind, OrderOutcome, ReloadGauges};
 pub use toggles::ToggleGauges;

@@ -10,6 +10,7 @@ mod flags;
 mod guards;
 mod idle;
 mod issuers;
+mod listeners;
 mod ofrep;
 mod own;
 mod policies;
@@ -108,7 +109,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let timeouts = process::timeouts(&document);
     let forwarding = process::forwarding(&document);
     let issuers = issuers::issuers(&document);
-    let listeners = process::listeners(&document, &issuers, sources, problems);
+    let listeners = listeners::listeners(&document, &issuers, sources, problems);
     let own = own::Addresses::new(process.as_ref(), listeners.as_deref());
     let mut shelf = contracts::Shelf::new(sources, problems);
     let propagated = propagation::propagation(&document);

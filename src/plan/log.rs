@@ -15,6 +15,8 @@ pub struct AccessLog {
     pub lines: LogLines,
     /// The share of requests that is looked at for that.
     pub sample: Weight,
+    /// Lines that may wait to be written; more are dropped.
+    pub lines_waiting_max: usize,
 }
 
 /// Where lines are written.

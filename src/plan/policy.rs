@@ -29,6 +29,15 @@ pub struct Ejection {
     pub share_max: u32,
 }
 
+/// How the load of an arm's endpoints is judged. Each is one key of the arm's `balance`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Balance {
+    /// In which the weight of an answer time that was seen falls to a third.
+    pub decay: Duration,
+    /// The answer time that a failure counts as, however soon it came.
+    pub penalty: Duration,
+}
+
 /// What a route does about requests that fail. Each is one key of the route's `retries`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retries {
@@ -40,6 +49,10 @@ pub struct Retries {
     pub any_method: bool,
     /// How long one try may take.
     pub per_try_timeout: Option<Duration>,
+    /// How long the first retry waits at most; each further one twice as long.
+    pub backoff_base: Duration,
+    /// How long any retry waits at most.
+    pub backoff_max: Duration,
     /// Bytes of a body that are kept for sending it again.
     pub body_bytes_max: usize,
 }
@@ -51,6 +64,8 @@ pub struct RetryBudget {
     pub percent: u32,
     /// Retries a second besides, for services with few requests.
     pub per_second: u32,
+    /// How long a request counts.
+    pub window: Duration,
 }
 
 /// The failures after which a request is sent again.

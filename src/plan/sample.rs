@@ -3,8 +3,8 @@
 use std::{path::PathBuf, time::Duration};
 
 use super::{
-    Arm, ArmId, ArmLimits, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle, Process,
-    RetryBudget, Route, Service, ServiceId, Split, Timeouts, ToggleId,
+    Arm, ArmId, ArmLimits, Balance, Checking, Forwarding, Lane, LaneId, Limits, Plan, PlannedRollout, PlannedToggle,
+    Process, RetryBudget, Route, Service, ServiceId, Split, Timeouts, ToggleId,
 };
 use crate::{
     bucket::Weight,
@@ -75,7 +75,7 @@ impl Sample {
                 first_arm: ArmId(0),
                 arm_count: 1,
                 split: Split::None(ArmId(0)),
-                retry_budget: RetryBudget { percent: 20, per_second: 10 },
+                retry_budget: RetryBudget { percent: 20, per_second: 10, window: Duration::from_secs(10) },
             }],
             arms: vec![Arm {
                 name: "stable".into(),
@@ -85,6 +85,7 @@ impl Sample {
                 on_unavailable: None,
                 limits: ArmLimits { connections_max: 1, requests_max: 1, pending_max: 1, streams_max: 1 },
                 ejection: None,
+                balance: Balance { decay: Duration::from_secs(10), penalty: Duration::from_secs(5) },
                 slow_start: None,
                 propagates: false,
             }],
@@ -121,6 +122,12 @@ fn limits() -> Limits {
         idle_upstream_connections_max: 1,
         upstream_connections_max: 1,
         body_rate_min: 0,
+        upstream_http2_stream_window_bytes: 16_384,
+        upstream_http2_connection_window_bytes: 16_384,
+        upstream_http2_send_bytes_max: 1,
+        replay_body_bytes_max: 1,
+        dns_lookups_max: 1,
+        linger_bytes_max: 1,
         tls_handshakes_max: 1,
         connections_per_source_max: 1,
         http2_streams_max: 1,
@@ -144,6 +151,7 @@ fn timeouts() -> Timeouts {
         body_idle: second,
         stream_idle: second,
         expect_continue: second,
+        linger: second,
         tunnel_idle: second,
         upstream_idle: second,
         dns: second,

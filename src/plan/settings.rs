@@ -80,6 +80,18 @@ pub struct Limits {
     pub idle_upstream_connections_max: usize,
     /// Open connections to endpoints, over all of them.
     pub upstream_connections_max: usize,
+    /// Bytes of one stream that an endpoint of HTTP/2 may send before they are read.
+    pub upstream_http2_stream_window_bytes: u32,
+    /// Bytes of all streams of a connection that an endpoint may send before they are read.
+    pub upstream_http2_connection_window_bytes: u32,
+    /// Bytes of one request that are held for an endpoint of HTTP/2 which has not read them yet.
+    pub upstream_http2_send_bytes_max: usize,
+    /// Bytes of one request body that are kept in case its connection proves stale.
+    pub replay_body_bytes_max: usize,
+    /// Look-ups of names at once.
+    pub dns_lookups_max: usize,
+    /// Bytes of a refused request that are read after its answer.
+    pub linger_bytes_max: usize,
     /// Bytes a second below which a body of known length is given up; 0 is never.
     pub body_rate_min: u64,
 }
@@ -105,6 +117,8 @@ pub struct Timeouts {
     pub stream_idle: Duration,
     /// How long a client's body waits for the upstream to ask for it, when the client waits too.
     pub expect_continue: Duration,
+    /// How long a client that still sends may do so after its last answer.
+    pub linger: Duration,
     /// How long nothing may move in a tunnel.
     pub tunnel_idle: Duration,
     /// How long a connection to an endpoint is kept without use.
@@ -173,6 +187,10 @@ pub struct Listener {
     pub issuer: Option<IssuerId>,
     /// How it is encrypted; in clear without.
     pub tls: Option<Tls>,
+    /// For how long a connection may be given requests, if not for ever.
+    pub connection_age_max: Option<Duration>,
+    /// Requests that one connection may be given, if not any number.
+    pub requests_per_connection_max: Option<u64>,
 }
 
 /// An issuer's place in its plan.

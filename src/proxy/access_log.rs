@@ -10,7 +10,11 @@ mod writer;
 
 use std::{
     net::IpAddr,
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+        mpsc,
+    },
     time::{Duration, SystemTime},
 };
 
@@ -27,7 +31,11 @@ pub use writer::AccessLog;
 
 /// What a worker gives lines to.
 #[derive(Clone, Debug)]
-pub struct Lines(mpsc::SyncSender<Box<Line>>);
+pub struct Lines {
+    lines: mpsc::Sender<Box<Line>>,
+    /// Those that the thread has not taken yet.
+    waiting: Arc<AtomicUsize>,
+}
 
 /// One request as the log tells it.
 #[derive(Debug)]
@@ -56,7 +64,13 @@ pub(super) struct Line {
 impl Lines {
     /// Gives a line away; `false` when it is dropped.
     pub(super) fn give(&self, line: Box<Line>) -> bool {
-        self.0.try_send(line).is_ok()
+        let waiting_max = line.serving.plan.access_log.as_ref().map_or(0, |log| log.lines_waiting_max);
+        // Of several workers at once each may add one more than that: no lock is worth less.
+        if self.waiting.load(Relaxed) >= waiting_max {
+            return false;
+        }
+        self.waiting.fetch_add(1, Relaxed);
+        self.lines.send(line).is_ok()
     }
 }
 

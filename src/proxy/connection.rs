@@ -25,7 +25,8 @@ use super::{
     reply::Reply,
     shed::ShedLayer,
     socket::Socket,
-    strict::Strict,
+    strict::{Linger, Strict},
+    tenure::Tenure,
     tls::{self, Secured},
     transport::{Transport, Wire},
     wire::ClientWire,
@@ -264,11 +265,12 @@ fn carried(
     impl hyper::service::Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible> + use<>,
 > {
     let mut builder = http1::Builder::new();
-    let (body_idle, bounds);
+    let (body_idle, bounds, linger);
     {
         let snapshot = worker.snapshot();
         let plan = &snapshot.serving.plan;
         (body_idle, bounds) = (plan.timeouts.body_idle, Bounds::of(&plan.limits));
+        linger = Linger { bytes_max: plan.limits.linger_bytes_max, within: plan.timeouts.linger };
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(plan.timeouts.client_head)
@@ -279,7 +281,8 @@ fn carried(
             builder.max_headers(plan.limits.header_count_max);
         }
     }
-    let stream = Strict::requests(transport, bounds, Rc::clone(wire));
+    let stream = Strict::requests(transport, bounds, Rc::clone(wire), linger);
+    let tenure = Tenure::begin(&worker, peer.listener);
     let peer = Rc::new(Peer { wire: Some(Rc::clone(wire)), ..peer });
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))
@@ -290,7 +293,7 @@ fn carried(
     let (first, calls) = (Rc::clone(asked), Rc::clone(wire));
     let service = service_fn(move |request: Request<Incoming>| {
         first.set(true);
-        calls.serve(stack.clone().call(request))
+        calls.serve(stack.clone().call(request), tenure.is_last())
     });
     builder.serve_connection(Socket::new(stream, body_idle), service)
 }

@@ -32,6 +32,7 @@ use super::{
     reply::{Reply, ReplyError},
     shed::ShedLayer,
     socket::Socket,
+    tenure::Tenure,
     transport::Transport,
     tunnel::Tunnel,
     wire::Half,
@@ -51,7 +52,8 @@ struct Streams {
     /// Those that the client gave up before it had the whole response.
     cancelled: Cell<u64>,
     cancels_max: u64,
-    too_many_cancels: Notify,
+    /// The client cancels most of its requests, or had as many as it may.
+    enough: Notify,
     unread_for: Duration,
     /// The stream that was begun and has no task yet.
     next: RefCell<Option<Rc<Reading>>>,
@@ -88,14 +90,18 @@ pub(super) async fn serve(
         (snapshot.serving.plan.limits, snapshot.serving.plan.timeouts)
     };
     let streams = Rc::new(Streams::new(&limits, &timeouts));
+    let tenure = Rc::new(Tenure::begin(&worker, peer.listener));
     let (ip, peer) = (peer.ip, Rc::new(peer));
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))
         .service(tower::service_fn(move |request| Box::pin(handle(Rc::clone(&worker), Rc::clone(&peer), request))));
-    let begun = Rc::clone(&streams);
+    let (begun, counted) = (Rc::clone(&streams), Rc::clone(&tenure));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let client = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
         let course = Course::begin(&begun);
+        if counted.is_last() {
+            begun.enough.notify_one();
+        }
         // hyper asks its service for nothing before a call, and these are always ready.
         let answer = stack.clone().call(request);
         async move {
@@ -111,7 +117,7 @@ pub(super) async fn serve(
     let socket = Socket::new(transport, timeouts.body_idle);
     let connection = builder(&limits, &timeouts, Tasks(Rc::clone(&streams))).serve_connection(socket, service);
     let mut connection = pin!(connection);
-    let mut quiet = pin!(tokio::time::sleep(timeouts.client_head));
+    let mut quiet = pin!(tokio::time::sleep_until(tenure.at_most(Instant::now() + timeouts.client_head)));
     let mut leaving = false;
     let ended = loop {
         tokio::select! {
@@ -124,12 +130,15 @@ pub(super) async fn serve(
                 }
                 leaving = true;
             }
-            () = streams.too_many_cancels.notified(), if !leaving => {
-                tracing::debug!(peer = %ip, "a client cancels most of its requests");
+            () = streams.enough.notified(), if !leaving => {
+                tracing::debug!(peer = %ip, begun = streams.begun.get(), cancelled = streams.cancelled.get(), "enough");
                 leaving = true;
             }
             () = quiet.as_mut() => match streams.quiet_until(if leaving { GOAWAY_GRACE } else { timeouts.client_head }) {
-                Some(later) => quiet.as_mut().reset(later),
+                Some(later) => {
+                    leaving = leaving || tenure.is_over();
+                    quiet.as_mut().reset(tenure.at_most(later));
+                }
                 // It was told, and does not answer.
                 None if leaving => break Ok(()),
                 None => leaving = true,
@@ -183,7 +192,7 @@ impl Streams {
             begun: Cell::new(0),
             cancelled: Cell::new(0),
             cancels_max: limits.http2_cancels_max as u64,
-            too_many_cancels: Notify::new(),
+            enough: Notify::new(),
             unread_for: timeouts.body_idle,
             next: RefCell::new(None),
         }
@@ -200,7 +209,7 @@ impl Streams {
     fn count_cancelled(&self) {
         self.cancelled.set(self.cancelled.get() + 1);
         if self.cancelled.get() > self.cancels_max && self.cancelled.get() * 2 > self.begun.get() {
-            self.too_many_cancels.notify_one();
+            self.enough.notify_one();
         }
     }
 }

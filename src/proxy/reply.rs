@@ -1,6 +1,7 @@
 //! Response bodies on their way to a client.
 
 use std::{
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -48,7 +49,12 @@ struct Stream {
     deadline: Option<(Deadline, Pin<Box<Sleep>>)>,
     /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
     held: Option<(Lease, Exchange)>,
+    /// Why it breaks off, until what came before is on its way to the client.
+    failed: Option<(ReplyError, Turn)>,
 }
+
+/// Ready when everybody else had a turn: of HTTP/2 another task writes what came before.
+struct Turn(Pin<Box<dyn Future<Output = ()>>>);
 
 /// Why a response ends early; the client sees its connection break.
 #[derive(Debug, thiserror::Error)]
@@ -76,7 +82,7 @@ impl Reply {
         let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
         let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
-        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)) };
+        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)), failed: None };
         Reply { body: Source::Stream(Box::new(stream)), permit: None, tunnel: None }
     }
 
@@ -99,6 +105,21 @@ impl Reply {
 }
 
 impl Stream {
+    /// A failure comes one turn late, so that hyper writes what came before it, the head at least: a client that
+    /// saw nothing of an answer may take its connection for stale, and ask once more for what was done already.
+    fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
+        if self.failed.is_none() {
+            match ready!(self.poll_piece(cx)) {
+                Some(Err(error)) => self.failed = Some((error, Turn(Box::pin(tokio::task::yield_now())))),
+                piece => return Poll::Ready(piece),
+            }
+        }
+        if let Some((_, Turn(turn))) = &mut self.failed {
+            ready!(turn.as_mut().poll(cx));
+        }
+        Poll::Ready(self.failed.take().map(|(error, _)| Err(error)))
+    }
+
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         // Given up or ended: nothing comes any more.
         if self.held.is_none() {
@@ -139,6 +160,12 @@ impl Stream {
     }
 }
 
+impl fmt::Debug for Turn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Turn")
+    }
+}
+
 /// `DEADLINE_EXCEEDED`, as the trailers of a call of gRPC.
 fn deadline_exceeded() -> HeaderMap {
     let mut trailers = HeaderMap::new();
@@ -157,7 +184,7 @@ impl Body for Reply {
                 let bytes = std::mem::take(bytes);
                 Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
             }
-            Source::Stream(stream) => stream.poll_piece(cx),
+            Source::Stream(stream) => stream.poll_in_order(cx),
         }
     }
 

@@ -27,8 +27,11 @@ const PAUSED_BYTES_MAX: usize = 16 << 10;
 
 /// How much of what a client still sends is read after the last answer, and for how long: closed over unread
 /// bytes, the connection would be reset, and the answer lost with it (RFC 9112 §9.6).
-const LINGER_BYTES_MAX: usize = 1 << 20;
-const LINGER: Duration = Duration::from_secs(1);
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Linger {
+    pub(super) bytes_max: usize,
+    pub(super) within: Duration,
+}
 
 /// A stream below hyper that follows what is read from it.
 #[derive(Debug)]
@@ -49,14 +52,14 @@ pub(super) struct Strict<S> {
 
 #[derive(Debug)]
 enum Wire {
-    Client(Rc<ClientWire>),
+    Client(Rc<ClientWire>, Linger),
     Upstream(Rc<UpstreamWire>),
 }
 
 impl<S> Strict<S> {
     /// A client's connection.
-    pub(super) fn requests(stream: S, bounds: Bounds, wire: Rc<ClientWire>) -> Strict<S> {
-        Strict::new(stream, Scanner::new(Side::Requests, bounds), Wire::Client(wire))
+    pub(super) fn requests(stream: S, bounds: Bounds, wire: Rc<ClientWire>, linger: Linger) -> Strict<S> {
+        Strict::new(stream, Scanner::new(Side::Requests, bounds), Wire::Client(wire, linger))
     }
 
     /// A connection to an upstream.
@@ -128,7 +131,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
         let in_head = self.scanner.is_in_head();
         match self.scanner.step(bytes) {
             Step::Head(length) => {
-                if let Wire::Client(wire) = &self.wire {
+                if let Wire::Client(wire, _) = &self.wire {
                     let upgrade = self.scanner.is_paused().then_some(Note::Upgrade);
                     wire.passed_head(upgrade.or(self.scanner.is_server_wide().then_some(Note::ServerWide)));
                 }
@@ -156,7 +159,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
             Step::More => (0, false),
             Step::Refuse(flaw) => {
                 self.refused = Some(flaw);
-                if let (Wire::Client(wire), true) = (&self.wire, in_head) {
+                if let (Wire::Client(wire, _), true) = (&self.wire, in_head) {
                     wire.passed_head(Some(Note::Refused(flaw)));
                     self.stand_in = true;
                 }
@@ -180,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
     /// What is to be read before the stream is asked: `None` when it has to be.
     fn poll_before_stream(&mut self, buf: &mut ReadBuf<'_>) -> Option<Poll<io::Result<()>>> {
         match &self.wire {
-            Wire::Client(wire) if self.scanner.is_paused() && wire.take_resumed() => {
+            Wire::Client(wire, _) if self.scanner.is_paused() && wire.take_resumed() => {
                 self.scanner.resume();
                 self.judge_raw();
             }
@@ -189,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
                     self.scanner.expect(awaited);
                 }
             }
-            Wire::Client(_) => {}
+            Wire::Client(..) => {}
         }
         if !self.ready.is_empty() {
             let length = self.ready.len().min(buf.remaining());
@@ -208,8 +211,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
 
     /// Reads what a client still sends, so that it can read the last answer.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(stream) = &mut self.stream else { return Poll::Ready(()) };
-        let (sleep, left) = self.linger.get_or_insert_with(|| (Box::pin(tokio::time::sleep(LINGER)), LINGER_BYTES_MAX));
+        let (Some(stream), Wire::Client(_, linger)) = (&mut self.stream, &self.wire) else { return Poll::Ready(()) };
+        let begin = || (Box::pin(tokio::time::sleep(linger.within)), linger.bytes_max);
+        let (sleep, left) = self.linger.get_or_insert_with(begin);
         while *left > 0 && sleep.as_mut().poll(cx).is_pending() {
             let mut piece = [0; 4096];
             let mut piece = ReadBuf::new(&mut piece);
@@ -263,7 +267,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
     /// The stream, once interim responses that wait are written or given up.
     fn poll_stream(&mut self, cx: &mut Context<'_>, idle: bool) -> Poll<io::Result<Pin<&mut S>>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
-        if let Wire::Client(wire) = &self.wire
+        if let Wire::Client(wire, _) = &self.wire
             && wire.has_interims()
         {
             ready!(wire.poll_outbox(idle, |bytes| Pin::new(&mut *stream).poll_write(cx, bytes)))?;
@@ -284,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Strict<S> {
         }
         // hyper flushes when it has nothing left to write: the place for what it knows nothing of.
         ready!(ready!(this.poll_stream(cx, true))?.poll_flush(cx))?;
-        if let Wire::Client(wire) = &this.wire
+        if let Wire::Client(wire, _) = &this.wire
             && wire.is_switching()
             && let Some(stream) = this.stream.take()
         {
@@ -300,7 +304,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Strict<S> {
             ready!(Pin::new(stream).poll_shutdown(cx))?;
         }
         let unread = this.refused.is_some() || !this.raw.is_empty() || !this.scanner.is_between_messages();
-        if matches!(this.wire, Wire::Client(_)) && unread {
+        if unread {
             ready!(this.poll_linger(cx));
         }
         Poll::Ready(Ok(()))

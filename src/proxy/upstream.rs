@@ -53,6 +53,7 @@ pub use connect::{ConnectError, OwnAddresses};
 pub(super) use host::Shared;
 pub(super) use lease::{Deadline, Lease};
 pub(super) use pool::Stream;
+pub use resolve::Resolver;
 pub(super) use settled::Upstreams;
 pub use survey::{Sights, Survey};
 pub(super) use tape::Tape;
@@ -120,7 +121,7 @@ pub(super) async fn forward(
                 return Err(unconnected.rejection);
             }
         };
-        let (mut sent, spare) = Spare::keep(request, &lease, tries.retries());
+        let (mut sent, spare) = Spare::keep(request, &lease, tries.retries(), plan.limits.replay_body_bytes_max);
         client.begin(&mut sent, lease.wire(), plan)?;
         let sending = lease.send(sent, client.interims.clone());
         let answer = times.patiently(tries.timeout(), &progress, sending).await;

@@ -27,7 +27,7 @@ use super::{
     listener,
     rejection::Manner,
     tokens::Tokens,
-    upstream::{OwnAddresses, Shared, Sights, Upstreams},
+    upstream::{OwnAddresses, Resolver, Shared, Sights, Upstreams},
 };
 use crate::{
     live::{Follower, Live, Serving},
@@ -87,6 +87,8 @@ pub struct Crew {
 pub struct Upstreamward {
     /// Where weir itself listens.
     pub own: OwnAddresses,
+    /// How names are looked up until the control thread has done so.
+    pub resolver: Resolver,
     /// What the control thread sees of endpoints.
     pub sights: watch::Receiver<Sights>,
 }
@@ -208,10 +210,10 @@ impl Worker {
         (index, workers): (usize, usize),
         live: &Live,
         lines: &Lines,
-        Upstreamward { own, sights }: Upstreamward,
+        Upstreamward { own, resolver, sights }: Upstreamward,
     ) -> Worker {
         let mut follower = live.follow();
-        let shared = Shared::new(index, workers, own);
+        let shared = Shared::new(index, workers, own, resolver);
         let directory = Rc::new(Directory::default());
         let serving = Arc::clone(follower.current());
         let upstreams = Upstreams::new(&serving, &shared, &sights.borrow(), None);
@@ -279,6 +281,12 @@ impl Worker {
     /// This worker's part of the limit on connections.
     pub(super) fn connections_max(&self) -> usize {
         self.snapshot.borrow().serving.plan.limits.connections_max.div_ceil(self.workers)
+    }
+
+    /// A listener's `connection_age_max` and `requests_per_connection_max`.
+    pub(super) fn tenure_max(&self, listener: usize) -> (Option<Duration>, Option<u64>) {
+        let listener = &self.snapshot.borrow().serving.plan.listeners[listener];
+        (listener.connection_age_max, listener.requests_per_connection_max)
     }
 
     /// What this worker counts of itself; the same cells in every generation.

@@ -10,7 +10,7 @@ use super::{
     meters::{EndpointCells, EndpointMeter, LaneMeter, Meters, ToggleMeter},
     names::{
         self, ATTEMPTS, BUCKETS, CAUSES, CHECK_OUTCOMES, CODES, DURATION_BUCKETS_SECONDS, HANDSHAKE_OUTCOMES, Metric,
-        OFREP_ENDPOINTS, REFUSAL_CAUSES, RETRIED, SURFACES,
+        OFREP_ENDPOINTS, REFUSAL_CAUSES, RETIREMENT_CAUSES, RETRIED, SURFACES,
     },
     ofrep::OfrepCells,
     wire::{LOST_OUTCOMES, MEMBER_OUTCOMES, OVERRIDE_OUTCOMES},
@@ -140,6 +140,11 @@ impl Harvest {
                 let labels = vec![("listener", &**name), ("cause", cause)];
                 let count = listeners.clone().map(|cells| cells.refused[kind].read()).sum();
                 self.count(names::CONNECTIONS_REFUSED, (place, kind), labels, count);
+            }
+            for (kind, cause) in RETIREMENT_CAUSES.iter().enumerate() {
+                let labels = vec![("listener", &**name), ("cause", cause)];
+                let count = listeners.clone().map(|cells| cells.retired[kind].read()).sum();
+                self.count(names::CONNECTIONS_RETIRED, (place, kind), labels, count);
             }
             let failed = listeners.clone().map(|cells| cells.preamble_failed.read()).sum();
             self.count(names::PREAMBLES_FAILED, (0, place), labels(), failed);

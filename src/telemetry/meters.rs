@@ -11,7 +11,7 @@ use super::{
     cells::{Count, Durations, Level},
     names::{
         ATTEMPTS, Attempt, CAUSES, CHECK_OUTCOMES, CODES, HANDSHAKE_OUTCOMES, HandshakeOutcome, REFUSAL_CAUSES,
-        RETRIED, RefusalCause, Retried, code_place,
+        RETIREMENT_CAUSES, RETRIED, RefusalCause, RetirementCause, Retried, code_place,
     },
     ofrep::OfrepCells,
     wire::WireCells,
@@ -130,6 +130,7 @@ pub struct ListenerCells {
     /// Connections without the preamble that they had to begin with.
     pub preamble_failed: Count,
     pub(super) refused: [Count; REFUSAL_CAUSES.len()],
+    pub(super) retired: [Count; RETIREMENT_CAUSES.len()],
     pub(super) handshakes: [Count; HANDSHAKE_OUTCOMES.len()],
 }
 
@@ -329,6 +330,11 @@ impl ListenerCells {
     /// Counts a connection that is closed at once.
     pub fn refused(&self, cause: RefusalCause) {
         self.refused[cause as usize].add_one();
+    }
+
+    /// Counts a connection that is asked to end.
+    pub fn retired(&self, cause: RetirementCause) {
+        self.retired[cause as usize].add_one();
     }
 
     /// Counts a TLS handshake.

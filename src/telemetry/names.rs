@@ -33,6 +33,7 @@ metrics! {
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
     CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once, by listener and cause.";
+    CONNECTIONS_RETIRED = "weir_connections_retired_total", "Client connections asked to end at a limit of their listener, by listener and cause.";
     PREAMBLES_FAILED = "weir_proxy_protocol_failures_total", "Connections closed since no sound PROXY protocol preamble came, by listener.";
     HANDSHAKES = "weir_tls_handshakes_total", "TLS handshakes with clients, by listener and outcome.";
     CERTIFICATE_EXPIRY = "weir_tls_certificate_expiry_timestamp_seconds", "When a certificate in force expires, by listener and file.";
@@ -154,6 +155,18 @@ pub enum RefusalCause {
 
 /// The `cause` label of refused connections.
 pub const REFUSAL_CAUSES: [&str; 3] = ["connections_max", "connections_per_source_max", "descriptors"];
+
+/// Why a connection is asked to end: the `cause` label, in the order of [`RETIREMENT_CAUSES`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetirementCause {
+    /// The listener's `connection_age_max`.
+    Age,
+    /// The listener's `requests_per_connection_max`.
+    Requests,
+}
+
+/// The `cause` label of retired connections.
+pub const RETIREMENT_CAUSES: [&str; 2] = ["connection_age_max", "requests_per_connection_max"];
 
 /// How a TLS handshake with a client ended: the `outcome` label, in the order of [`HANDSHAKE_OUTCOMES`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,21 +2,16 @@
 
 use std::{
     io::{Read, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
 };
 
 use http::StatusCode;
 
 use crate::{
     plain_config, split_config,
-    support::{Proxy, Upstream, raw_exchange, read_head},
+    support::{Proxy, Upstream, dead, raw_exchange, read_head},
     toggle_config,
 };
-
-/// An address that nothing listens on.
-fn dead() -> std::net::SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
 
 #[tokio::test]
 async fn a_dead_canary_is_served_by_stable_and_still_charged() {

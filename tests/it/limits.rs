@@ -122,3 +122,33 @@ async fn idle_upstream_connections_max_closes_the_surplus() {
         0.0
     );
 }
+
+/// A client that sends on after it was refused, until the connection is closed on it.
+fn send_on(proxy: &Proxy) -> String {
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000000\r\n\r\n").unwrap();
+    let mut reader = stream.try_clone().unwrap();
+    let answer = std::thread::spawn(move || {
+        let mut answer = String::new();
+        // Closed over what was not read, it ends with a reset.
+        reader.read_to_string(&mut answer).ok();
+        answer
+    });
+    while stream.write_all(&[b'x'; 4096]).is_ok() {}
+    answer.join().unwrap()
+}
+
+#[test]
+fn linger_and_linger_bytes_max_end_who_goes_on_sending_after_a_refusal() {
+    let upstream = Upstream::named("v1");
+    // Each of the two ends it, though the other would let it go on for longer than anybody waits.
+    for limits in [
+        "body_bytes_max = 10\nlinger_bytes_max = \"64KiB\"\n[timeouts]\nlinger = \"24h\"",
+        "body_bytes_max = 10\nlinger_bytes_max = \"100GiB\"\n[timeouts]\nlinger = \"50ms\"",
+    ] {
+        let begun = std::time::Instant::now();
+        let answer = send_on(&proxy(&upstream, limits));
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "{limits}: {:?}", begun.elapsed());
+        assert!(answer.starts_with("HTTP/1.1 413"), "{answer:?}");
+    }
+}

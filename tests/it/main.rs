@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on has failed")]
 
 mod access_log;
+mod balance;
 mod changes;
 mod cli;
 mod command;
@@ -24,14 +25,18 @@ mod layers;
 mod limits;
 mod listeners;
 mod metrics;
+mod names;
 mod ofrep;
 mod propagation;
 mod readme;
 mod reference;
 mod reloading;
 mod requirements;
+mod simulation;
+mod soak;
 mod sticky;
 mod support;
+mod tenure;
 mod tls;
 mod tokens;
 mod tunnel_ends;

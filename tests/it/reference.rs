@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use weir::{
     config::{Compiled, Sources, compile},
-    plan::{OfrepLimits, Plan},
+    plan::{Arm, OfrepLimits, Plan},
 };
 
 use crate::command::{Folder, package};
@@ -50,8 +50,11 @@ fn the_reference_shows_the_defaults() {
     assert_eq!(reference.limits, defaults.limits);
     assert_eq!(reference.timeouts, defaults.timeouts);
     let (arm, service) = (&reference.arms[0], &reference.services[0]);
-    assert_eq!((arm.limits, arm.ejection), (defaults.arms[0].limits, defaults.arms[0].ejection));
+    let policies = |arm: &Arm| (arm.limits, arm.ejection, arm.balance);
+    assert_eq!(policies(arm), policies(&defaults.arms[0]));
     assert_eq!(service.retry_budget, defaults.services[0].retry_budget);
+    let tenure = |plan: &Plan| (plan.listeners[0].connection_age_max, plan.listeners[0].requests_per_connection_max);
+    assert_eq!(tenure(&reference), tenure(&defaults));
     assert_eq!(reference.forwarding, defaults.forwarding);
     assert_eq!(reference.routes[0].upgrades, defaults.routes[0].upgrades);
     let ofrep = reference.ofrep.expect("it shows the flag API");

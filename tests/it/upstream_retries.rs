@@ -1,7 +1,7 @@
 //! What is sent again, and what never is.
 
 use std::{
-    io::Write,
+    io::{Read, Write},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -102,6 +102,36 @@ async fn retries_end_with_their_budget() {
 }
 
 #[tokio::test]
+async fn the_floor_of_a_budget_is_for_its_window() {
+    for (window, retries) in [("20s", 20), ("40s", 40)] {
+        let (upstream, count) = recovering(usize::MAX);
+        let budget = format!("retry_budget = {{ percent = \"1%\", per_second = 1, window = \"{window}\" }}");
+        let config = config(upstream.address, "retries = { on = [\"5xx\"], backoff_base = \"1ms\" }");
+        let proxy = Proxy::start(&config.replace("[services.o]", &format!("[services.o]\n{budget}")));
+        let mut client = proxy.client().await;
+        for _ in 0..50 {
+            client.get("/", &[]).await;
+        }
+        assert_eq!(count.load(Ordering::SeqCst), 50 + retries, "{window}");
+    }
+}
+
+#[tokio::test]
+async fn a_retry_whose_turn_would_come_too_late_is_none() {
+    // Its turn is drawn from most of a year, but for one time in a million.
+    for (backoff, tries) in
+        [("", 2), ("backoff_base = \"8000h\"", 1), ("backoff_base = \"1ms\", backoff_max = \"1ms\"", 2)]
+    {
+        let (upstream, count) = recovering(1);
+        let retries = format!("retries = {{ on = [\"5xx\"], {backoff} }}").replace(", }", " }");
+        let proxy = Proxy::start(&config(upstream.address, &retries));
+        let status = if tries == 2 { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        assert_eq!(proxy.client().await.get("/", &[]).await.status, status, "{backoff:?}");
+        assert_eq!(count.load(Ordering::SeqCst), tries, "{backoff:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_try_that_takes_too_long_is_followed_by_another_one() {
     let upstream = Upstream::raw(|mut stream, number| {
         if number == 0 {
@@ -139,6 +169,31 @@ async fn a_stale_connection_costs_an_idempotent_request_nothing_and_repeats_no_o
     let answer = client.post("/", &[], "payload").await;
     assert_eq!((answer.status, &*answer.problem()), (StatusCode::BAD_GATEWAY, "upstream_broken"));
     assert_eq!(requests.load(Ordering::SeqCst), before + 1, "what may have been done is not done again");
+}
+
+#[tokio::test]
+async fn replay_body_bytes_max_is_what_a_stale_connection_may_cost() {
+    for (limit, replayed) in [("1KiB", true), ("999", false)] {
+        let upstream = Upstream::raw(|mut stream, _number| {
+            let answer = |mut stream: &std::net::TcpStream| {
+                let mut body = [0; 1000];
+                stream.read_exact(&mut body).unwrap();
+                stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nv1").unwrap();
+            };
+            answer(&stream);
+            // The next one is taken, and the connection closed without a word.
+            if read_head(&stream) {
+                stream.read_exact(&mut [0; 1000]).unwrap();
+            }
+        });
+        let limits = format!("[limits]\nreplay_body_bytes_max = \"{limit}\"");
+        let proxy = Proxy::start(&(config(upstream.address, "") + &limits));
+        let mut client = proxy.client().await;
+        let put = || request(Method::PUT, "/", &[], "x".repeat(1000));
+        assert_eq!(client.send(put()).await.unwrap().text(), "v1");
+        let answer = client.send(put()).await.unwrap();
+        assert_eq!(answer.status == 200, replayed, "{limit}: {answer:?}");
+    }
 }
 
 #[tokio::test]

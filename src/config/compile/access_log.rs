@@ -17,6 +17,9 @@ pub(super) fn access_log(document: &Document<'_>) -> Option<Option<AccessLog>> {
     let lines = section
         .take("lines")
         .map_or(Some(LogLines::All), |field| field.word(&[("all", LogLines::All), ("errors", LogLines::Errors)]));
+    let waiting = section
+        .take("lines_waiting_max")
+        .map_or(Some(8192), |field| field.integer(1).and_then(|number| usize::try_from(number).ok()));
     let sample = section.take("sample").map_or(Some(Weight::WHOLE), |field| field.parse(str::parse::<Weight>));
     section.finish();
     let target = match path?.text()? {
@@ -24,5 +27,5 @@ pub(super) fn access_log(document: &Document<'_>) -> Option<Option<AccessLog>> {
         "stderr" => LogTarget::Stderr,
         path => LogTarget::File(path.into()),
     };
-    Some(Some(AccessLog { target, format: format?, lines: lines?, sample: sample? }))
+    Some(Some(AccessLog { target, format: format?, lines: lines?, sample: sample?, lines_waiting_max: waiting? }))
 }

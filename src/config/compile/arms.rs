@@ -63,6 +63,7 @@ pub(super) fn arm(
     let on_unavailable = stand_in(name, &mut section, service, backends);
     let limits = section.take("limits").map_or(Some(policies::LIMITS), policies::limits);
     let ejection = section.take("ejection").map_or(Some(Some(policies::EJECTION)), policies::ejection);
+    let balance = section.take("balance").map_or(Some(policies::BALANCE), policies::balance);
     let slow_start = section.take("slow_start").map_or(Some(None), |field| field.parse(units::duration).map(Some));
     let propagate = section.take("propagate").map_or(Some(None), |field| field.flag().map(Some));
     section.finish();
@@ -85,6 +86,7 @@ pub(super) fn arm(
         propagates,
         limits: limits?,
         ejection: ejection?,
+        balance: balance?,
         slow_start: slow_start?,
     })
 }

@@ -1,6 +1,6 @@
-//! Retries of routes, and limits, ejection and health checks of arms.
+//! Retries of routes, and limits, ejection, balance and health checks of arms.
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 use http::uri::PathAndQuery;
 
@@ -9,7 +9,7 @@ use crate::{
         section::{Field, Section},
         units,
     },
-    plan::{ArmLimits, Ejection, HealthCheck, Probe, Retries, RetryBudget, RetryOn},
+    plan::{ArmLimits, Balance, Ejection, HealthCheck, Probe, Retries, RetryBudget, RetryOn},
 };
 
 /// More than any budget would let through.
@@ -21,7 +21,13 @@ pub(super) const LIMITS: ArmLimits =
 pub(super) const EJECTION: Ejection =
     Ejection { failures: 5, base: Duration::from_secs(1), max: Duration::from_secs(60), share_max: 50 };
 
-pub(super) const RETRY_BUDGET: RetryBudget = RetryBudget { percent: 20, per_second: 10 };
+pub(super) const BALANCE: Balance = Balance { decay: Duration::from_secs(10), penalty: Duration::from_secs(5) };
+
+pub(super) const RETRY_BUDGET: RetryBudget =
+    RetryBudget { percent: 20, per_second: 10, window: Duration::from_secs(10) };
+
+/// What tower's budget can count in.
+const WINDOW: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(60);
 
 /// More than any service stands.
 const RETRIES_PER_SECOND_MAX: u64 = 10_000;
@@ -37,8 +43,16 @@ pub(super) fn retry_budget(field: Field<'_>) -> Option<RetryBudget> {
         }
         u32::try_from(number).ok()
     });
+    let window = section.take("window").map_or(Some(RETRY_BUDGET.window), |field| {
+        let window = field.parse(units::duration)?;
+        if !WINDOW.contains(&window) {
+            field.refuse("the window is too short or too long".to_owned(), "write 1s to 60s");
+            return None;
+        }
+        Some(window)
+    });
     section.finish();
-    Some(RetryBudget { percent: percent?, per_second: per_second? })
+    Some(RetryBudget { percent: percent?, per_second: per_second?, window: window? })
 }
 
 pub(super) fn limits(field: Field<'_>) -> Option<ArmLimits> {
@@ -76,6 +90,14 @@ pub(super) fn ejection(field: Field<'_>) -> Option<Option<Ejection>> {
         return None;
     }
     Some(Some(ejection))
+}
+
+pub(super) fn balance(field: Field<'_>) -> Option<Balance> {
+    let mut section = field.section()?;
+    let decay = duration(&mut section, "decay", BALANCE.decay);
+    let penalty = duration(&mut section, "penalty", BALANCE.penalty);
+    section.finish();
+    Some(Balance { decay: decay?, penalty: penalty? })
 }
 
 pub(super) fn health(field: Field<'_>) -> Option<HealthCheck> {
@@ -119,6 +141,12 @@ pub(super) fn retries(field: Field<'_>) -> Option<Retries> {
         section.take("methods").map_or(Some(false), |field| field.word(&[("idempotent", false), ("any", true)]));
     let timeout = section.take("per_try_timeout");
     let per_try_timeout = timeout.map_or(Some(None), |field| field.parse(units::duration).map(Some));
+    let base = duration(&mut section, "backoff_base", Duration::from_millis(25));
+    // Unless it is said, ten times the base, as is usual.
+    let max = duration(&mut section, "backoff_max", base.unwrap_or_default() * 10);
+    if base > max && max.is_some() {
+        section.refuse("backoff_base is longer than backoff_max".to_owned(), "a retry waits backoff_max at most");
+    }
     let body = section.take("body_bytes_max");
     let body_bytes_max = body.map_or(Some(64 << 10), |field| usize::try_from(field.size()?).ok());
     let lacks_timeout = on.is_some_and(|on| on.timeout) && per_try_timeout == Some(None);
@@ -131,6 +159,8 @@ pub(super) fn retries(field: Field<'_>) -> Option<Retries> {
         on: on?,
         any_method: any_method?,
         per_try_timeout: per_try_timeout?,
+        backoff_base: base?,
+        backoff_max: max?,
         body_bytes_max: body_bytes_max?,
     };
     (!lacks_timeout).then_some(retries)

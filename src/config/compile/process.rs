@@ -1,21 +1,16 @@
-//! `[weir]`, `[admin]`, `[telemetry]`, `[limits]`, `[timeouts]`, `[forwarding]` and `[[listeners]]`.
+//! `[weir]`, `[admin]`, `[telemetry]`, `[limits]`, `[timeouts]` and `[forwarding]`.
 
 use std::{net::SocketAddr, ops::RangeInclusive, time::Duration};
 
-use super::{guards, issuers::Issuers};
+use super::guards;
 use crate::{
     config::{
         document::Document,
-        report::Problems,
         section::{Field, Section},
-        source::Sources,
         units,
     },
-    plan::{Address, Forwarding, Limits, Listener, Process, Timeouts, Via},
+    plan::{Forwarding, Limits, Process, Timeouts, Via},
 };
-
-/// Who may connect to a Unix socket unless said otherwise: its owner and their group.
-const MODE: u32 = 0o660;
 
 /// What RFC 9113 §6.9.1 and §6.5.2 allow for a flow-control window, but no less than a small body.
 const WINDOW: RangeInclusive<u32> = 16_384..=0x7fff_ffff;
@@ -93,7 +88,63 @@ fn ofrep_address(document: &Document<'_>, whole: &mut bool) -> Option<SocketAddr
 }
 
 pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
-    let mut limits = Limits {
+    let mut limits = default_limits();
+    let Some(field) = document.table("limits") else { return Some(limits) };
+    let mut section = field.section()?;
+    let wholes = [
+        count(&mut section, "connections_max", &mut limits.connections_max),
+        count(&mut section, "connections_per_source_max", &mut limits.connections_per_source_max),
+        count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
+        count(&mut section, "requests_max", &mut limits.requests_max),
+        bytes_within(&mut section, "head_bytes_max", (8 << 10, 1 << 20), "8KiB to 1MiB", &mut limits.head_bytes_max),
+        header_count(&mut section, &mut limits.header_count_max),
+        ranged(&mut section, "http2_streams_max", 1..=10_000, &mut limits.http2_streams_max),
+        ranged(&mut section, "http2_stream_window_bytes", WINDOW, &mut limits.http2_stream_window_bytes),
+        ranged(&mut section, "http2_connection_window_bytes", WINDOW, &mut limits.http2_connection_window_bytes),
+        ranged(&mut section, "http2_frame_bytes_max", FRAME, &mut limits.http2_frame_bytes_max),
+        held(&mut section, "http2_send_bytes_max", &mut limits.http2_send_bytes_max),
+        count(&mut section, "http2_resets_max", &mut limits.http2_resets_max),
+        count(&mut section, "http2_cancels_max", &mut limits.http2_cancels_max),
+        bytes_within(
+            &mut section,
+            "target_bytes_max",
+            (1 << 10, 60 << 10),
+            "1KiB to 60KiB",
+            &mut limits.target_bytes_max,
+        ),
+        bytes_within(&mut section, "trailer_bytes_max", (64, 16 << 10), "64 to 16KiB", &mut limits.trailer_bytes_max),
+        count(&mut section, "interim_responses_max", &mut limits.interim_responses_max),
+        count(&mut section, "via_hops_max", &mut limits.via_hops_max),
+        section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
+        bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
+        bytes(&mut section, "token_bytes_max", &mut limits.token_bytes_max),
+        count(&mut section, "tokens_remembered_max", &mut limits.tokens_remembered_max),
+        count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
+        count(&mut section, "upstream_connections_max", &mut limits.upstream_connections_max),
+        ranged(
+            &mut section,
+            "upstream_http2_stream_window_bytes",
+            WINDOW,
+            &mut limits.upstream_http2_stream_window_bytes,
+        ),
+        ranged(
+            &mut section,
+            "upstream_http2_connection_window_bytes",
+            WINDOW,
+            &mut limits.upstream_http2_connection_window_bytes,
+        ),
+        held(&mut section, "upstream_http2_send_bytes_max", &mut limits.upstream_http2_send_bytes_max),
+        bytes(&mut section, "replay_body_bytes_max", &mut limits.replay_body_bytes_max),
+        count(&mut section, "dns_lookups_max", &mut limits.dns_lookups_max),
+        bytes(&mut section, "linger_bytes_max", &mut limits.linger_bytes_max),
+        section.take("body_rate_min").is_none_or(|field| store(field.integer(0), &mut limits.body_rate_min)),
+    ];
+    section.finish();
+    wholes.into_iter().all(|whole| whole).then_some(limits)
+}
+
+fn default_limits() -> Limits {
+    Limits {
         connections_max: 10_000,
         connections_per_source_max: 10_000,
         tls_handshakes_max: 1_000,
@@ -117,44 +168,16 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         tokens_remembered_max: 1000,
         idle_upstream_connections_max: 128,
         upstream_connections_max: 10_000,
+        upstream_http2_stream_window_bytes: 256 << 10,
+        // Anything less is used up by a few streams whose clients do not read, and holds up all others; what is
+        // kept is bounded by each stream's window and the arm's streams_max.
+        upstream_http2_connection_window_bytes: 0x7fff_ffff,
+        upstream_http2_send_bytes_max: 64 << 10,
+        replay_body_bytes_max: 64 << 10,
+        dns_lookups_max: 8,
+        linger_bytes_max: 1 << 20,
         body_rate_min: 64,
-    };
-    let Some(field) = document.table("limits") else { return Some(limits) };
-    let mut section = field.section()?;
-    let wholes = [
-        count(&mut section, "connections_max", &mut limits.connections_max),
-        count(&mut section, "connections_per_source_max", &mut limits.connections_per_source_max),
-        count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
-        count(&mut section, "requests_max", &mut limits.requests_max),
-        bytes_within(&mut section, "head_bytes_max", (8 << 10, 1 << 20), "8KiB to 1MiB", &mut limits.head_bytes_max),
-        header_count(&mut section, &mut limits.header_count_max),
-        ranged(&mut section, "http2_streams_max", 1..=10_000, &mut limits.http2_streams_max),
-        ranged(&mut section, "http2_stream_window_bytes", WINDOW, &mut limits.http2_stream_window_bytes),
-        ranged(&mut section, "http2_connection_window_bytes", WINDOW, &mut limits.http2_connection_window_bytes),
-        ranged(&mut section, "http2_frame_bytes_max", FRAME, &mut limits.http2_frame_bytes_max),
-        bytes(&mut section, "http2_send_bytes_max", &mut limits.http2_send_bytes_max),
-        count(&mut section, "http2_resets_max", &mut limits.http2_resets_max),
-        count(&mut section, "http2_cancels_max", &mut limits.http2_cancels_max),
-        bytes_within(
-            &mut section,
-            "target_bytes_max",
-            (1 << 10, 60 << 10),
-            "1KiB to 60KiB",
-            &mut limits.target_bytes_max,
-        ),
-        bytes_within(&mut section, "trailer_bytes_max", (64, 16 << 10), "64 to 16KiB", &mut limits.trailer_bytes_max),
-        count(&mut section, "interim_responses_max", &mut limits.interim_responses_max),
-        count(&mut section, "via_hops_max", &mut limits.via_hops_max),
-        section.take("body_bytes_max").is_none_or(|field| store(field.size(), &mut limits.body_bytes_max)),
-        bytes(&mut section, "contract_body_bytes_max", &mut limits.contract_body_bytes_max),
-        bytes(&mut section, "token_bytes_max", &mut limits.token_bytes_max),
-        count(&mut section, "tokens_remembered_max", &mut limits.tokens_remembered_max),
-        count(&mut section, "idle_upstream_connections_max", &mut limits.idle_upstream_connections_max),
-        count(&mut section, "upstream_connections_max", &mut limits.upstream_connections_max),
-        section.take("body_rate_min").is_none_or(|field| store(field.integer(0), &mut limits.body_rate_min)),
-    ];
-    section.finish();
-    wholes.into_iter().all(|whole| whole).then_some(limits)
+    }
 }
 
 pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
@@ -168,6 +191,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         body_idle: Duration::from_secs(60),
         stream_idle: Duration::from_secs(300),
         expect_continue: Duration::from_secs(1),
+        linger: Duration::from_secs(1),
         tunnel_idle: Duration::from_secs(3600),
         upstream_idle: Duration::from_secs(30),
         dns: Duration::from_secs(5),
@@ -185,6 +209,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         duration(&mut section, "body_idle", &mut timeouts.body_idle),
         duration(&mut section, "stream_idle", &mut timeouts.stream_idle),
         duration(&mut section, "expect_continue", &mut timeouts.expect_continue),
+        duration(&mut section, "linger", &mut timeouts.linger),
         duration(&mut section, "tunnel_idle", &mut timeouts.tunnel_idle),
         duration(&mut section, "upstream_idle", &mut timeouts.upstream_idle),
         duration(&mut section, "dns", &mut timeouts.dns),
@@ -225,92 +250,6 @@ fn client_fields(field: &Field<'_>, forwarding: &mut Forwarding) -> bool {
         (forwarding.x_forwarded, forwarding.forwarded) = (x_forwarded, forwarded);
     }
     read.is_some()
-}
-
-pub(super) fn listeners(
-    document: &Document<'_>,
-    issuers: &Issuers<'_>,
-    sources: &Sources,
-    problems: &Problems,
-) -> Option<Vec<Listener>> {
-    let mut listeners: Vec<Listener> = Vec::new();
-    let mut whole = true;
-    for field in document.list("listeners") {
-        match field.section().and_then(|section| listener(section, issuers, &listeners)) {
-            Some(listener) => listeners.push(listener),
-            None => whole = false,
-        }
-    }
-    if listeners.is_empty() && whole && document.is_whole() {
-        let hint = "add one: [[listeners]] with name = \"edge\" and address = \"0.0.0.0:8080\"";
-        problems.add_for_file(&sources.name(), "there is no listener".to_owned(), hint);
-        return None;
-    }
-    whole.then_some(listeners)
-}
-
-fn listener(mut section: Section<'_>, issuers: &Issuers<'_>, earlier: &[Listener]) -> Option<Listener> {
-    let name = section.require("name", "name the listener, for metrics and logs: name = \"edge\"");
-    let address = section.require("address", "write where to listen, as in address = \"0.0.0.0:8080\"");
-    let trusted = section.take("trusted_networks");
-    let issuer = section.take("jwt").map_or(Some(None), |field| issuers.reference(&field).map(Some));
-    let tls = section.take("tls");
-    let proxy_protocol = section.take("proxy_protocol").map_or(Some(false), |field| field.flag());
-    let mode = section.take("mode");
-    section.finish();
-    let name = name.and_then(|field| {
-        let name = field.parse(units::name_of)?;
-        let taken = earlier.iter().any(|listener| listener.name == name);
-        if taken {
-            field.refuse("two listeners have this name".to_owned(), "give each its own");
-        }
-        (!taken).then_some(name)
-    });
-    let trusted_networks = match trusted {
-        Some(field) => {
-            let networks = field.list().map(|fields| fields.iter().map(|field| field.parse(units::network)).collect());
-            // Collected first, so that each of them is read and reports its problem.
-            networks.and_then(|networks: Vec<_>| networks.into_iter().collect())
-        }
-        None => Some(Vec::new()),
-    };
-    let address = address.and_then(|field| place(&field, mode.as_ref(), earlier));
-    let tls = tls.map_or(Some(None), |field| super::tls::tls(&field).map(Some));
-    Some(Listener {
-        name: name?,
-        address: address?,
-        proxy_protocol: proxy_protocol?,
-        trusted_networks: trusted_networks?,
-        tls: tls?,
-        issuer: issuer?,
-    })
-}
-
-/// Reads where a listener is bound; `mode` is for Unix sockets alone.
-fn place(field: &Field<'_>, mode: Option<&Field<'_>>, earlier: &[Listener]) -> Option<Address> {
-    let mode_read = mode.map_or(Some(MODE), |field| field.parse(units::mode));
-    let address = match field.text()?.strip_prefix("unix:") {
-        Some("") => {
-            field.refuse("the socket has no path".to_owned(), "write it as in \"unix:/run/weir/edge.sock\"");
-            return None;
-        }
-        Some(path) => Address::Unix { path: path.into(), mode: mode_read? },
-        None => {
-            if let Some(mode) = mode {
-                mode.refuse("a TCP address has no mode".to_owned(), "leave it out, or listen at \"unix:/path\"");
-            }
-            Address::Tcp(field.parse(units::listening_address)?)
-        }
-    };
-    let same = |other: &Address| match (other, &address) {
-        (Address::Tcp(other), Address::Tcp(address)) => other == address && address.port() != 0,
-        (other, address) => other.path() == address.path() && address.path().is_some(),
-    };
-    if earlier.iter().any(|listener| same(&listener.address)) {
-        field.refuse("two listeners have this address".to_owned(), "give each its own");
-        return None;
-    }
-    (mode.is_none() || address.path().is_some()).then_some(address)
 }
 
 /// Reads a duration over its default; `false` when it is there and wrong.
@@ -366,6 +305,11 @@ fn bytes_within(
         return false;
     }
     store(usize::try_from(size).ok(), bytes)
+}
+
+/// Bytes that hyper holds for a peer: it panics on more than 4 GiB.
+fn held(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
+    bytes_within(section, key, (1, 1 << 30), "1 to 1GiB", bytes)
 }
 
 fn store<T>(read: Option<T>, into: &mut T) -> bool {

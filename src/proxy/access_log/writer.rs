@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
         mpsc,
     },
     thread,
@@ -16,9 +16,6 @@ use tokio::sync::oneshot;
 
 use super::{Line, Lines};
 use crate::{plan::LogTarget, telemetry::Count};
-
-/// Lines that may wait for the thread; more are dropped.
-const LINES_WAITING_MAX: usize = 8192;
 
 /// Bytes of lines that are written at once.
 const PIECE_BYTES: usize = 64 << 10;
@@ -49,17 +46,19 @@ impl AccessLog {
     /// # Errors
     /// When the thread cannot be started.
     pub fn start(lost: Arc<Count>) -> io::Result<(AccessLog, Lines)> {
-        let (sender, lines) = mpsc::sync_channel(LINES_WAITING_MAX);
+        let (sender, lines) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::clone(&waiting);
         let reopened = Arc::new(AtomicU64::new(0));
         let (done, ended) = oneshot::channel();
         let reopen = Arc::clone(&reopened);
         let body = move || {
-            write_all(&lines, &reopen, &lost);
+            write_all(&lines, &taken, &reopen, &lost);
             // Nobody waits for it any more when the process is being dropped.
             done.send(()).ok();
         };
         thread::Builder::new().name("weir-access-log".to_owned()).spawn(body)?;
-        Ok((AccessLog { reopened, ended }, Lines(sender)))
+        Ok((AccessLog { reopened, ended }, Lines { lines: sender, waiting }))
     }
 
     /// Has the file opened anew before the next line: it may have been rotated.
@@ -75,11 +74,12 @@ impl AccessLog {
     }
 }
 
-fn write_all(lines: &mpsc::Receiver<Box<Line>>, reopened: &AtomicU64, lost: &Count) {
+fn write_all(lines: &mpsc::Receiver<Box<Line>>, waiting: &AtomicUsize, reopened: &AtomicU64, lost: &Count) {
     let mut sink = None;
     let mut complained: Option<Instant> = None;
     let mut text = Vec::with_capacity(PIECE_BYTES);
     while let Ok(first) = lines.recv() {
+        waiting.fetch_sub(1, Relaxed);
         let Some(target) = first.serving.plan.access_log.as_ref().map(|log| log.target.clone()) else { continue };
         text.clear();
         first.write(&mut text);
@@ -87,6 +87,7 @@ fn write_all(lines: &mpsc::Receiver<Box<Line>>, reopened: &AtomicU64, lost: &Cou
         while text.len() < PIECE_BYTES
             && let Ok(line) = lines.try_recv()
         {
+            waiting.fetch_sub(1, Relaxed);
             line.write(&mut text);
             count += 1;
         }

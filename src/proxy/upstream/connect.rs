@@ -20,20 +20,13 @@ use super::{
     announced::{Announced, UNANNOUNCED},
     host::{About, At, Host, Shared},
     pool::{Http1, Session},
+    resolve::Resolver,
     wire::{Carrier, Clear, Line, Raw},
 };
 use crate::{
     plan::{Endpoint, Limits, Place, Protocol, Timeouts, UpstreamTls},
     proxy::{connection::HYPER_FIELDS_MAX, framing::Bounds, socket::Socket, strict::Strict, wire::UpstreamWire},
 };
-
-/// Bytes that a stream of HTTP/2 may be ahead of who reads it.
-const STREAM_WINDOW_BYTES: u32 = 256 << 10;
-
-/// All streams of one connection together are held to no less (RFC 9113 §6.9.1 allows no more): a few whose
-/// clients do not read would else use it up, and hold up the responses and tunnels of everybody else. What is
-/// kept is bounded by the arm's `streams_max`.
-const CONNECTION_WINDOW_BYTES: u32 = (1 << 31) - 1;
 
 /// Where weir itself listens: no route leads there.
 #[derive(Clone, Debug, Default)]
@@ -115,10 +108,15 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     // From now on: else any number could be on their way before the first one counts.
     let open = Open::new(host);
     let (carrier, protocol, line) =
-        carry(settings, &host.at, &shared.own, Some(open), within, timeouts.tls_handshake).await?;
+        carry(settings, &host.at, (&shared.own, &shared.resolver), Some(open), within, timeouts.tls_handshake).await?;
     if protocol == Protocol::Http2 {
         let socket = Socket::new(carrier, timeouts.body_idle);
-        let (sender, mut connection) = http2_builder(limits.head_bytes_max).handshake(socket).await.map_err(broke)?;
+        let mut builder = http2_builder(limits.head_bytes_max);
+        builder
+            .initial_stream_window_size(limits.upstream_http2_stream_window_bytes)
+            .initial_connection_window_size(limits.upstream_http2_connection_window_bytes)
+            .max_send_buf_size(limits.upstream_http2_send_bytes_max);
+        let (sender, mut connection) = builder.handshake(socket).await.map_err(broke)?;
         let announced = Rc::<Announced>::default();
         let (learns, heard) = (Rc::clone(&announced), Rc::clone(&line));
         // The task ends when the last sender is dropped or the peer closes; its error reaches the requests.
@@ -154,12 +152,12 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
 pub(super) async fn carry(
     settings: &Endpoint,
     at: &At,
-    own: &OwnAddresses,
+    (own, resolver): (&OwnAddresses, &Resolver),
     open: Option<Open>,
     within: Duration,
     tls_within: Duration,
 ) -> Result<(Carrier, Protocol, Rc<Line>), ConnectError> {
-    let reaching = reach(&settings.place, at, own);
+    let reaching = reach(&settings.place, at, own, resolver);
     let raw = tokio::time::timeout(within, reaching).await.map_err(|_elapsed| ConnectError::TimedOut)??;
     let line = Line::new(raw);
     let clear = Clear::new(Rc::clone(&line), open);
@@ -174,24 +172,25 @@ pub(super) fn broke(error: hyper::Error) -> ConnectError {
     ConnectError::Failed(io::Error::other(error))
 }
 
+/// With the smallest windows that there are (RFC 9113 §6.9.2).
 pub(super) fn http2_builder(head_bytes_max: usize) -> http2::Builder<LocalTasks> {
     let mut builder = http2::Builder::new(LocalTasks);
     builder
         .timer(TokioTimer::new())
         .initial_max_send_streams(UNANNOUNCED)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .initial_stream_window_size(65_535)
+        .initial_connection_window_size(65_535)
         .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX));
     builder
 }
 
 /// Connects to the host; of a name that was not looked up yet, to the first of its addresses that answers.
-async fn reach(place: &Place, at: &At, own: &OwnAddresses) -> Result<Raw, ConnectError> {
+async fn reach(place: &Place, at: &At, own: &OwnAddresses, resolver: &Resolver) -> Result<Raw, ConnectError> {
     match (at, place) {
         (At::Unix(path), _) => Ok(Raw::Unix(UnixStream::connect(path).await.map_err(ConnectError::Failed)?)),
         (At::Address(address), _) => reach_address(*address, own).await,
         (At::Name, Place::Name { host, port }) => {
-            let addresses = tokio::net::lookup_host((&**host, *port)).await.map_err(ConnectError::Failed)?;
+            let addresses = resolver.look_up(host, *port).await.map_err(ConnectError::Failed)?;
             let nowhere = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
             let mut last = ConnectError::Failed(nowhere);
             for address in addresses {

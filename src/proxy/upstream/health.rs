@@ -10,6 +10,7 @@ use hyper::{body::Incoming, client::conn::http1};
 use super::{
     connect::{ConnectError, OwnAddresses, broke, carry, http2_builder},
     host::At,
+    resolve::Resolver,
 };
 use crate::{
     plan::{Endpoint, HealthCheck, Place, Probe, Protocol},
@@ -50,12 +51,17 @@ impl Streak {
 }
 
 /// Whether the host answers the question well and in time.
-pub(super) async fn check(settings: &Endpoint, check: &HealthCheck, at: &At, own: &OwnAddresses) -> bool {
-    matches!(tokio::time::timeout(check.timeout, ask(settings, check, at, own)).await, Ok(Ok(true)))
+pub(super) async fn check(settings: &Endpoint, check: &HealthCheck, at: &At, ways: (&OwnAddresses, &Resolver)) -> bool {
+    matches!(tokio::time::timeout(check.timeout, ask(settings, check, at, ways)).await, Ok(Ok(true)))
 }
 
-async fn ask(settings: &Endpoint, check: &HealthCheck, at: &At, own: &OwnAddresses) -> Result<bool, ConnectError> {
-    let (carrier, protocol, _line) = carry(settings, at, own, None, check.timeout, check.timeout).await?;
+async fn ask(
+    settings: &Endpoint,
+    check: &HealthCheck,
+    at: &At,
+    ways: (&OwnAddresses, &Resolver),
+) -> Result<bool, ConnectError> {
+    let (carrier, protocol, _line) = carry(settings, at, ways, None, check.timeout, check.timeout).await?;
     let request = match &check.probe {
         Probe::Connect => return Ok(true),
         Probe::Http(path) => question(settings, Method::GET, path.clone(), Bytes::new()),

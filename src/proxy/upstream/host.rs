@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::{connect::OwnAddresses, load::Load, outlier::Record, pool::Pool, survey::Sight};
+use super::{connect::OwnAddresses, load::Load, outlier::Record, pool::Pool, resolve::Resolver, survey::Sight};
 use crate::{
     plan::{Endpoint as Settings, Limits, Place, Timeouts},
     telemetry::{EndpointCells, EndpointMeter},
@@ -23,6 +23,7 @@ pub(in crate::proxy) struct Shared {
     pub(super) worker: usize,
     pub(super) workers: usize,
     pub(super) own: OwnAddresses,
+    pub(super) resolver: Resolver,
     /// Open connections to all of them.
     pub(super) open: Cell<usize>,
 }
@@ -66,8 +67,8 @@ pub(in crate::proxy) enum At {
 }
 
 impl Shared {
-    pub(in crate::proxy) fn new(worker: usize, workers: usize, own: OwnAddresses) -> Rc<Shared> {
-        Rc::new(Shared { worker, workers, own, open: Cell::new(0) })
+    pub(in crate::proxy) fn new(worker: usize, workers: usize, own: OwnAddresses, resolver: Resolver) -> Rc<Shared> {
+        Rc::new(Shared { worker, workers, own, resolver, open: Cell::new(0) })
     }
 
     /// This worker's part of a limit.
@@ -94,9 +95,15 @@ impl At {
 }
 
 impl Endpoint {
-    pub(super) fn new(settings: Settings, meter: Arc<EndpointMeter>, shared: Rc<Shared>) -> Rc<Endpoint> {
+    /// `since` it came to others that were there.
+    pub(super) fn new(
+        settings: Settings,
+        meter: Arc<EndpointMeter>,
+        shared: Rc<Shared>,
+        since: Option<Instant>,
+    ) -> Rc<Endpoint> {
         let about = Rc::new(About { settings, shared, meter });
-        let first = Host::new(&about, At::first(&about.settings.place), None);
+        let first = Host::new(&about, At::first(&about.settings.place), since);
         Rc::new(Endpoint { about, hosts: RefCell::new(vec![first]) })
     }
 
@@ -116,12 +123,13 @@ impl Endpoint {
     /// Takes over what the control thread sees: the hosts that stay keep all that is known of them.
     pub(super) fn see(&self, sight: &Sight, limits: &Limits, timeouts: &Timeouts) {
         let mut hosts = self.hosts.borrow_mut();
-        // Those that are there from the start share alike.
-        let known = hosts.iter().any(|host| host.at != At::Name);
         let now = Instant::now();
+        // Those that are there from the start share alike; of a name that was not looked up they are as new as it.
+        let known = hosts.iter().any(|host| host.at != At::Name);
+        let since = if known { Some(now) } else { hosts.first().and_then(|host| host.since.get()) };
         let seen = sight.hosts.iter().map(|(at, up)| {
             let host = hosts.iter().find(|host| host.at == *at).cloned().unwrap_or_else(|| {
-                let host = Host::new(&self.about, at.clone(), known.then_some(now));
+                let host = Host::new(&self.about, at.clone(), since);
                 host.pool.adjust(limits, timeouts);
                 host
             });

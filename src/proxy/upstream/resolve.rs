@@ -1,29 +1,51 @@
 //! Looking up names. The system's resolver does it (`/etc/hosts`, search domains, its own cache), on the
 //! control thread; it tells no time to live, so that names are looked up again at an interval.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
-use tokio::sync::Semaphore;
+/// How names of endpoints are looked up: by the system, unless a program that embeds weir has a way of its
+/// own.
+#[derive(Clone)]
+pub struct Resolver(Arc<LookUp>);
 
-/// Look-ups at once: each takes a thread while it lasts.
-const AT_ONCE_MAX: usize = 8;
-
-/// Looks names up, few at once.
-#[derive(Clone, Debug)]
-pub(super) struct Resolver(Arc<Semaphore>);
+type LookUp = dyn Fn(&str, u16) -> Answer + Send + Sync;
+type Answer = Pin<Box<dyn Future<Output = io::Result<Vec<SocketAddr>>> + Send>>;
 
 impl Resolver {
-    pub(super) fn new() -> Resolver {
-        Resolver(Arc::new(Semaphore::new(AT_ONCE_MAX)))
+    /// Looks names up by a function, which gets a name and a port. It is called on the control thread and on
+    /// workers: it must not block. Its answer is waited for as long as `timeouts.dns` says.
+    pub fn new<F>(look_up: impl Fn(&str, u16) -> F + Send + Sync + 'static) -> Resolver
+    where
+        F: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
+    {
+        Resolver(Arc::new(move |host, port| Box::pin(look_up(host, port))))
     }
 
-    /// All addresses of a name, in order; `None` when there is no answer, or an empty one.
+    /// The system's.
+    #[must_use]
+    pub fn system() -> Resolver {
+        Resolver::new(|host, port| {
+            let host = host.to_owned();
+            async move { Ok(tokio::net::lookup_host((host, port)).await?.collect()) }
+        })
+    }
+
+    /// What a name stands for now, in the order of the answer.
+    pub(super) async fn look_up(&self, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+        self.0(host, port).await
+    }
+
+    /// All addresses of a name, in order; `None` when there is no answer in time, or an empty one.
     pub(super) async fn addresses(&self, host: &str, port: u16, within: Duration) -> Option<Vec<SocketAddr>> {
-        let _turn = self.0.acquire().await.ok()?;
-        let answer = tokio::time::timeout(within, tokio::net::lookup_host((host, port))).await.ok()?.ok()?;
-        let mut addresses: Vec<SocketAddr> = answer.collect();
+        let mut addresses = tokio::time::timeout(within, self.look_up(host, port)).await.ok()?.ok()?;
         addresses.sort_unstable();
         addresses.dedup();
         (!addresses.is_empty()).then_some(addresses)
+    }
+}
+
+impl fmt::Debug for Resolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resolver")
     }
 }

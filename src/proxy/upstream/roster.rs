@@ -9,11 +9,10 @@ use tokio::time::Instant;
 
 use super::{
     host::{Endpoint, Host, Shared},
-    load::PENALTY,
     outlier::{Verdict, may_eject},
     usage::Usage,
 };
-use crate::plan::{Arm, ArmLimits, Ejection};
+use crate::plan::{Arm, ArmLimits, Balance, Ejection};
 
 /// Random draws before every host is looked at.
 const DRAWS_MAX: usize = 8;
@@ -36,6 +35,7 @@ struct Seats {
     /// Of all weights.
     total: u64,
     even: bool,
+    balance: Balance,
 }
 
 #[derive(Debug)]
@@ -59,14 +59,15 @@ pub(super) struct Ticket {
 
 impl Roster {
     pub(super) fn new(arm: &Arm, endpoints: Vec<(Rc<Endpoint>, u32)>, usage: Rc<Usage>, shared: Rc<Shared>) -> Roster {
-        let seats = RefCell::new(Rc::new(Seats::new(&endpoints)));
+        let seats = RefCell::new(Rc::new(Seats::new(&endpoints, arm.balance)));
         let Arm { ejection, slow_start, limits, .. } = *arm;
         Roster { endpoints, seats, shared, ejection, slow_start, limits, usage }
     }
 
     /// Looks again which hosts the endpoints have.
     pub(super) fn resettle(&self) {
-        self.seats.replace(Rc::new(Seats::new(&self.endpoints)));
+        let balance = self.seats.borrow().balance;
+        self.seats.replace(Rc::new(Seats::new(&self.endpoints, balance)));
     }
 
     /// This worker's part of a limit.
@@ -105,7 +106,7 @@ impl Roster {
 }
 
 impl Seats {
-    fn new(endpoints: &[(Rc<Endpoint>, u32)]) -> Seats {
+    fn new(endpoints: &[(Rc<Endpoint>, u32)], balance: Balance) -> Seats {
         let (mut hosts, mut total) = (Vec::new(), 0);
         for (endpoint, weight) in endpoints {
             for host in endpoint.hosts() {
@@ -114,7 +115,7 @@ impl Seats {
             }
         }
         let even = endpoints.iter().all(|(_, weight)| *weight == endpoints[0].1);
-        Seats { hosts, total, even }
+        Seats { hosts, total, even, balance }
     }
 
     /// The host, and whether it is asked to find out if it is well again.
@@ -157,7 +158,7 @@ impl Seats {
     }
 
     fn lighter(&self, left: usize, right: usize, slow_start: Option<Duration>, now: Instant) -> Rc<Host> {
-        let cost = |seat: &Seat| seat.host.load.cost(seat.weight, now);
+        let cost = |seat: &Seat| seat.host.load.cost(seat.weight, self.balance.decay, now);
         let (left, right) = (&self.hosts[left], &self.hosts[right]);
         let (mut chosen, mut other) = if cost(left) <= cost(right) { (left, right) } else { (right, left) };
         if let Some(slow_start) = slow_start {
@@ -190,7 +191,7 @@ impl Ticket {
     pub(super) fn succeeded(&mut self) {
         if let Some(begun) = self.begun {
             let now = Instant::now();
-            self.host.load.observe(now - begun, now);
+            self.host.load.observe(now - begun, self.seats.balance.decay, now);
         }
         if self.host.record.succeeded(Instant::now) {
             self.host.cells().ejected.fall();
@@ -202,7 +203,9 @@ impl Ticket {
     /// The host failed the request.
     pub(super) fn failed(&mut self) {
         let now = Instant::now();
-        self.host.load.observe(PENALTY, now);
+        // However soon it came: else the host that fails fastest would get most.
+        let Balance { decay, penalty } = self.seats.balance;
+        self.host.load.observe(penalty, decay, now);
         let Some(policy) = self.ejection else { return };
         let was_in = self.host.record.is_in();
         let hosts = &self.seats.hosts;

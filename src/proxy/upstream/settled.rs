@@ -101,6 +101,7 @@ fn endpoints(
     earlier: Option<&Upstreams>,
 ) -> Vec<Rc<Endpoint>> {
     let plan = &serving.plan;
+    let since = earlier.is_some().then(Instant::now);
     let earlier = earlier.into_iter().flat_map(|earlier| &earlier.endpoints);
     let earlier: HashMap<_, _> = earlier.map(|endpoint| (endpoint.settings(), endpoint)).collect();
     let endpoints = plan.endpoints.iter().enumerate().map(|(place, settings)| {
@@ -109,7 +110,7 @@ fn endpoints(
             return Rc::clone(endpoint);
         }
         let meter = Arc::clone(serving.meters.endpoint(EndpointId(place)));
-        let endpoint = Endpoint::new(settings.clone(), meter, Rc::clone(shared));
+        let endpoint = Endpoint::new(settings.clone(), meter, Rc::clone(shared), since);
         endpoint.adjust(&plan.limits, &plan.timeouts);
         if let Some(sight) = sights.of(settings) {
             endpoint.see(sight, &plan.limits, &plan.timeouts);

@@ -8,10 +8,6 @@ use http::{HeaderName, HeaderValue, Method, Request, Uri, header, request};
 use super::{lease::Lease, tape::Reel};
 use crate::{plan::Retries, proxy::body::Outbound};
 
-/// Bytes of a body that are kept where nothing is configured: for connections that may refuse what was
-/// sent to them, and for methods that may be repeated.
-const BODY_BYTES_MAX: usize = 64 << 10;
-
 /// What is kept of a request that is sent.
 #[derive(Debug)]
 pub(super) struct Spare {
@@ -31,11 +27,14 @@ enum SpareBody {
 }
 
 impl Spare {
-    /// Keeps what could be needed, and gives the request that is to be sent.
+    /// Keeps what could be needed, and gives the request that is to be sent. Where no retries are configured,
+    /// `replay_bytes_max` of the body are kept for connections that may refuse what was sent to them, and for
+    /// methods that may be repeated.
     pub(super) fn keep(
         request: Request<Outbound>,
         lease: &Lease,
         retries: Option<&Retries>,
+        replay_bytes_max: usize,
     ) -> (Request<Outbound>, Spare) {
         let idempotent = request.method().is_idempotent();
         let retries = retries.filter(|retries| idempotent || retries.any_method);
@@ -43,7 +42,7 @@ impl Spare {
         let kept = (retries.is_some() || lease.is_http2()).then(|| head.clone());
         let bytes_max = match retries {
             Some(retries) => retries.body_bytes_max,
-            None if idempotent || lease.is_http2() => BODY_BYTES_MAX,
+            None if idempotent || lease.is_http2() => replay_bytes_max,
             None => 0,
         };
         let (body, spare_body) = match body {

@@ -7,7 +7,7 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Semaphore, mpsc, watch},
     task::{AbortHandle, JoinSet},
 };
 
@@ -45,16 +45,19 @@ pub struct Survey {
     own: OwnAddresses,
     sights: watch::Sender<Sights>,
     resolver: Resolver,
+    /// A look-up takes a turn, of so many in all.
+    turns: (usize, Arc<Semaphore>),
     tasks: JoinSet<()>,
     watched: HashMap<Watched, AbortHandle>,
 }
 
-/// One endpoint, and how often its name is looked up.
+/// One endpoint, and how its name is looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Watched {
     endpoint: Endpoint,
     dns: Duration,
     dns_refresh: Duration,
+    lookups_max: usize,
 }
 
 type Report = (Endpoint, Sight);
@@ -72,6 +75,7 @@ impl Survey {
         live: Live,
         published: watch::Receiver<Arc<Meters>>,
         own: OwnAddresses,
+        resolver: Resolver,
         sights: watch::Sender<Sights>,
     ) -> Survey {
         Survey {
@@ -79,7 +83,8 @@ impl Survey {
             published,
             own,
             sights,
-            resolver: Resolver::new(),
+            resolver,
+            turns: (0, Arc::new(Semaphore::new(0))),
             tasks: JoinSet::new(),
             watched: HashMap::new(),
         }
@@ -106,6 +111,10 @@ impl Survey {
         let serving = self.live.serving();
         let meters = Arc::clone(&self.published.borrow_and_update());
         let (plan, timeouts) = (&serving.plan, &serving.plan.timeouts);
+        let lookups_max = plan.limits.dns_lookups_max;
+        if self.turns.0 != lookups_max {
+            self.turns = (lookups_max, Arc::new(Semaphore::new(lookups_max.min(Semaphore::MAX_PERMITS))));
+        }
         let mut watched = HashMap::new();
         for (place, endpoint) in plan.endpoints.iter().enumerate() {
             // Its meter exists when its plan is the published one; else the next change is near.
@@ -116,13 +125,15 @@ impl Survey {
                 cells.healthy.set(1);
                 continue;
             }
-            let key = Watched { endpoint: endpoint.clone(), dns: timeouts.dns, dns_refresh: timeouts.dns_refresh };
+            let (dns, dns_refresh) = (timeouts.dns, timeouts.dns_refresh);
+            let key = Watched { endpoint: endpoint.clone(), dns, dns_refresh, lookups_max };
             let task = self.watched.remove(&key).unwrap_or_else(|| {
                 let known = self.sights.borrow().of(endpoint).cloned();
                 let watch = Watch {
                     key: key.clone(),
                     own: self.own.clone(),
                     resolver: self.resolver.clone(),
+                    turns: Arc::clone(&self.turns.1),
                     meter: Arc::clone(meter),
                     control: meters.control(),
                     reports: reports.clone(),
@@ -164,6 +175,7 @@ struct Watch {
     key: Watched,
     own: OwnAddresses,
     resolver: Resolver,
+    turns: Arc<Semaphore>,
     meter: Arc<EndpointMeter>,
     control: usize,
     reports: mpsc::Sender<Report>,
@@ -224,6 +236,7 @@ impl Watch {
     /// `None` leaves the last good answer in force.
     async fn look_up(&self) -> Option<Vec<SocketAddr>> {
         let Place::Name { host, port } = &self.key.endpoint.place else { return None };
+        let _turn = self.turns.acquire().await.ok()?;
         let answer = self.resolver.addresses(host, *port, self.key.dns).await;
         let cells = self.meter.cells(self.control);
         if answer.is_some() {
@@ -248,6 +261,7 @@ impl Watch {
                     endpoint: self.key.endpoint.clone(),
                     at: at.clone(),
                     own: self.own.clone(),
+                    resolver: self.resolver.clone(),
                     meter: Arc::clone(&self.meter),
                     control: self.control,
                 };
@@ -285,6 +299,7 @@ struct Asked {
     endpoint: Endpoint,
     at: At,
     own: OwnAddresses,
+    resolver: Resolver,
     meter: Arc<EndpointMeter>,
     control: usize,
 }
@@ -293,7 +308,7 @@ impl Asked {
     async fn ask(self, health: HealthCheck, up: bool, found: mpsc::Sender<(At, bool)>) {
         let mut streak = Streak::new(up);
         loop {
-            let well = check(&self.endpoint, &health, &self.at, &self.own).await;
+            let well = check(&self.endpoint, &health, &self.at, (&self.own, &self.resolver)).await;
             let cells = self.meter.cells(self.control);
             if well {
                 cells.checks_passed.add_one()

@@ -13,14 +13,6 @@ use crate::{
     telemetry::{Attempt, LaneCells, Retried},
 };
 
-/// How long the first retry waits at most; each further one twice as long, up to ten times.
-const BACKOFF_BASE: Duration = Duration::from_millis(25);
-const BACKOFF_DOUBLINGS_MAX: u32 = 4;
-const BACKOFF_MAX: Duration = Duration::from_millis(250);
-
-/// How long a request counts for the budget.
-const BUDGET_TTL: Duration = Duration::from_secs(10);
-
 /// The tries of one request. Its first one is counted apart from those that follow, so that no retry hides
 /// how an arm does.
 pub(super) struct Tries<'a> {
@@ -37,7 +29,7 @@ pub(super) struct Tries<'a> {
 pub(super) fn budget(budget: RetryBudget) -> TpsBudget {
     #[expect(clippy::cast_precision_loss, reason = "a percentage is at most 100")]
     let share = budget.percent as f32 / 100.0;
-    TpsBudget::new(BUDGET_TTL, budget.per_second, share)
+    TpsBudget::new(budget.window, budget.per_second, share)
 }
 
 impl<'a> Tries<'a> {
@@ -120,7 +112,7 @@ impl<'a> Tries<'a> {
             self.cells.retried(Retried::BudgetExhausted);
             return false;
         }
-        let longest = BACKOFF_MAX.min(BACKOFF_BASE * (1 << self.done.min(BACKOFF_DOUBLINGS_MAX)));
+        let longest = self.retries.map_or(Duration::ZERO, |retries| longest_wait(retries, self.done));
         self.done += 1;
         let turn = Instant::now() + longest.mul_f64(fastrand::f64());
         if turn >= deadline {
@@ -131,6 +123,12 @@ impl<'a> Tries<'a> {
     }
 }
 
+/// How long the retry after so many others waits at most.
+fn longest_wait(retries: &Retries, done: u32) -> Duration {
+    // Attempts are few, so that this is far from overflowing.
+    retries.backoff_base.saturating_mul(1 << done.min(16)).min(retries.backoff_max)
+}
+
 /// How a try without a connection ended.
 pub(super) fn unconnected(error: &ConnectError) -> Attempt {
     match error {
@@ -138,5 +136,27 @@ pub(super) fn unconnected(error: &ConnectError) -> Attempt {
         ConnectError::TimedOut => Attempt::ConnectTimeout,
         ConnectError::Tls(_) | ConnectError::TlsTimedOut => Attempt::TlsFailed,
         ConnectError::NoneHealthy => Attempt::Unhealthy,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::RetryOn;
+
+    #[test]
+    fn each_retry_waits_up_to_twice_as_long_until_the_longest() {
+        let retries = Retries {
+            attempts: 10,
+            on: RetryOn::default(),
+            any_method: false,
+            per_try_timeout: None,
+            backoff_base: Duration::from_millis(25),
+            backoff_max: Duration::from_millis(250),
+            body_bytes_max: 0,
+        };
+        for (done, millis) in [(0, 25), (1, 50), (2, 100), (3, 200), (4, 250), (9, 250), (u32::MAX, 250)] {
+            assert_eq!(longest_wait(&retries, done), Duration::from_millis(millis), "after {done}");
+        }
     }
 }

@@ -8,6 +8,8 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use http::{HeaderValue, Response, StatusCode, header};
+
 use super::Half;
 use crate::proxy::{framing::Flaw, tunnel::Tunnel};
 
@@ -55,13 +57,13 @@ enum Pause {
 }
 
 impl ClientWire {
-    /// The service's side: a request came; its answer is on the way.
-    pub(in crate::proxy) fn serve<F>(self: &Rc<Self>, answer: F) -> Serving<F> {
+    /// The service's side: a request came; its answer is on the way, perhaps the connection's `last` one.
+    pub(in crate::proxy) fn serve<F>(self: &Rc<Self>, answer: F, last: bool) -> Serving<F> {
         let call = self.calls.get() + 1;
         self.calls.set(call);
         let mut notes = self.notes.borrow_mut();
         self.note.set(notes.pop_front_if(|(head, _)| *head == call).map(|(_, note)| note));
-        Serving { answer, wire: Rc::clone(self) }
+        Serving { answer, wire: Rc::clone(self), last }
     }
 
     /// What is special about the request in flight.
@@ -149,20 +151,29 @@ impl ClientWire {
 }
 
 pin_project_lite::pin_project! {
-    /// An answer on its way. Once it is there and switches no protocol, the stream reads on.
+    /// An answer on its way. Once it is there and switches no protocol, the stream reads on, unless it says
+    /// that it was the last one.
     pub(in crate::proxy) struct Serving<F> {
         #[pin]
         answer: F,
         wire: Rc<ClientWire>,
+        last: bool,
     }
 }
 
-impl<F: Future> Future for Serving<F> {
+impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Serving<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        let answer = ready!(this.answer.poll(cx));
+        let mut answer = ready!(this.answer.poll(cx));
+        if *this.last
+            && let Ok(response) = &mut answer
+            && response.status() != StatusCode::SWITCHING_PROTOCOLS
+        {
+            // By this field hyper knows, too.
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if this.wire.pause.get() == Pause::Waiting && this.wire.calls.get() == this.wire.heads.get() {
             this.wire.pause.set(Pause::Resumed);
         }

@@ -12,7 +12,7 @@ use weir::{
     config::{Sources, compile},
     live::{Live, Serving},
     propagation::TraceId,
-    proxy::{Bound, Crew, InFlight, OwnAddresses, Sights, Upstreamward},
+    proxy::{Bound, Crew, InFlight, OwnAddresses, Resolver, Sights, Upstreamward},
     telemetry::Meters,
     toggle::Reason,
 };
@@ -44,7 +44,7 @@ impl Listing {
         let (in_flight, questions) = InFlight::new(2);
         let (drain, draining) = tokio::sync::watch::channel(None);
         let (_sights, sights) = tokio::sync::watch::channel(Sights::default());
-        let upstreamward = Upstreamward { own: OwnAddresses::default(), sights };
+        let upstreamward = Upstreamward { own: OwnAddresses::default(), resolver: Resolver::system(), sights };
         let crew = Crew::start(&live, vec![bound], questions, &lines, &draining, &upstreamward).unwrap();
         Listing { live, in_flight, address, drain, crew }
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use tempfile::TempDir;
-use weir::{App, Outcome};
+use weir::{App, Outcome, Resolver};
 
 use super::client::Client;
 
@@ -60,13 +60,18 @@ impl Proxy {
 
     /// Starts on a configuration with other files beside it.
     pub(crate) fn start_beside(config: &str, files: &[(&str, &str)]) -> Proxy {
+        Proxy::start_resolving(config, files, Resolver::system())
+    }
+
+    /// Starts with a way to look up names.
+    pub(crate) fn start_resolving(config: &str, files: &[(&str, &str)], resolver: Resolver) -> Proxy {
         let directory = TempDir::new().unwrap();
         fs::create_dir(directory.path().join("contracts")).unwrap();
         for (name, text) in files {
             fs::write(directory.path().join(name), text).unwrap();
         }
         fs::write(directory.path().join("weir.toml"), complete(directory.path(), config)).unwrap();
-        let app = App::start(directory.path()).unwrap();
+        let app = App::start_resolving(directory.path(), resolver).unwrap();
         Proxy { directory, app }
     }
 
@@ -173,9 +178,23 @@ impl Process {
 
     /// The most memory that it ever had, in bytes.
     pub(crate) fn memory_peak_bytes(&self) -> u64 {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory that it has now, in bytes.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(field)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+
+    /// How many files and sockets it has open.
+    pub(crate) fn descriptors(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.child.id())).unwrap().count()
     }
 }
 

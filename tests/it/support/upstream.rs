@@ -199,6 +199,15 @@ impl Upstream {
     }
 }
 
+/// An address that nothing listens on, nor will: its port stays taken until the process ends.
+pub(crate) fn dead() -> SocketAddr {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+    let address = socket.local_addr().unwrap().as_socket().unwrap();
+    std::mem::forget(socket);
+    address
+}
+
 /// Reads until the empty line; `false` when the peer went away before.
 pub(crate) fn read_head(mut stream: &std::net::TcpStream) -> bool {
     let mut head = Vec::new();
