@@ -95,6 +95,8 @@ pub enum Note {
     Reordered,
     /// The targeting expression decides otherwise: any number may move, so all are reckoned with.
     Targeting,
+    /// The configuration switches it off: whoever moves gets `off`, which no guard may keep from them.
+    SwitchedOff,
 }
 
 impl Churn {
@@ -110,9 +112,13 @@ impl Churn {
         self.shifts.is_empty() && self.notes.is_empty()
     }
 
-    /// The largest share of any population that moves, or may move.
+    /// The largest share of any population that moves, or may move. What switches it off counts as nobody: a
+    /// kill switch has to work however many it moves.
     #[must_use]
     pub fn most(&self) -> Portion {
+        if self.notes.contains(&Note::SwitchedOff) {
+            return Portion::default();
+        }
         if self.notes.contains(&Note::Targeting) {
             return Portion::WHOLE;
         }
@@ -198,6 +204,9 @@ pub fn churn(before: Side<'_>, after: Side<'_>, now: Timestamp) -> Churn {
     churn.compare(rest, &rest_before, &rest_after);
     if aims_elsewhere(before.toggle, flats.0, after.toggle, flats.1) {
         churn.notes.push(Note::Targeting);
+    }
+    if before.toggle.enabled && !after.toggle.enabled && !churn.is_empty() {
+        churn.notes.push(Note::SwitchedOff);
     }
     churn
 }

@@ -112,7 +112,8 @@ fn check_against_another_configuration_tells_whom_it_moves() {
         (
             "enabled = true",
             "enabled = false",
-            "toggle orders-v2: 100% on -> off (rule \"beta testers\"); 10% on -> off (everybody else)",
+            "toggle orders-v2: 100% on -> off (rule \"beta testers\"); 10% on -> off (everybody else); \
+             switched off, however many that moves",
         ),
         ("equals = \"beta\"", "equals = \"gamma\"", "toggle orders-v2: rule \"beta testers\" matches others"),
         (

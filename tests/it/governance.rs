@@ -257,6 +257,22 @@ async fn a_reload_that_moves_too_many_is_refused_unless_the_file_says_it_is_mean
 }
 
 #[tokio::test]
+async fn switching_a_toggle_off_in_the_file_is_never_refused() {
+    let upstreams = upstreams();
+    let proxy = proxy(&upstreams, "max_churn = \"10%\"", "100%");
+    let mut client = proxy.client().await;
+    assert!(decision(&mut client).await.starts_with("canary"));
+    let outcome = proxy.reload(&config(&upstreams, "max_churn = \"10%\"\nenabled = false", "100%")).await;
+    let Outcome::Applied { churn, .. } = outcome else { panic!("{outcome:?}") };
+    let told = "toggle t: 100% on -> off (everybody); switched off, however many that moves";
+    assert_eq!(churn[0].to_string(), told);
+    assert!(decision(&mut client).await.starts_with("stable"));
+    // Back on is a change like any other.
+    let outcome = proxy.reload(&config(&upstreams, "max_churn = \"10%\"", "100%")).await;
+    assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
+}
+
+#[tokio::test]
 async fn the_default_of_max_churn_holds_for_every_toggle_and_implied_ones() {
     let (stable, canary) = upstreams();
     let directory = TempDir::new().unwrap();

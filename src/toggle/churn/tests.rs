@@ -75,7 +75,9 @@ fn what_takes_everybody_out_is_told_for_each_population() {
     assert_eq!(text(killed, side(&open, now)), moved.replace("on -> off", "off -> on"));
     assert_eq!(text(killed, Side { killed: true, ..side(&open, share("90%")) }), "", "a kill hides it");
     let disabled = Toggle { enabled: false, ..open.clone() };
-    assert_eq!(text(side(&open, now), side(&disabled, now)), moved);
+    let switched_off = format!("{moved}; switched off, however many that moves");
+    assert_eq!(text(side(&open, now), side(&disabled, now)), switched_off);
+    assert_eq!(text(killed, side(&disabled, now)), "", "it was off already");
     let over = Toggle { expires: Some(Timestamp(1000)), on_expiry: OnExpiry::Default, ..open.clone() };
     assert_eq!(text(side(&open, now), side(&over, now)), moved);
     let warned = Toggle { on_expiry: OnExpiry::Warn, ..over.clone() };
@@ -84,7 +86,8 @@ fn what_takes_everybody_out_is_told_for_each_population() {
     assert_eq!(text(side(&open, now), side(&Toggle { schedule: later, ..open.clone() }, now)), moved);
     let mute = Toggle { enabled: false, off: None, ..open.clone() };
     let expected = "toggle t: 100% on -> no variant (rule \"beta testers\"); \
-                    10% on -> no variant, 90% off -> no variant (everybody else)";
+                    10% on -> no variant, 90% off -> no variant (everybody else); \
+                    switched off, however many that moves";
     assert_eq!(text(side(&open, now), side(&mute, now)), expected);
 }
 

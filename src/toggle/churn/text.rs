@@ -69,6 +69,7 @@ impl fmt::Display for Note {
             Note::RuleRemoved(name) => write!(f, "rule {name:?} is gone"),
             Note::RuleChanged(name) => write!(f, "rule {name:?} matches others"),
             Note::Targeting => f.write_str("its targeting expression decides otherwise, for as many as all"),
+            Note::SwitchedOff => f.write_str("switched off, however many that moves"),
             Note::Reordered => f.write_str("its rules are tried in another order"),
         }
     }
