@@ -95,7 +95,7 @@ impl Observer {
                 seen.serves = serves;
                 seen.serves_since = now;
             }
-            let settled = toggle.settled(planned.share()).filter(|_| toggle.enabled);
+            let settled = toggle.uniform(planned.share(), |_| true).flatten().filter(|_| toggle.enabled);
             let settled = settled.map(|variant| &toggle.variants[variant.0].name);
             if seen.settled.as_ref().map(|settled| &settled.variant) != settled {
                 seen.settled = settled.map(|variant| Settled { variant: variant.clone(), since: now });

@@ -4,8 +4,11 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    bucket::Slot,
-    toggle::{Band, Condition, Literal, Phrase, Schedule, Serve, Split, Targeting, Test, Variant, VariantId, sample},
+    bucket::{SLOTS, Slot, Weight},
+    toggle::{
+        Band, Condition, Literal, OnExpiry, Phrase, Rule, Schedule, Serve, Split, Targeting, Test, Timestamp, Variant,
+        VariantId, sample,
+    },
 };
 
 const ON: VariantId = VariantId(0);
@@ -40,7 +43,7 @@ fn share(weight: &str) -> Option<Share> {
 }
 
 fn side(toggle: &Toggle, share: Option<Share>) -> Side<'_> {
-    Side { toggle, share, killed: false }
+    Side { toggle, share, killed: false, needs: Needs::Met }
 }
 
 fn text(before: Side<'_>, after: Side<'_>) -> String {
