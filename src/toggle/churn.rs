@@ -5,6 +5,9 @@
 //! independent, so they are products of shares.
 
 //!
+//! Targeting that is nothing but shares of the toggle's own key is as exact as a split. Of any other
+//! expression it is only known that it differs: then all are reckoned with.
+//!
 //! What a toggle requires of others is either the same for everybody, and then exact, or it varies: then
 //! whoever it moves is reckoned with on top, since nobody knows which users the two have in common.
 
@@ -77,6 +80,8 @@ pub enum Population {
     EverybodyElse,
     /// Those who reach this rule, and whom it matches, before and after.
     Rule(String),
+    /// Those who bring no key, where those who do are told of: flagd's shares are of keys alone.
+    Keyless,
     /// Those who lack what it requires, before and after.
     LeftOut,
 }

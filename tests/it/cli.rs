@@ -174,6 +174,35 @@ fn flags_of_flagd_are_kept_to_their_churn() {
 }
 
 #[test]
+fn shares_of_flagd_are_told_exactly_and_what_hashes_nothing_stays() {
+    let folder = |bucketing: &str, weight: u8| {
+        let weir = format!(
+            "[weir]\nmax_churn = \"10%\"\n[flagd]\nbucketing = \"{bucketing}\"\nbucket_by = \"ip\"\n\
+             [[listeners]]\nname = \"e\"\naddress = \"127.0.0.1:0\"\n[services.s]\n\
+             arms.a = {{ endpoints = [\"127.0.0.1:9\"] }}\n[[routes]]\nname = \"r\"\nmatch = {{ path_prefix = \"/\" }}\n\
+             service = \"s\"\n"
+        );
+        let flag = |targeting: Value| {
+            json!({ "state": "ENABLED", "variants": { "on": true, "off": false }, "defaultVariant": "off",
+                "targeting": targeting })
+        };
+        let flags = json!({ "flags": {
+            "shares": flag(json!({ "fractional": [["on", weight], ["off", 100 - weight]] })),
+            "rule": flag(json!({ "if": [{ "==": [{ "var": "host" }, "beta"] }, "on"] })),
+        } });
+        Folder::new(&[("weir.toml", weir.as_bytes()), ("f.flagd.json", flags.to_string().as_bytes())])
+    };
+    let before = folder("flagd-v2", 50);
+    let against = |after: &Folder| Weir::new("check").config(after.path()).arg("--against").arg(before.path()).run();
+    let ran = against(&folder("flagd-v2", 60));
+    assert!(ran.stdout.contains("\ntoggle shares: 10% off -> on (everybody)\n\nok: "), "{ran:#?}");
+    let ran = against(&folder("flagd-v3", 50));
+    let redrawn = "toggle shares: 25% on -> off, 25% off -> on (everybody); all are drawn anew";
+    assert!(ran.code == 1 && ran.stdout.contains(redrawn), "{ran:#?}");
+    assert!(!ran.stdout.contains("toggle rule"), "{ran:#?}");
+}
+
+#[test]
 fn check_against_tells_what_another_bucketing_would_move() {
     let before = reference(&[]);
     let after = reference(&[("enabled = true ", "bucketing = \"flagd-v3\"\nenabled = true ")]);

@@ -1,7 +1,11 @@
 //! Comparing: population by population, what it got before and what it gets after.
 
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
 use super::{Churn, Move, Needs, Note, Population, Portion, Side, layout::Layout};
-use crate::toggle::{Rule, Timestamp, Toggle, VariantId};
+use crate::toggle::{Rule, Targeting, Timestamp, Toggle, VariantId};
 
 /// One side as things stand at a moment.
 struct Face<'a> {
@@ -13,6 +17,19 @@ struct Face<'a> {
     needs: Needs,
     /// Those in effect.
     rules: Vec<&'a Rule>,
+    /// What those get whom no rule matches and targeting leaves alone.
+    rest: Layout<'a>,
+    aims: Aims<'a>,
+}
+
+/// What targeting gives whom no rule matches.
+enum Aims<'a> {
+    /// There is none, or it is not asked.
+    Nothing,
+    /// Shares of the keys.
+    Laid(Layout<'a>),
+    /// Nobody knows what to whom.
+    Anything(&'a Targeting),
 }
 
 /// What a change moves, as things stand at `now`.
@@ -50,11 +67,13 @@ pub fn lacking(side: Side<'_>, variant: VariantId, now: Timestamp) -> Portion {
     if let Some(flat) = &face.flat {
         return lacks(flat);
     }
-    if side.toggle.targeting.is_some() {
-        return Portion::WHOLE;
-    }
+    let aimed = match &face.aims {
+        Aims::Nothing => Portion::default(),
+        Aims::Laid(layout) => lacks(layout),
+        Aims::Anything(_) => Portion::WHOLE,
+    };
     let rules = face.rules.iter().map(|rule| lacks(&Layout::of_serve(side.toggle, &rule.serve)));
-    rules.fold(lacks(&Layout::of_rest(side)), Portion::max)
+    rules.fold(aimed.max(lacks(&face.rest)), Portion::max)
 }
 
 impl<'a> Face<'a> {
@@ -64,8 +83,7 @@ impl<'a> Face<'a> {
         if let Some(choice) = toggle.overruled(side.killed, now) {
             // What it requires is not asked.
             let flat = Layout::constant(toggle, choice.variant);
-            let left_out = Some(Layout::constant(toggle, choice.variant));
-            return Face { side, flat: Some(flat), left_out, needs: Needs::Met, rules };
+            return Face::flat(side, flat.clone(), Some(flat), Needs::Met, rules);
         }
         let off = || Layout::constant(toggle, toggle.off);
         let waiting = || (!toggle.schedule.holds(now)).then(|| Layout::constant(toggle, toggle.default));
@@ -74,17 +92,53 @@ impl<'a> Face<'a> {
             Needs::Unmet { .. } => (Some(off()), Some(off())),
             Needs::Varying => (waiting(), Some(off())),
         };
-        Face { side, flat, left_out, needs: side.needs, rules }
+        if let Some(flat) = flat {
+            return Face::flat(side, flat, left_out, side.needs, rules);
+        }
+        let rest = Layout::of_rest(side);
+        let aims = match &toggle.targeting {
+            None => Aims::Nothing,
+            Some(targeting) => match Layout::of_targeting(toggle, targeting, &rest) {
+                Some(layout) => Aims::Laid(layout),
+                None => Aims::Anything(targeting),
+            },
+        };
+        Face { side, flat: None, left_out, needs: side.needs, rules, rest, aims }
+    }
+
+    /// While a toggle's own state decides, its targeting is not asked.
+    fn flat(
+        side: Side<'a>,
+        flat: Layout<'a>,
+        left_out: Option<Layout<'a>>,
+        needs: Needs,
+        rules: Vec<&'a Rule>,
+    ) -> Face<'a> {
+        Face { side, flat: Some(flat.clone()), left_out, needs, rules, rest: flat, aims: Aims::Nothing }
+    }
+
+    /// What those get whom no rule matches and who have a key, as far as that is known.
+    fn keyed(&self) -> &Layout<'a> {
+        match &self.aims {
+            Aims::Laid(layout) => layout,
+            Aims::Nothing | Aims::Anything(_) => &self.rest,
+        }
     }
 }
 
-/// Whether targeting expressions may give users something else than before.
-fn aims_elsewhere(before: &Toggle, before_is_flat: bool, after: &Toggle, after_is_flat: bool) -> bool {
-    // While a toggle's own state decides, its expression is not asked.
-    let aims =
-        [before.targeting.as_ref().filter(|_| !before_is_flat), after.targeting.as_ref().filter(|_| !after_is_flat)];
-    let keyed = |toggle: &Toggle| (toggle.bucketing, toggle.salt.clone(), format!("{:?}", toggle.bucket_by));
-    aims[0] != aims[1] || (aims[0].is_some() && keyed(before) != keyed(after))
+/// Whether targeting that nobody can lay out may give users something else than before.
+fn aims_elsewhere(before: &Face<'_>, after: &Face<'_>) -> bool {
+    let (Aims::Anything(left), Aims::Anything(right)) = (&before.aims, &after.aims) else {
+        return [before, after].iter().any(|face| matches!(face.aims, Aims::Anything(_)));
+    };
+    let (before, after) = (before.side.toggle, after.side.toggle);
+    let named = |toggle: &Toggle| -> BTreeMap<String, Value> {
+        toggle.variants.iter().map(|variant| (variant.name.clone(), variant.value.clone())).collect()
+    };
+    left != right
+        || named(before) != named(after)
+        || left.draws() && (before.bucketing, &before.salt) != (after.bucketing, &after.salt)
+        || left.asks_key() && before.bucket_by != after.bucket_by
 }
 
 /// Whom a rule matches: equal texts match the same users.
@@ -115,9 +169,15 @@ impl Churn {
         }
         let alike = left.rules.is_empty() && right.rules.is_empty() || left.flat.is_some() && right.flat.is_some();
         let rest = if alike && !some_are_left_out { Population::Everybody } else { Population::EverybodyElse };
-        let (of_before, of_after) = (Layout::of_rest(before), Layout::of_rest(after));
-        self.compare(rest, left.flat.as_ref().unwrap_or(&of_before), right.flat.as_ref().unwrap_or(&of_after));
-        if aims_elsewhere(before.toggle, left.flat.is_some(), after.toggle, right.flat.is_some()) {
+        if [left, right].iter().any(|face| matches!(face.aims, Aims::Anything(_))) {
+            self.compare(Population::EverybodyElse, &left.rest, &right.rest);
+        } else {
+            self.compare(rest, left.keyed(), right.keyed());
+        }
+        if [left, right].iter().any(|face| matches!(face.aims, Aims::Laid(_))) {
+            self.compare(Population::Keyless, &left.rest, &right.rest);
+        }
+        if aims_elsewhere(left, right) {
             self.notes.push(Note::Targeting);
         }
     }

@@ -6,7 +6,7 @@ use super::{Portion, Side};
 use crate::{
     bucket::{Bucketing, Weight},
     identity::Attribute,
-    toggle::{Serve, Split, Toggle, Variant, VariantId},
+    toggle::{Serve, Split, Targeting, Toggle, Variant, VariantId, targeting::Aim},
 };
 
 /// How keys become slots.
@@ -18,6 +18,7 @@ struct Keying<'a> {
 }
 
 /// Who gets which variant in one population.
+#[derive(Clone)]
 pub(super) struct Layout<'a> {
     toggle: &'a Toggle,
     /// `None` where everybody gets the same.
@@ -61,6 +62,28 @@ impl<'a> Layout<'a> {
         }
     }
 
+    /// What those get who have a key, where targeting is nothing but shares of it: they are as exact as a split.
+    pub(super) fn of_targeting(toggle: &'a Toggle, targeting: &Targeting, rest: &Layout<'a>) -> Option<Layout<'a>> {
+        let shares = targeting.shares(toggle)?;
+        let total: u64 = shares.iter().map(|(_, weight)| weight).sum();
+        let mut end = 0;
+        let mut bands = Vec::with_capacity(shares.len());
+        for (aim, weight) in shares.iter().filter(|(_, weight)| *weight > 0) {
+            end += weight;
+            let variant = match aim {
+                Aim::Variant(variant) => Some(*variant),
+                Aim::Miss => None,
+                // Who comes to nothing gets the rest, which has to be one thing to stand in one band.
+                Aim::Nothing => rest.same_for_all()?,
+            };
+            bands.push((Portion::of(end, total), variant));
+        }
+        if bands.is_empty() {
+            return Some(rest.clone());
+        }
+        Some(Layout::keyed(toggle, Keying::of(toggle), bands.into_iter()))
+    }
+
     /// Bands that own nothing are left out, so that a layout of one variant is a constant.
     fn keyed(
         toggle: &'a Toggle,
@@ -78,6 +101,14 @@ impl<'a> Layout<'a> {
         }
         let keying = (bands.len() > 1).then_some(keying);
         Layout { toggle, keying, bands }
+    }
+
+    /// The one thing that everybody of the population gets.
+    pub(super) fn same_for_all(&self) -> Option<Option<VariantId>> {
+        match self.bands[..] {
+            [(_, variant)] => Some(variant),
+            _ => None,
+        }
     }
 
     /// Whether a user's slots before and after have nothing to do with each other.

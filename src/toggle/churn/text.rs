@@ -45,6 +45,7 @@ impl fmt::Display for Shift {
         match &self.population {
             Population::Everybody => f.write_str(" (everybody)"),
             Population::EverybodyElse => f.write_str(" (everybody else)"),
+            Population::Keyless => f.write_str(" (whoever brings no key)"),
             Population::LeftOut => f.write_str(" (whoever lacks what it requires)"),
             Population::Rule(name) => write!(f, " (rule {name:?})"),
         }
