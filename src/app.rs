@@ -132,10 +132,11 @@ impl App {
     fn begin(config: &Path, take_over: bool) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
         let compiled = compile(&sources).map_err(StartError::Config)?;
-        for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())) {
+        let idle = compiled.guards.idle();
+        for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())).chain(&idle) {
             tracing::warn!("{}", problem.line());
         }
-        let Compiled { plan, inventory, .. } = compiled;
+        let Compiled { plan, inventory, guards, .. } = compiled;
         let overlay = store::kept_overlay(&plan.process.state_dir)?;
         let workers = worker_count(&plan.process);
         let bound = bind_listeners(&plan, workers, take_over)?;
@@ -160,7 +161,7 @@ impl App {
         let live = Live::new(Serving::new(Arc::new(plan), Arc::new(overlay), meters, 1));
         let observer = Observer::new(live.clone(), meters_receiver.clone(), toggle_gauges);
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
+        let writer = Writer::new(config.to_owned(), sources, (inventory, guards), live.clone(), meters_sender, gauges);
         let (unready, readiness) = watch::channel(None);
         let (drain, draining) = watch::channel(None);
         let own = addresses.own();

@@ -13,10 +13,10 @@ use tokio::{
 
 use super::{
     command::{Command, Killed, Order, OrderError, Outcome, Restored},
-    reading::{Found, Look, Next, Reading, judged},
+    reading::{Found, Judged, Look, Next, Reading, judged},
 };
 use crate::{
-    config::{Inventory, Problem, Report, Sources, did_you_mean},
+    config::{Guards, Inventory, Problem, Report, Sources, did_you_mean},
     live::{FirstDecision, Live, Serving},
     plan::{Kill, Listener, Overlay, Plan, Process},
     store,
@@ -44,6 +44,7 @@ pub struct Writer {
     started: (Process, Vec<Listener>),
     applied: Arc<Sources>,
     inventory: Inventory,
+    guards: Arc<Guards>,
     /// The last reading that was refused, so that it is reported once.
     refused: Option<Arc<Reading>>,
     retired: Vec<Arc<Serving>>,
@@ -79,7 +80,7 @@ impl Writer {
     pub fn new(
         config: PathBuf,
         applied: Sources,
-        inventory: Inventory,
+        (inventory, guards): (Inventory, Guards),
         live: Live,
         meters: watch::Sender<Arc<Meters>>,
         mut gauges: ReloadGauges,
@@ -97,6 +98,7 @@ impl Writer {
             started,
             applied: Arc::new(applied),
             inventory,
+            guards: Arc::new(guards),
             refused: None,
             retired: Vec::new(),
             looking: JoinSet::new(),
@@ -161,6 +163,7 @@ impl Writer {
             refused: self.refused.clone(),
             asked: self.underway.is_asked(),
             serving: self.live.serving(),
+            guards: Arc::clone(&self.guards),
         };
         self.looking.spawn(look.run());
     }
@@ -197,18 +200,18 @@ impl Writer {
     }
 
     async fn apply(&mut self, next: Next) -> Outcome {
-        let Next { sources, compiled, mut churn, overlay } = next;
+        let Next { sources, compiled, judged: mut verdict, overlay } = next;
         let before = self.live.serving();
         if !Arc::ptr_eq(&overlay, &before.overlay) {
             // A toggle was killed or restored meanwhile, and that decides who moves.
-            churn = judged(&before, &compiled.plan, &compiled.guards);
+            verdict = judged(&before, &self.guards, &compiled);
         }
-        let churn = match churn {
-            Ok(churn) => churn,
+        let Judged { churn, idle } = match verdict {
+            Ok(judged) => judged,
             Err(report) => return self.reject(report, Arc::new(Ok(Sources::clone(&sources)))),
         };
         let now = Timestamp(jiff::Timestamp::now().as_second());
-        let notices: Vec<String> = compiled.notices(now).map(Problem::line).collect();
+        let notices: Vec<String> = compiled.notices(now).chain(&idle).map(Problem::line).collect();
         let mut plan = compiled.plan;
         let changes = self.inventory.changes_to(&compiled.inventory);
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
@@ -239,6 +242,7 @@ impl Writer {
         keeping.await.ok();
         self.applied = sources;
         self.inventory = compiled.inventory;
+        self.guards = Arc::new(compiled.guards);
         self.refused = None;
         Outcome::Applied { generation, changes, churn }
     }

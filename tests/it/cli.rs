@@ -142,6 +142,10 @@ fn check_against_another_configuration_tells_whom_it_moves() {
     });
     assert_eq!(json["churn"], json!([{"toggle": "orders-v2", "shifts": [shift], "notes": []}]));
     assert!(json["changes"].as_array().unwrap().contains(&json!("~rollouts.orders")), "{json:#}");
+    let idle = reference(&[("acknowledged_churn = \"0%\"", "acknowledged_churn = \"30%\"")]);
+    let ran = against(&idle, "");
+    let told = "warning: acknowledged_churn of the toggle \"orders-v2\" acknowledges nothing here";
+    assert!(ran.code == 0 && ran.stdout.contains(told), "{ran:#?}");
     let missing = Weir::new("check --against /nonexistent").config(before.path()).run();
     assert_eq!(missing.code, 2);
     assert!(missing.stderr.contains("--against /nonexistent is no configuration to compare with"), "{missing:#?}");

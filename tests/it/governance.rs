@@ -254,6 +254,18 @@ async fn a_reload_that_moves_too_many_is_refused_unless_the_file_says_it_is_mean
     let enough = "max_churn = \"10%\"\nacknowledged_churn = \"30%\"";
     let outcome = proxy.reload(&config(&upstreams, enough, "50%")).await;
     assert_eq!(shown(&outcome), "toggle t: 30% off -> on (everybody)");
+    // It was for that change, and is not for the next one.
+    let outcome = proxy.reload(&config(&upstreams, enough, "80%")).await;
+    let Outcome::Rejected(report) = outcome else { panic!("{outcome:?}") };
+    let problem = &report.problems()[0];
+    let spent = "max_churn is 10% and acknowledged_churn 30% was for an earlier change, and this moves more: ";
+    assert!(problem.message.starts_with(spent), "{problem:?}");
+    assert!(problem.hint.as_deref().unwrap().starts_with("take acknowledged_churn out first"), "{problem:?}");
+    let outcome = proxy.reload(&config(&upstreams, &enough.replace("30%", "25%"), "75%")).await;
+    assert_eq!(shown(&outcome), "toggle t: 25% off -> on (everybody)", "another one is new");
+    assert!(matches!(proxy.reload(&config(&upstreams, "max_churn = \"10%\"", "75%")).await, Outcome::Applied { .. }));
+    let outcome = proxy.reload(&config(&upstreams, &enough.replace("30%", "25%"), "100%")).await;
+    assert_eq!(shown(&outcome), "toggle t: 25% off -> on (everybody)", "and so is the same once it was taken out");
 }
 
 #[tokio::test]
