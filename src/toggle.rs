@@ -187,6 +187,12 @@ impl Toggle {
     pub fn variant_named(&self, name: &str) -> Option<VariantId> {
         self.variants.iter().position(|variant| variant.name == name).map(VariantId)
     }
+
+    /// The name of what it gave; empty for no variant.
+    #[must_use]
+    pub fn variant_name(&self, variant: Option<VariantId>) -> &str {
+        variant.map_or("", |variant| &self.variants[variant.0].name)
+    }
 }
 
 impl Category {
