@@ -138,6 +138,9 @@ impl App {
         }
         let Compiled { plan, inventory, guards, .. } = compiled;
         let overlay = store::kept_overlay(&plan.process.state_dir)?;
+        if let Some(strays) = overlay.strays_told(&plan) {
+            tracing::warn!("{strays}");
+        }
         let workers = worker_count(&plan.process);
         let bound = bind_listeners(&plan, workers, take_over)?;
         let names = plan.listeners.iter().map(|listener| listener.name.clone());

@@ -18,8 +18,10 @@ const DAY_SECONDS: i64 = 24 * 3600;
 pub struct Entry {
     /// Its name.
     pub name: String,
-    /// Why it exists.
-    pub category: &'static str,
+    /// Whether the configuration has it. One that it has no more is here as long as it is killed.
+    pub configured: bool,
+    /// Why it exists; known only of what is configured.
+    pub category: Option<&'static str>,
     /// Who answers for it; empty for one that a rollout implies.
     pub owner: String,
     /// What it is about.
@@ -39,7 +41,7 @@ pub struct Entry {
     /// When it should be gone.
     pub expires: Option<String>,
     /// What its expiry does.
-    pub on_expiry: &'static str,
+    pub on_expiry: Option<&'static str>,
     /// What depends on it.
     pub used_by: Vec<String>,
     /// How often it gave each variant; the empty name is none.
@@ -50,7 +52,7 @@ pub struct Entry {
     pub stale: Vec<String>,
 }
 
-/// Every toggle of a plan, in the order of their names. One that gives everybody the same, or that nobody
+/// Every toggle of a plan, and those that are killed and that it has no more, in the order of their names. One that gives everybody the same, or that nobody
 /// asks, is stale after `stale_after_days`.
 #[must_use]
 pub fn catalogue(
@@ -69,7 +71,8 @@ pub fn catalogue(
         let created = toggle.created.or_else(|| seen.map(|seen| Timestamp(seen.first_seen)));
         let mut entry = Entry {
             name: toggle.name.clone(),
-            category: toggle.category.as_str(),
+            configured: true,
+            category: Some(toggle.category.as_str()),
             owner: toggle.owner.clone(),
             description: toggle.description.clone(),
             state: toggle.state(kill.is_some(), now),
@@ -79,10 +82,10 @@ pub fn catalogue(
             since: created.map(day),
             age_days: created.map(|Timestamp(created)| (now.0 - created).max(0) / DAY_SECONDS),
             expires: toggle.expires.map(day),
-            on_expiry: match toggle.on_expiry {
+            on_expiry: Some(match toggle.on_expiry {
                 OnExpiry::Warn => "warn",
                 OnExpiry::Default => "default",
-            },
+            }),
             used_by: used_by(plan, planned, &uses),
             decisions: seen.map(|seen| seen.decisions.clone()).unwrap_or_default(),
             last_decision: seen.and_then(|seen| seen.last_decision).map(|at| Timestamp(at).to_string()),
@@ -92,9 +95,35 @@ pub fn catalogue(
         entry.stale = about.stale(now, stale_after_days);
         entry
     });
-    let mut entries: Vec<Entry> = entries.collect();
+    let strays = overlay.strays(plan).map(|(name, kill)| stray(name, kill, observed.toggles.get(name), now));
+    let mut entries: Vec<Entry> = entries.chain(strays).collect();
     entries.sort_by(|left, right| left.name.cmp(&right.name));
     entries
+}
+
+/// A toggle that is killed and not configured.
+fn stray(name: &str, kill: &Kill, seen: Option<&Sighting>, Timestamp(now): Timestamp) -> Entry {
+    let since = seen.map(|seen| seen.first_seen);
+    let killed = in_days((now - kill.at).max(0) / DAY_SECONDS);
+    Entry {
+        name: name.to_owned(),
+        configured: false,
+        category: None,
+        owner: String::new(),
+        description: None,
+        state: State::Killed,
+        kill: Some(kill.clone()),
+        serves: "nothing: the configuration does not have it".to_owned(),
+        variants: BTreeMap::new(),
+        since: since.map(|since| day(Timestamp(since))),
+        age_days: since.map(|since| (now - since).max(0) / DAY_SECONDS),
+        expires: None,
+        on_expiry: None,
+        used_by: Vec::new(),
+        decisions: seen.map(|seen| seen.decisions.clone()).unwrap_or_default(),
+        last_decision: seen.and_then(|seen| seen.last_decision).map(|at| Timestamp(at).to_string()),
+        stale: vec![format!("killed {killed} ago and not configured any more: one that is added again starts killed")],
+    }
 }
 
 /// What depends on a toggle, in words.
@@ -286,6 +315,21 @@ mod tests {
         ] {
             assert_eq!(reasons(toggle, seen, killed_at.map(ago)), expected);
         }
+    }
+
+    #[test]
+    fn a_kill_of_what_is_gone_stays_in_sight() {
+        let kill = Kill { by: "ada".into(), at: ago(3), note: Some("it burns".into()) };
+        let overlay = Overlay { kills: [("gone".to_owned(), kill.clone())].into() };
+        let plan = Sample::default().toggle("t", |_| {}).plan();
+        let seen = Sighting { first_seen: ago(40), decisions: [("on".to_owned(), 7)].into(), ..Sighting::default() };
+        let observed = Observed { toggles: [("gone".to_owned(), seen)].into() };
+        let entries = catalogue(&plan, &overlay, &observed, Timestamp(NOW), 30);
+        let [gone, t] = entries.try_into().unwrap();
+        assert_eq!((&*gone.name, gone.configured, gone.state, gone.kill), ("gone", false, State::Killed, Some(kill)));
+        assert_eq!((gone.age_days, gone.decisions["on"]), (Some(40), 7));
+        assert!(gone.stale[0].starts_with("killed 3 days ago and not configured any more"), "{:?}", gone.stale);
+        assert!(t.configured && t.kill.is_none());
     }
 
     /// A rule that gives some `off`.

@@ -101,6 +101,10 @@ impl Kept {
     }
 
     fn unknown(&self, name: &str) -> anyhow::Error {
+        if let Some(kill) = self.overlay.kills.get(name) {
+            let (by, at) = (&kill.by, kill.at());
+            return anyhow!("the toggle {name:?} is not in the configuration; it is still killed, by {by} at {at}");
+        }
         let names = self.plan.toggles.iter().map(|planned| &*planned.toggle.name);
         let hint = did_you_mean(name, names).unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
         anyhow!("unknown toggle {name:?}; {hint}")

@@ -211,7 +211,8 @@ impl Writer {
             Err(report) => return self.reject(report, Arc::new(Ok(Sources::clone(&sources)))),
         };
         let now = Timestamp(jiff::Timestamp::now().as_second());
-        let notices: Vec<String> = compiled.notices(now).chain(&idle).map(Problem::line).collect();
+        let notices = compiled.notices(now).chain(&idle).map(Problem::line);
+        let notices: Vec<String> = notices.chain(before.overlay.strays_told(&compiled.plan)).collect();
         let mut plan = compiled.plan;
         let changes = self.inventory.changes_to(&compiled.inventory);
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);

@@ -106,6 +106,13 @@ async fn a_kill_outlives_reloads_restarts_and_its_own_toggle() {
     assert!(matches!(first.reload(&other).await, Outcome::Applied { .. }));
     assert!(decision(&mut first.client().await).await.starts_with("canary"));
     let Killed::Already(_) = first.app().kill("t", "bob", None).await.unwrap() else { panic!("forgotten") };
+    let toggle = |arguments: &str| crate::command::Weir::new("toggle").args(arguments).config(first.directory()).run();
+    let list = toggle("list").stdout;
+    assert!(list.lines().any(|line| line.starts_with("t ") && line.contains(" killed")), "{list}");
+    let gone = toggle("show t").stdout;
+    assert!(gone.contains("killed, killed by ada at 2") && gone.contains("does not have it"), "{gone}");
+    let why = toggle("why t").stderr;
+    assert!(why.contains("it is still killed, by ada at 2"), "{why}");
     let text = fs::read_to_string(first.file()).unwrap();
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("weir.toml"), text.replace("toggles.u]", "toggles.t]").replace("\"u\"", "\"t\""))

@@ -67,7 +67,7 @@ fn long(entry: &Entry) -> Vec<(&'static str, String)> {
 fn common(entry: &Entry, more: &str) -> Vec<(&'static str, String)> {
     vec![
         ("name", entry.name.clone()),
-        ("category", entry.category.to_owned()),
+        ("category", entry.category.unwrap_or("-").to_owned()),
         ("owner", entry.owner.clone()),
         ("age", entry.age_days.map_or_else(|| "-".to_owned(), |days| format!("{days}d"))),
         ("expires", entry.expires.clone().unwrap_or_else(|| "-".to_owned())),
