@@ -68,8 +68,8 @@ enum Format {
 
 pub(super) fn toggle(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &arguments.verb {
-        Verb::List(arguments) => list::list(arguments, |_| true),
-        Verb::Stale(arguments) => list::list(arguments, |entry| !entry.stale.is_empty()),
+        Verb::List(arguments) => list::list(arguments),
+        Verb::Stale(arguments) => list::stale(arguments),
         Verb::Show(arguments) => show::show(arguments),
         Verb::Why(arguments) => why::why(arguments),
         Verb::Import(arguments) => import::import(arguments),

@@ -238,13 +238,30 @@ fn the_catalogue_is_readable_at_80_columns_and_by_programs() {
     assert_eq!(entry["state"], "active");
     let markdown = toggles("list --format markdown").stdout;
     assert!(markdown.starts_with("| name | category | owner | age | expires | state | serves |"), "{markdown}");
-    assert_eq!(toggles("stale").stdout, "none of 1 toggle(s)\n");
+    assert_eq!(toggles("stale").stdout, "none of 1 toggle(s) is stale\n");
+    assert_eq!(toggles("stale --format markdown").stdout, "none of 1 toggle(s) is stale\n");
     assert!(toggles("show orders-v2").stdout.contains("\nowner       team-orders\n"));
     let unknown = toggles("show orders-v3");
     assert_eq!(
         (unknown.code, &*unknown.stderr),
         (2, "error: unknown toggle \"orders-v3\"; did you mean \"orders-v2\"?\n")
     );
+}
+
+#[test]
+fn what_is_stale_is_told_with_its_whole_name_and_every_reason() {
+    const NAME: &str = "a-toggle-whose-name-is-rather-long";
+    let folder = reference(&[("orders-v2", NAME), ("expires = 2031-06-30", "expires = 2020-06-30")]);
+    let stale = |arguments: &str| {
+        Weir::new("toggle stale").args(arguments).config(folder.path()).within(folder.path()).run().stdout
+    };
+    let text = stale("");
+    let (first, reasons) = text.split_once('\n').unwrap();
+    assert_eq!(first, format!("{NAME}  owned by team-orders"));
+    assert!(reasons.starts_with("    expired ") && reasons.ends_with(" days ago\n"), "{text}");
+    let list = Weir::new("toggle list").config(folder.path()).within(folder.path()).run().stdout;
+    assert!(list.contains(NAME) && list.contains("expired, stale"), "{list}");
+    assert!(stale("--format markdown").lines().last().unwrap().ends_with(" days ago |"));
 }
 
 #[test]
