@@ -1,7 +1,7 @@
 //! The one task that publishes snapshots.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +13,7 @@ use tokio::{
 
 use super::{
     command::{Command, Killed, Order, OrderError, Outcome, Restored},
+    keeping::{Keeping, keep},
     reading::{Found, Judged, Look, Next, Reading, judged},
 };
 use crate::{
@@ -48,6 +49,7 @@ pub struct Writer {
     /// The last reading that was refused, so that it is reported once.
     refused: Option<Arc<Reading>>,
     retired: Vec<Arc<Serving>>,
+    keeping: Keeping,
     /// The look that is under way, and who waits for it.
     looking: JoinSet<Found>,
     underway: Wanted,
@@ -89,7 +91,7 @@ impl Writer {
         gauges.applied(&serving.plan, false);
         gauges.published(serving.generation);
         let started = (serving.plan.process.clone(), serving.plan.listeners.clone());
-        keep_last_good(&serving.plan.process.state_dir, &applied);
+        keep(&serving.plan.process.state_dir, &applied);
         Writer {
             config,
             live,
@@ -101,6 +103,7 @@ impl Writer {
             guards: Arc::new(guards),
             refused: None,
             retired: Vec::new(),
+            keeping: Keeping::default(),
             looking: JoinSet::new(),
             underway: Wanted::default(),
             wanted: Wanted::default(),
@@ -108,8 +111,8 @@ impl Writer {
         }
     }
 
-    /// Obeys commands until nobody can send one. Files are read and compiled beside it, so that a kill
-    /// waits for nothing but its own way to the disk.
+    /// Obeys commands until nobody can send one. Files are read, compiled and kept beside it, so that a kill
+    /// waits for nothing but its own way to the disk, and for that of orders before it.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut tick = tokio::time::interval(FIRST_DECISION_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -121,8 +124,9 @@ impl Writer {
                 },
                 Some(found) = self.looking.join_next() => {
                     // An error is the end of the process.
-                    self.found(found.unwrap_or(Found::Unsettled)).await;
+                    self.found(found.unwrap_or(Found::Unsettled));
                 }
+                () = self.keeping.step(), if self.keeping.is_busy() => {}
                 _ = tick.tick(), if self.awaited.is_some() => {}
             }
             self.look();
@@ -168,7 +172,7 @@ impl Writer {
         self.looking.spawn(look.run());
     }
 
-    async fn found(&mut self, found: Found) {
+    fn found(&mut self, found: Found) {
         let outcome = match found {
             Found::Unsettled => {
                 tracing::warn!("the files keep changing: they are looked at again when they rest");
@@ -183,7 +187,7 @@ impl Writer {
             }
             Found::Known => Outcome::Unchanged,
             Found::Refused(reading, report) => self.reject(report, reading),
-            Found::Next(next) => self.apply(*next).await,
+            Found::Next(next) => self.apply(*next),
         };
         if self.wanted.is_asked() {
             self.wanted.earlier = Some(outcome.clone());
@@ -199,7 +203,7 @@ impl Writer {
         }
     }
 
-    async fn apply(&mut self, next: Next) -> Outcome {
+    fn apply(&mut self, next: Next) -> Outcome {
         let Next { sources, compiled, judged: mut verdict, overlay } = next;
         let before = self.live.serving();
         if !Arc::ptr_eq(&overlay, &before.overlay) {
@@ -236,11 +240,7 @@ impl Writer {
                 "workers, state_dir, listeners, admin, telemetry and ofrep.address change with the next start"
             );
         }
-        // Off this thread: a slow volume must not hold up health and metrics.
-        let kept = Arc::clone(&sources);
-        let keeping = tokio::task::spawn_blocking(move || keep_last_good(&state_dir, &kept));
-        // It logs its own failure; an error here is the end of the process.
-        keeping.await.ok();
+        self.keeping.want(state_dir, Arc::clone(&sources));
         self.applied = sources;
         self.inventory = compiled.inventory;
         self.guards = Arc::new(compiled.guards);
@@ -408,11 +408,4 @@ fn keep_what_is_bound(plan: &mut Plan, started: &(Process, Vec<Listener>), befor
     wanted_otherwise |= plan.process != kept;
     plan.process = kept;
     wanted_otherwise
-}
-
-fn keep_last_good(state_dir: &Path, sources: &Sources) {
-    if let Err(error) = store::keep_last_good(state_dir, sources) {
-        let state_dir = state_dir.display();
-        tracing::warn!(%error, "the last good configuration cannot be kept in {state_dir}: check weir.state_dir");
-    }
 }
