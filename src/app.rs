@@ -66,7 +66,7 @@ pub struct Addresses {
     pub ofrep: Option<SocketAddr>,
 }
 
-/// Why an [`App`] did not start.
+/// Why an [`App`] did not start. A message that ends in what to do holds its cause, and no source tells it again.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration cannot be used.
@@ -77,28 +77,28 @@ pub enum StartError {
         "{0}; it says which toggles are killed, so nothing is served without it: restore the file, or move it \
          away to start with no toggle killed"
     )]
-    Overlay(#[from] store::OverlayError),
+    Overlay(store::OverlayError),
     /// An address cannot be listened on.
-    #[error("{key} cannot listen on {address}: {source}; stop what listens there, or choose another address")]
+    #[error("{key} cannot listen on {address}: {cause}; stop what listens there, or choose another address")]
     Bind {
         /// The key that names the address.
         key: String,
         /// The address.
         address: Address,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A worker did not start.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The control thread did not start.
-    #[error("the control thread could not be started: {0}")]
+    #[error("the control thread could not be started")]
     Control(#[source] io::Error),
     /// The access log's thread did not start.
-    #[error("the access log's thread could not be started: {0}")]
+    #[error("the access log's thread could not be started")]
     AccessLog(#[source] io::Error),
     /// The metrics exporter did not start.
-    #[error("the metrics exporter could not be started: {0}")]
+    #[error("the metrics exporter could not be started")]
     Exporter(#[source] metrics_exporter_prometheus::BuildError),
 }
 
@@ -137,7 +137,7 @@ impl App {
             tracing::warn!("{}", problem.line());
         }
         let Compiled { plan, inventory, guards, .. } = compiled;
-        let overlay = store::kept_overlay(&plan.process.state_dir)?;
+        let overlay = store::kept_overlay(&plan.process.state_dir).map_err(StartError::Overlay)?;
         if let Some(strays) = overlay.strays_told(&plan) {
             tracing::warn!("{strays}");
         }
@@ -343,7 +343,7 @@ fn bind(key: &str, address: SocketAddr, take_over: bool) -> Result<TcpListener, 
 }
 
 fn bind_error(key: String, address: Address) -> impl FnOnce(io::Error) -> StartError {
-    move |source| StartError::Bind { key, address, source }
+    move |cause| StartError::Bind { key, address, cause }
 }
 
 /// What the control thread runs.

@@ -295,6 +295,14 @@ fn why_tells_every_step_and_which_one_decides() {
         assert_eq!(decided, 1, "{steps:#}");
     }
     assert_eq!(toggles("why orders-v2 --context []").code, 2);
+    // The flag API does not answer that with a draw, which the next question would contradict.
+    let keyless = "--context {\"a\":1}";
+    let text = toggles(&format!("why orders-v2 {keyless}")).stdout;
+    let end = "orders-v2: an application gets TARGETING_KEY_MISSING, since only a draw decides; \
+               pass who it is about: --context '{\"targetingKey\": \"42\"}'";
+    assert!(text.trim_end().ends_with(end), "{text}");
+    let json = toggles(&format!("why orders-v2 --format json {keyless}")).json();
+    assert_eq!((&json["variant"], &json["error"]["code"]), (&Value::Null, &json!("TARGETING_KEY_MISSING")));
 }
 
 #[test]
@@ -409,7 +417,18 @@ fn run_refuses_an_address_in_use_by_key() {
         let ran = Weir::new("run").config(folder.path()).within(folder.path()).run();
         assert_eq!((ran.code, &*ran.stdout), (2, ""), "{ran:#?}");
         assert!(ran.stderr.contains(&format!("{key} cannot listen on {address}: ")), "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("os error").count(), 1, "{}", ran.stderr);
     }
+}
+
+#[test]
+fn run_tells_once_what_is_wrong_with_the_file_of_kills() {
+    let folder = config(true, "127.0.0.1:0", "127.0.0.1:0");
+    std::fs::create_dir(folder.path().join("state")).unwrap();
+    std::fs::write(folder.path().join("state/overlay.json"), "{").unwrap();
+    let ran = Weir::new("run").config(folder.path()).within(folder.path()).run();
+    assert_eq!((ran.code, ran.stderr.matches("EOF while parsing").count()), (2, 1), "{ran:#?}");
+    assert!(ran.stderr.trim_end().ends_with("move it away to start with no toggle killed"), "{ran:#?}");
 }
 
 #[test]
