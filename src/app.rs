@@ -21,11 +21,11 @@ use tokio::{
 
 use crate::{
     admin,
-    config::{Compiled, Report, Sources, compile},
+    config::{Compiled, Problem, Report, Sources, compile},
     live::{Live, Serving},
     observe::Observer,
     ofrep,
-    plan::{Address, Plan, Process},
+    plan::{Address, Overlay, Plan, Process},
     proxy::{AccessLog, Bound, Crew, InFlight, OwnAddresses, Sights, Survey, Upstreamward, WorkerError, bind_tcp},
     reload::{self, Command, Killed, Order, OrderError, Outcome, Restored, Writer},
     serve::serve,
@@ -132,15 +132,9 @@ impl App {
     fn begin(config: &Path, take_over: bool) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
         let compiled = compile(&sources).map_err(StartError::Config)?;
-        let idle = compiled.guards.idle();
-        for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())).chain(&idle) {
-            tracing::warn!("{}", problem.line());
-        }
+        let overlay = store::kept_overlay(&compiled.plan.process.state_dir).map_err(StartError::Overlay)?;
+        warn(&compiled, &overlay);
         let Compiled { plan, inventory, guards, .. } = compiled;
-        let overlay = store::kept_overlay(&plan.process.state_dir).map_err(StartError::Overlay)?;
-        if let Some(strays) = overlay.strays_told(&plan) {
-            tracing::warn!("{strays}");
-        }
         let workers = worker_count(&plan.process);
         let bound = bind_listeners(&plan, workers, take_over)?;
         let names = plan.listeners.iter().map(|listener| listener.name.clone());
@@ -319,6 +313,16 @@ impl Addresses {
             version = env!("CARGO_PKG_VERSION"),
             "weir started"
         );
+    }
+}
+
+/// Tells what keeps nothing from being served, but should be known.
+fn warn(compiled: &Compiled, overlay: &Overlay) {
+    let idle = compiled.guards.idle();
+    let now = Timestamp(jiff::Timestamp::now().as_second());
+    let notices = compiled.notices(now).chain(&idle).map(Problem::line);
+    for notice in notices.chain(overlay.strays_told(&compiled.plan)) {
+        tracing::warn!("{notice}");
     }
 }
 

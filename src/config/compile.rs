@@ -122,8 +122,7 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     // Flags of flagd's files may be required, too.
     requires::attach(&mut toggles, waiting.requires);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
-    let mut toggles = rollouts::attach(toggles, rollouts);
-    toggles.toggles().refuse_strangers(&waiting.groups);
+    let mut toggles = rollouts::attach(toggles, rollouts).with_groups(&waiting.groups);
     let splits = services::splits(&document, &backends, &mut toggles);
     let ofrep = ofrep::ofrep(&document, &issuers, toggles.toggles());
     let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);

@@ -63,8 +63,11 @@ fn printed(
 fn reasons(entries: &[Entry]) -> String {
     let mut lines = Vec::new();
     for entry in entries {
-        let owner = if entry.owner.is_empty() { "nobody" } else { &entry.owner };
-        lines.push(format!("{}  owned by {owner}", entry.name));
+        lines.push(match (&*entry.owner, entry.configured) {
+            ("", true) => format!("{}  owned by nobody", entry.name),
+            ("", false) => format!("{}  not configured", entry.name),
+            (owner, _) => format!("{}  owned by {owner}", entry.name),
+        });
         for reason in &entry.stale {
             lines.extend(wrapped(reason, COLUMNS, "    "));
         }
@@ -104,7 +107,7 @@ fn common(entry: &Entry, more: &str) -> Vec<(&'static str, String)> {
     vec![
         ("name", entry.name.clone()),
         ("category", entry.category.unwrap_or("-").to_owned()),
-        ("owner", entry.owner.clone()),
+        ("owner", if entry.owner.is_empty() { "-".to_owned() } else { entry.owner.clone() }),
         ("age", entry.age_days.map_or_else(|| "-".to_owned(), |days| format!("{days}d"))),
         ("expires", entry.expires.clone().unwrap_or_else(|| "-".to_owned())),
         ("state", format!("{}{more}", entry.state.as_str())),
