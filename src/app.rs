@@ -21,11 +21,11 @@ use tokio::{
 
 use crate::{
     admin,
-    config::{Compiled, Report, Sources, compile},
+    config::{Compiled, Problem, Report, Sources, compile},
     live::{Live, Serving},
     observe::Observer,
     ofrep,
-    plan::{Address, Plan, Process},
+    plan::{Address, Overlay, Plan, Process},
     proxy::{
         AccessLog, Bound, Crew, InFlight, OwnAddresses, Resolver, Sights, Survey, Upstreamward, WorkerError, bind_tcp,
     },
@@ -68,7 +68,7 @@ pub struct Addresses {
     pub ofrep: Option<SocketAddr>,
 }
 
-/// Why an [`App`] did not start.
+/// Why an [`App`] did not start. A message that ends in what to do holds its cause, and no source tells it again.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The configuration cannot be used.
@@ -79,28 +79,28 @@ pub enum StartError {
         "{0}; it says which toggles are killed, so nothing is served without it: restore the file, or move it \
          away to start with no toggle killed"
     )]
-    Overlay(#[from] store::OverlayError),
+    Overlay(store::OverlayError),
     /// An address cannot be listened on.
-    #[error("{key} cannot listen on {address}: {source}; stop what listens there, or choose another address")]
+    #[error("{key} cannot listen on {address}: {cause}; stop what listens there, or choose another address")]
     Bind {
         /// The key that names the address.
         key: String,
         /// The address.
         address: Address,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// A worker did not start.
     #[error(transparent)]
     Worker(#[from] WorkerError),
     /// The control thread did not start.
-    #[error("the control thread could not be started: {0}")]
+    #[error("the control thread could not be started")]
     Control(#[source] io::Error),
     /// The access log's thread did not start.
-    #[error("the access log's thread could not be started: {0}")]
+    #[error("the access log's thread could not be started")]
     AccessLog(#[source] io::Error),
     /// The metrics exporter did not start.
-    #[error("the metrics exporter could not be started: {0}")]
+    #[error("the metrics exporter could not be started")]
     Exporter(#[source] metrics_exporter_prometheus::BuildError),
 }
 
@@ -142,11 +142,9 @@ impl App {
     fn begin(config: &Path, take_over: bool, resolver: Resolver) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
         let compiled = compile(&sources).map_err(StartError::Config)?;
-        for problem in compiled.notices(Timestamp(jiff::Timestamp::now().as_second())) {
-            tracing::warn!("{}", problem.line());
-        }
-        let Compiled { plan, inventory, .. } = compiled;
-        let overlay = store::kept_overlay(&plan.process.state_dir)?;
+        let overlay = store::kept_overlay(&compiled.plan.process.state_dir).map_err(StartError::Overlay)?;
+        warn(&compiled, &overlay);
+        let Compiled { plan, inventory, guards, .. } = compiled;
         let workers = worker_count(&plan.process);
         let bound = bind_listeners(&plan, workers, take_over)?;
         let names = plan.listeners.iter().map(|listener| listener.name.clone());
@@ -170,7 +168,7 @@ impl App {
         let live = Live::new(Serving::new(Arc::new(plan), Arc::new(overlay), meters, 1));
         let observer = Observer::new(live.clone(), meters_receiver.clone(), toggle_gauges);
         let (commands, received) = mpsc::channel(COMMANDS_WAITING_MAX);
-        let writer = Writer::new(config.to_owned(), sources, inventory, live.clone(), meters_sender, gauges);
+        let writer = Writer::new(config.to_owned(), sources, (inventory, guards), live.clone(), meters_sender, gauges);
         let (unready, readiness) = watch::channel(None);
         let (drain, draining) = watch::channel(None);
         let own = addresses.own();
@@ -328,6 +326,16 @@ impl Addresses {
     }
 }
 
+/// Tells what keeps nothing from being served, but should be known.
+fn warn(compiled: &Compiled, overlay: &Overlay) {
+    let idle = compiled.guards.idle();
+    let now = Timestamp(jiff::Timestamp::now().as_second());
+    let notices = compiled.notices(now).chain(&idle).map(Problem::line);
+    for notice in notices.chain(overlay.strays_told(&compiled.plan)) {
+        tracing::warn!("{notice}");
+    }
+}
+
 /// As many as are configured, or one for each processor.
 fn worker_count(process: &Process) -> usize {
     match process.workers {
@@ -349,7 +357,7 @@ fn bind(key: &str, address: SocketAddr, take_over: bool) -> Result<TcpListener, 
 }
 
 fn bind_error(key: String, address: Address) -> impl FnOnce(io::Error) -> StartError {
-    move |source| StartError::Bind { key, address, source }
+    move |cause| StartError::Bind { key, address, cause }
 }
 
 /// What the control thread runs.

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::{
     live::{Live, Serving},
+    plan::Span,
     store::{Observed, Settled, Sighting, keep_observed, kept_observed},
     telemetry::{Meters, ToggleGauges},
     toggle::{Timestamp, ToggleId, VariantId},
@@ -84,7 +85,9 @@ impl Observer {
         self.observe(&serving, now);
     }
 
-    fn observe(&mut self, serving: &Serving, Timestamp(now): Timestamp) {
+    fn observe(&mut self, serving: &Serving, moment: Timestamp) {
+        let Timestamp(now) = moment;
+        let mut given = serving.plan.given_to_all(&serving.standing, moment, Span::FromNowOn);
         for (place, planned) in serving.plan.toggles.iter().enumerate() {
             let toggle = &planned.toggle;
             let seen = self.observed.toggles.entry(toggle.name.clone());
@@ -95,10 +98,9 @@ impl Observer {
                 seen.serves = serves;
                 seen.serves_since = now;
             }
-            let settled = toggle.settled(planned.share()).filter(|_| toggle.enabled);
-            let settled = settled.map(|variant| &toggle.variants[variant.0].name);
-            if seen.settled.as_ref().map(|settled| &settled.variant) != settled {
-                seen.settled = settled.map(|variant| Settled { variant: variant.clone(), since: now });
+            let settled = given.by(ToggleId(place)).map(|given| toggle.variant_name(given.choice.variant));
+            if seen.settled.as_ref().map(|settled| &*settled.variant) != settled {
+                seen.settled = settled.map(|variant| Settled { variant: variant.to_owned(), since: now });
             }
             let variants =
                 toggle.variants.iter().enumerate().map(|(place, variant)| (Some(VariantId(place)), &*variant.name));

@@ -11,6 +11,7 @@ mod choosing;
 mod churn;
 mod dates;
 mod endpoint;
+mod given;
 mod log;
 mod ofrep;
 mod overlay;
@@ -35,6 +36,7 @@ use crate::{
 pub use crate::toggle::ToggleId;
 pub use address::Address;
 pub use endpoint::{Endpoint, HealthCheck, Place, Probe, Protocol, UpstreamTls};
+pub use given::{Given, GivenToAll, Span};
 pub use log::{AccessLog, LogFormat, LogLines, LogTarget};
 pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
@@ -184,7 +186,7 @@ pub enum Split {
 }
 
 /// One version of a service that runs now.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Arm {
     /// Its name within the service.
     pub name: String,

@@ -4,10 +4,11 @@
 //! - One task publishes; file events, signals and calls are commands to it, so writers cannot race.
 //! - A configuration that does not compile changes nothing but a metric and a log line.
 //! - Files that are being written are not read as if they were whole: two equal readings count.
-//! - An overlay is on the disk before it is published, and waits for no file of the configuration.
+//! - An overlay is on the disk before it is published, and waits for no file of the configuration, read or kept.
 //! - A retired snapshot is freed here, not on a worker.
 
 mod command;
+mod keeping;
 mod reading;
 mod watch;
 mod writer;

@@ -28,7 +28,7 @@ use crate::{
     identity::{Attribute, Glance, Subject},
 };
 
-pub use churn::{Churn, Move, Note, Population, Portion, Shift, Side, churn};
+pub use churn::{Churn, Move, Needs, Note, Population, Portion, Shift, Side, churn, lacking};
 pub use condition::{Condition, Literal, Literals, Phrase, Phrases, Segment, Test, VersionRange, VersionRangeError};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};
@@ -187,6 +187,12 @@ impl Toggle {
     pub fn variant_named(&self, name: &str) -> Option<VariantId> {
         self.variants.iter().position(|variant| variant.name == name).map(VariantId)
     }
+
+    /// The name of what it gave; empty for no variant.
+    #[must_use]
+    pub fn variant_name(&self, variant: Option<VariantId>) -> &str {
+        variant.map_or("", |variant| &self.variants[variant.0].name)
+    }
 }
 
 impl Category {
@@ -212,7 +218,13 @@ impl Schedule {
     /// Whether the moment lies inside.
     #[must_use]
     pub fn holds(self, now: Timestamp) -> bool {
-        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+        self.from.is_none_or(|from| from <= now) && !self.is_over(now)
+    }
+
+    /// Whether it will not hold any more.
+    #[must_use]
+    pub fn is_over(self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
     }
 }
 
@@ -229,6 +241,20 @@ impl Toggle {
     #[must_use]
     pub fn is_expired(&self, now: Timestamp) -> bool {
         self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// What decides it before anything else is asked: switched off, killed, or expired with `on_expiry =
+    /// "default"`, in this order.
+    #[must_use]
+    pub fn overruled(&self, killed: bool, now: Timestamp) -> Option<Choice> {
+        if !self.enabled {
+            return Some(Choice::plain(self.off, Reason::Disabled));
+        }
+        if killed {
+            return Some(Choice::plain(self.off, Reason::Killed));
+        }
+        let over = self.on_expiry == OnExpiry::Default && self.is_expired(now);
+        over.then(|| Choice::plain(self.default, Reason::Expired))
     }
 
     /// What it asks that a client only says of itself, and whoever may override it; `None` when it decides on

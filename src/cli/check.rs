@@ -6,7 +6,7 @@ use anyhow::{Context, anyhow};
 
 use super::{Config, Format, print};
 use crate::{
-    config::{Changes, Compiled, Report, Sources, compile},
+    config::{Changes, Compiled, Problem, Report, Sources, compile},
     plan::Standing,
     toggle::{Churn, Timestamp},
 };
@@ -29,8 +29,8 @@ pub(super) struct Arguments {
 struct Difference {
     changes: Changes,
     churn: Vec<Churn>,
-    /// Toggles that move more users than they may.
-    exceeded: Report,
+    /// Toggles that move more users than they may; else the acknowledgements that none of them needs.
+    judged: Result<Vec<Problem>, Report>,
 }
 
 pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
@@ -43,13 +43,14 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let compiled = Sources::read(&arguments.config.config).and_then(|sources| compile(&sources));
     let difference = earlier.as_ref().zip(compiled.as_ref().ok()).map(|(earlier, next)| Difference::of(earlier, next));
     let compiled = compiled.and_then(unexpired);
-    let report = match (&compiled, &difference) {
-        (Ok(_), Some(difference)) if difference.exceeded.errors() > 0 => &difference.exceeded,
-        (Ok(compiled), _) => &compiled.warnings,
-        (Err(report), _) => report,
+    let report = match (&compiled, difference.as_ref().map(|difference| &difference.judged)) {
+        (Ok(_), Some(Err(exceeded))) => exceeded.clone(),
+        (Ok(compiled), Some(Ok(idle))) => compiled.warnings.clone().with(idle.clone()),
+        (Ok(compiled), None) => compiled.warnings.clone(),
+        (Err(report), _) => report.clone(),
     };
     print(&match arguments.format {
-        Format::Json => serde_json::to_string_pretty(&json(report, difference.as_ref()))?,
+        Format::Json => serde_json::to_string_pretty(&json(&report, difference.as_ref()))?,
         Format::Text => {
             let summary = match &compiled {
                 Ok(compiled) if report.problems().is_empty() => summary(compiled),
@@ -98,8 +99,8 @@ impl Difference {
         let now = Timestamp(jiff::Timestamp::now().as_second());
         let standing = Standing::default();
         let churn = earlier.plan.churn_to(&standing, &next.plan, &standing, now);
-        let exceeded = next.guards.judge(&churn).err().unwrap_or_default();
-        Difference { changes: earlier.inventory.changes_to(&next.inventory), churn, exceeded }
+        let judged = next.guards.judge(&earlier.guards, &churn);
+        Difference { changes: earlier.inventory.changes_to(&next.inventory), churn, judged }
     }
 
     fn text(&self) -> String {

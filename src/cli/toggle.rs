@@ -68,8 +68,8 @@ enum Format {
 
 pub(super) fn toggle(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     match &arguments.verb {
-        Verb::List(arguments) => list::list(arguments, |_| true),
-        Verb::Stale(arguments) => list::list(arguments, |entry| !entry.stale.is_empty()),
+        Verb::List(arguments) => list::list(arguments),
+        Verb::Stale(arguments) => list::stale(arguments),
         Verb::Show(arguments) => show::show(arguments),
         Verb::Why(arguments) => why::why(arguments),
         Verb::Import(arguments) => import::import(arguments),
@@ -101,6 +101,10 @@ impl Kept {
     }
 
     fn unknown(&self, name: &str) -> anyhow::Error {
+        if let Some(kill) = self.overlay.kills.get(name) {
+            let (by, at) = (&kill.by, kill.at());
+            return anyhow!("the toggle {name:?} is not in the configuration; it is still killed, by {by} at {at}");
+        }
         let names = self.plan.toggles.iter().map(|planned| &*planned.toggle.name);
         let hint = did_you_mean(name, names).unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
         anyhow!("unknown toggle {name:?}; {hint}")

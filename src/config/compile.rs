@@ -118,12 +118,12 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     let mut backends = services::backends(&document, &mut shelf, &own, hosts);
     propagation::settle(&mut backends.arms);
     let segments = segments::segments(&document);
-    let (mut toggles, required) = toggles::toggles(&document, &segments);
+    let (mut toggles, waiting) = toggles::toggles(&document, &segments);
     let flags = flags::flags(&document, sources, problems, &mut toggles);
     // Flags of flagd's files may be required, too.
-    requires::attach(&mut toggles, required);
+    requires::attach(&mut toggles, waiting.requires);
     let rollouts = rollouts::rollouts(&document, &toggles, &backends);
-    let mut toggles = rollouts::attach(toggles, rollouts);
+    let mut toggles = rollouts::attach(toggles, rollouts).with_groups(&waiting.groups);
     let splits = services::splits(&document, &backends, &mut toggles);
     let ofrep = ofrep::ofrep(&document, &issuers, toggles.toggles());
     let routes = routes::routes(&document, &backends, toggles.toggles(), sources, problems);

@@ -3,7 +3,7 @@
 use super::{Plan, PlannedToggle, Standing};
 use crate::{
     identity::Subject,
-    toggle::{self, Category, Choice, Moment, OnExpiry, Reason, ToggleId},
+    toggle::{self, Category, Choice, Moment, Reason, ToggleId},
 };
 
 impl Plan {
@@ -32,14 +32,8 @@ impl Plan {
             }
             subject => subject,
         };
-        if !toggle.enabled {
-            return Choice::plain(toggle.off, Reason::Disabled);
-        }
-        if standing.is_killed(id) {
-            return Choice::plain(toggle.off, Reason::Killed);
-        }
-        if toggle.on_expiry == OnExpiry::Default && toggle.is_expired(moment.now) {
-            return Choice::plain(toggle.default, Reason::Expired);
+        if let Some(choice) = toggle.overruled(standing.is_killed(id), moment.now) {
+            return choice;
         }
         if let Some(pin) = moment.pin(id) {
             return Choice::plain(Some(pin.variant), pin.reason);

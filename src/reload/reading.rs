@@ -3,9 +3,9 @@
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
-    config::{Compiled, Guards, Report, Sources, compile},
+    config::{Compiled, Guards, Problem, Report, Sources, compile},
     live::Serving,
-    plan::{Overlay, Plan},
+    plan::Overlay,
     toggle::{Churn, Timestamp},
 };
 
@@ -29,6 +29,8 @@ pub(super) struct Look {
     pub(super) asked: bool,
     /// What is in force.
     pub(super) serving: Arc<Serving>,
+    /// What it says of churn.
+    pub(super) guards: Arc<Guards>,
 }
 
 /// What a look found.
@@ -50,9 +52,16 @@ pub(super) struct Next {
     pub(super) sources: Arc<Sources>,
     pub(super) compiled: Compiled,
     /// Whom it moves, unless that is more than it may.
-    pub(super) churn: Result<Vec<Churn>, Report>,
+    pub(super) judged: Result<Judged, Report>,
     /// The overlay that this was judged with.
     pub(super) overlay: Arc<Overlay>,
+}
+
+/// What a configuration does to users, and may.
+pub(super) struct Judged {
+    pub(super) churn: Vec<Churn>,
+    /// Acknowledgements that it did not need.
+    pub(super) idle: Vec<Problem>,
 }
 
 impl Look {
@@ -69,28 +78,29 @@ impl Look {
             Err(report) => return Found::Refused(Arc::new(Err(report.clone())), report),
         };
         let compiling = Arc::clone(&sources);
-        let serving = self.serving;
+        let (serving, guards) = (self.serving, self.guards);
         let compiled = tokio::task::spawn_blocking(move || {
             let compiled = compile(&compiling)?;
-            let churn = judged(&serving, &compiled.plan, &compiled.guards);
-            Ok((compiled, churn, Arc::clone(&serving.overlay)))
+            let judged = judged(&serving, &guards, &compiled);
+            Ok((compiled, judged, Arc::clone(&serving.overlay)))
         });
         // An error is a panic or the end of the process: neither is a configuration.
         match compiled.await.unwrap_or_else(|_ended| Err(Report::default())) {
-            Ok((compiled, churn, overlay)) => Found::Next(Box::new(Next { sources, compiled, churn, overlay })),
+            Ok((compiled, judged, overlay)) => Found::Next(Box::new(Next { sources, compiled, judged, overlay })),
             Err(report) => Found::Refused(Arc::new(Ok(Sources::clone(&sources))), report),
         }
     }
 }
 
-/// Whom the next plan moves, unless that is more than it may.
+/// Whom the next configuration moves, unless that is more than it may.
 ///
 /// # Errors
 /// A report of the toggles that move too many.
-pub(super) fn judged(serving: &Serving, next: &Plan, guards: &Guards) -> Result<Vec<Churn>, Report> {
+pub(super) fn judged(serving: &Serving, earlier: &Guards, next: &Compiled) -> Result<Judged, Report> {
     let now = Timestamp(jiff::Timestamp::now().as_second());
-    let churn = serving.plan.churn_to(&serving.standing, next, &serving.overlay.standing(&next.toggles), now);
-    guards.judge(&churn).map(|()| churn)
+    let standing = serving.overlay.standing(&next.plan.toggles);
+    let churn = serving.plan.churn_to(&serving.standing, &next.plan, &standing, now);
+    next.guards.judge(earlier, &churn).map(|idle| Judged { churn, idle })
 }
 
 /// Reads the files until two readings agree; `None` when they do not stop changing.

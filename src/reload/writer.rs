@@ -1,7 +1,7 @@
 //! The one task that publishes snapshots.
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,10 +13,11 @@ use tokio::{
 
 use super::{
     command::{Command, Killed, Order, OrderError, Outcome, Restored},
-    reading::{Found, Look, Next, Reading, judged},
+    keeping::{Keeping, keep},
+    reading::{Found, Judged, Look, Next, Reading, judged},
 };
 use crate::{
-    config::{Inventory, Problem, Report, Sources, did_you_mean},
+    config::{Guards, Inventory, Problem, Report, Sources, did_you_mean},
     live::{FirstDecision, Live, Serving},
     plan::{Kill, Listener, Overlay, Plan, Process},
     store,
@@ -44,9 +45,11 @@ pub struct Writer {
     started: (Process, Vec<Listener>),
     applied: Arc<Sources>,
     inventory: Inventory,
+    guards: Arc<Guards>,
     /// The last reading that was refused, so that it is reported once.
     refused: Option<Arc<Reading>>,
     retired: Vec<Arc<Serving>>,
+    keeping: Keeping,
     /// The look that is under way, and who waits for it.
     looking: JoinSet<Found>,
     underway: Wanted,
@@ -79,7 +82,7 @@ impl Writer {
     pub fn new(
         config: PathBuf,
         applied: Sources,
-        inventory: Inventory,
+        (inventory, guards): (Inventory, Guards),
         live: Live,
         meters: watch::Sender<Arc<Meters>>,
         mut gauges: ReloadGauges,
@@ -88,7 +91,7 @@ impl Writer {
         gauges.applied(&serving.plan, false);
         gauges.published(serving.generation);
         let started = (serving.plan.process.clone(), serving.plan.listeners.clone());
-        keep_last_good(&serving.plan.process.state_dir, &applied);
+        keep(&serving.plan.process.state_dir, &applied);
         Writer {
             config,
             live,
@@ -97,8 +100,10 @@ impl Writer {
             started,
             applied: Arc::new(applied),
             inventory,
+            guards: Arc::new(guards),
             refused: None,
             retired: Vec::new(),
+            keeping: Keeping::default(),
             looking: JoinSet::new(),
             underway: Wanted::default(),
             wanted: Wanted::default(),
@@ -106,8 +111,8 @@ impl Writer {
         }
     }
 
-    /// Obeys commands until nobody can send one. Files are read and compiled beside it, so that a kill
-    /// waits for nothing but its own way to the disk.
+    /// Obeys commands until nobody can send one. Files are read, compiled and kept beside it, so that a kill
+    /// waits for nothing but its own way to the disk, and for that of orders before it.
     pub async fn run(mut self, mut commands: mpsc::Receiver<Command>) {
         let mut tick = tokio::time::interval(FIRST_DECISION_EVERY);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -119,8 +124,9 @@ impl Writer {
                 },
                 Some(found) = self.looking.join_next() => {
                     // An error is the end of the process.
-                    self.found(found.unwrap_or(Found::Unsettled)).await;
+                    self.found(found.unwrap_or(Found::Unsettled));
                 }
+                () = self.keeping.step(), if self.keeping.is_busy() => {}
                 _ = tick.tick(), if self.awaited.is_some() => {}
             }
             self.look();
@@ -161,11 +167,12 @@ impl Writer {
             refused: self.refused.clone(),
             asked: self.underway.is_asked(),
             serving: self.live.serving(),
+            guards: Arc::clone(&self.guards),
         };
         self.looking.spawn(look.run());
     }
 
-    async fn found(&mut self, found: Found) {
+    fn found(&mut self, found: Found) {
         let outcome = match found {
             Found::Unsettled => {
                 tracing::warn!("the files keep changing: they are looked at again when they rest");
@@ -180,7 +187,7 @@ impl Writer {
             }
             Found::Known => Outcome::Unchanged,
             Found::Refused(reading, report) => self.reject(report, reading),
-            Found::Next(next) => self.apply(*next).await,
+            Found::Next(next) => self.apply(*next),
         };
         if self.wanted.is_asked() {
             self.wanted.earlier = Some(outcome.clone());
@@ -196,19 +203,20 @@ impl Writer {
         }
     }
 
-    async fn apply(&mut self, next: Next) -> Outcome {
-        let Next { sources, compiled, mut churn, overlay } = next;
+    fn apply(&mut self, next: Next) -> Outcome {
+        let Next { sources, compiled, judged: mut verdict, overlay } = next;
         let before = self.live.serving();
         if !Arc::ptr_eq(&overlay, &before.overlay) {
             // A toggle was killed or restored meanwhile, and that decides who moves.
-            churn = judged(&before, &compiled.plan, &compiled.guards);
+            verdict = judged(&before, &self.guards, &compiled);
         }
-        let churn = match churn {
-            Ok(churn) => churn,
+        let Judged { churn, idle } = match verdict {
+            Ok(judged) => judged,
             Err(report) => return self.reject(report, Arc::new(Ok(Sources::clone(&sources)))),
         };
         let now = Timestamp(jiff::Timestamp::now().as_second());
-        let notices: Vec<String> = compiled.notices(now).map(Problem::line).collect();
+        let notices = compiled.notices(now).chain(&idle).map(Problem::line);
+        let notices: Vec<String> = notices.chain(before.overlay.strays_told(&compiled.plan)).collect();
         let mut plan = compiled.plan;
         let changes = self.inventory.changes_to(&compiled.inventory);
         let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
@@ -232,13 +240,10 @@ impl Writer {
                 "workers, state_dir, listeners, admin, telemetry and ofrep.address change with the next start"
             );
         }
-        // Off this thread: a slow volume must not hold up health and metrics.
-        let kept = Arc::clone(&sources);
-        let keeping = tokio::task::spawn_blocking(move || keep_last_good(&state_dir, &kept));
-        // It logs its own failure; an error here is the end of the process.
-        keeping.await.ok();
+        self.keeping.want(state_dir, Arc::clone(&sources));
         self.applied = sources;
         self.inventory = compiled.inventory;
+        self.guards = Arc::new(compiled.guards);
         self.refused = None;
         Outcome::Applied { generation, changes, churn }
     }
@@ -403,11 +408,4 @@ fn keep_what_is_bound(plan: &mut Plan, started: &(Process, Vec<Listener>), befor
     wanted_otherwise |= plan.process != kept;
     plan.process = kept;
     wanted_otherwise
-}
-
-fn keep_last_good(state_dir: &Path, sources: &Sources) {
-    if let Err(error) = store::keep_last_good(state_dir, sources) {
-        let state_dir = state_dir.display();
-        tracing::warn!(%error, "the last good configuration cannot be kept in {state_dir}: check weir.state_dir");
-    }
 }

@@ -31,14 +31,14 @@ pub struct Sighting {
     pub serves: String,
     /// Since when it serves so.
     pub serves_since: i64,
-    /// The one variant that everybody gets.
+    /// The one thing that everybody gets.
     pub settled: Option<Settled>,
 }
 
-/// One variant for everybody.
+/// The same for everybody.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Settled {
-    /// Which.
+    /// Which variant; the empty name is none.
     pub variant: String,
     /// Since when.
     pub since: i64,

@@ -43,10 +43,10 @@ pub struct OverlayError {
 pub enum OverlayFault {
     /// It is there and cannot be read.
     #[error("{0}")]
-    Unreadable(#[source] io::Error),
+    Unreadable(io::Error),
     /// Its text is not what weir writes.
     #[error("it is not whole ({0})")]
-    Malformed(#[source] serde_json::Error),
+    Malformed(serde_json::Error),
     /// Another version of weir wrote it, and it may say what this one cannot do.
     #[error("it has the form {0}, and this version of weir knows form {VERSION}")]
     Version(Value),

@@ -1,6 +1,7 @@
 //! What a toggle serves to whom, in words.
 
-use super::{Serve, Share, Split, Toggle, VariantId};
+use super::{Rule, Serve, Share, Split, Toggle, VariantId};
+use crate::bucket::{SLOTS, Weight};
 
 impl Toggle {
     /// What each cohort and everybody else gets, such as `beta testers: on; else 10% on, 90% off`. Equal
@@ -26,33 +27,33 @@ impl Toggle {
         text + &match (&self.split, share) {
             (Some(split), _) => self.divided(split),
             (None, Some(share)) => {
-                let rest = crate::bucket::Weight::from_slots(crate::bucket::SLOTS - share.weight.slots());
+                let rest = Weight::from_slots(SLOTS - share.weight.slots());
                 format!("{} {}, {rest} {default}", share.weight, name(share.variant))
             }
             (None, None) => default.to_owned(),
         }
     }
 
-    /// The one variant that everybody gets, whoever asks.
+    /// What everybody gets who has what it requires, of the rules that count; `None` where it depends on who
+    /// asks.
     #[must_use]
-    pub fn settled(&self, share: Option<Share>) -> Option<VariantId> {
+    pub fn uniform(&self, share: Option<Share>, counts: impl Fn(&Rule) -> bool) -> Option<Option<VariantId>> {
         if self.targeting.is_some() {
             return None;
         }
-        let whole = crate::bucket::Weight::WHOLE;
-        let of_split =
-            |split: &Split| split.bands.iter().map(|band| band.variant).find(|one| split.weight(*one) == whole);
+        let whole = |split: &Split| split.bands.iter().all(|band| band.variant == split.bands[0].variant);
+        let of_split = |split: &Split| whole(split).then(|| split.bands.first().map(|band| band.variant));
         let rest = match (&self.split, share) {
             (Some(split), _) => of_split(split)?,
-            (None, Some(share)) if share.weight == whole => share.variant,
+            (None, Some(share)) if share.weight == Weight::WHOLE => Some(share.variant),
             (None, Some(share)) if share.weight.slots() > 0 && Some(share.variant) != self.default => return None,
-            _ => self.default?,
+            _ => self.default,
         };
         let same = |serve: &Serve| match serve {
-            Serve::Variant(variant) => *variant == rest,
+            Serve::Variant(variant) => Some(*variant) == rest,
             Serve::Split(split) => of_split(split) == Some(rest),
         };
-        self.rules.iter().all(|rule| same(&rule.serve)).then_some(rest)
+        self.rules.iter().filter(|rule| counts(rule)).all(|rule| same(&rule.serve)).then_some(rest)
     }
 
     fn divided(&self, split: &Split) -> String {
@@ -71,7 +72,7 @@ mod tests {
     };
 
     #[test]
-    fn one_variant_for_everybody_is_settled_and_told() {
+    fn one_variant_for_everybody_is_found_and_told() {
         let share = |weight: &str| Some(Share { variant: ON, weight: weight.parse().unwrap() });
         let split = |bands: &[(u32, VariantId)]| {
             let bands = bands.iter().map(|(end, variant)| Band { end: *end, variant: *variant }).collect();
@@ -88,7 +89,7 @@ mod tests {
             (&half, None, "50% on, 50% off", None),
             (&whole, None, "100% on", Some(ON)),
         ] {
-            assert_eq!((&*toggle.serves(share), toggle.settled(share)), (serves, settled));
+            assert_eq!((&*toggle.serves(share), toggle.uniform(share, |_| true)), (serves, settled.map(Some)));
         }
     }
 }

@@ -40,7 +40,7 @@ pub struct Targeting {
 
 /// What targeting came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Aim {
+pub(in crate::toggle) enum Aim {
     /// This variant.
     Variant(VariantId),
     /// None in particular.
@@ -116,18 +116,39 @@ impl Targeting {
         claim
     }
 
+    /// Whether something is hashed, so that bucketing and salt count.
+    #[must_use]
+    pub fn draws(&self) -> bool {
+        self.expression.draws()
+    }
+
+    /// Whether the assignment key is asked, so that its sources count.
+    #[must_use]
+    pub fn asks_key(&self) -> bool {
+        let mut asks = self.expression.looks_anywhere();
+        self.expression.lookups(&mut |lookup| asks |= lookup.place == Place::TargetingKey);
+        asks
+    }
+
     /// Aims for a subject.
     pub(super) fn aim(&self, toggle: &Toggle, subject: &Subject<'_>, now: Timestamp) -> Aim {
         let Ok(result) = Run::new(toggle, *subject, now).evaluate(&self.expression, Frame::Whole) else {
             return Aim::Miss;
         };
+        Aim::of(toggle, &result)
+    }
+}
+
+impl Aim {
+    /// What a result means for a toggle.
+    fn of(toggle: &Toggle, result: &Datum<'_>) -> Aim {
         let named = |name: &str| toggle.variant_named(name).map_or(Aim::Miss, Aim::Variant);
         match result {
             Datum::Null => Aim::Nothing,
             // JSON has no such number, and writes null.
             Datum::Number(number) if !number.is_finite() => Aim::Nothing,
-            Datum::Flag(flag) => named(if flag { "true" } else { "false" }),
-            Datum::Text(name) => named(&name),
+            Datum::Flag(flag) => named(if *flag { "true" } else { "false" }),
+            Datum::Text(name) => named(name),
             Datum::Number(number) => named(&number.to_string()),
             Datum::Array(_) | Datum::List(_) | Datum::Object(_) => Aim::Miss,
         }

@@ -112,7 +112,8 @@ fn check_against_another_configuration_tells_whom_it_moves() {
         (
             "enabled = true",
             "enabled = false",
-            "toggle orders-v2: 100% on -> off (rule \"beta testers\"); 10% on -> off (everybody else)",
+            "toggle orders-v2: 100% on -> off (rule \"beta testers\"); 10% on -> off (everybody else); \
+             switched off, however many that moves",
         ),
         ("equals = \"beta\"", "equals = \"gamma\"", "toggle orders-v2: rule \"beta testers\" matches others"),
         (
@@ -141,6 +142,10 @@ fn check_against_another_configuration_tells_whom_it_moves() {
     });
     assert_eq!(json["churn"], json!([{"toggle": "orders-v2", "shifts": [shift], "notes": []}]));
     assert!(json["changes"].as_array().unwrap().contains(&json!("~rollouts.orders")), "{json:#}");
+    let idle = reference(&[("acknowledged_churn = \"0%\"", "acknowledged_churn = \"30%\"")]);
+    let ran = against(&idle, "");
+    let told = "warning: acknowledged_churn of the toggle \"orders-v2\" acknowledges nothing here";
+    assert!(ran.code == 0 && ran.stdout.contains(told), "{ran:#?}");
     let missing = Weir::new("check --against /nonexistent").config(before.path()).run();
     assert_eq!(missing.code, 2);
     assert!(missing.stderr.contains("--against /nonexistent is no configuration to compare with"), "{missing:#?}");
@@ -170,6 +175,35 @@ fn flags_of_flagd_are_kept_to_their_churn() {
         let ran = Weir::new("check").config(after.path()).arg("--against").arg(before.path()).run();
         assert!(ran.code == code && ran.stdout.contains(expected), "{ran:#?}");
     }
+}
+
+#[test]
+fn shares_of_flagd_are_told_exactly_and_what_hashes_nothing_stays() {
+    let folder = |bucketing: &str, weight: u8| {
+        let weir = format!(
+            "[weir]\nmax_churn = \"10%\"\n[flagd]\nbucketing = \"{bucketing}\"\nbucket_by = \"ip\"\n\
+             [[listeners]]\nname = \"e\"\naddress = \"127.0.0.1:0\"\n[services.s]\n\
+             arms.a = {{ endpoints = [\"127.0.0.1:9\"] }}\n[[routes]]\nname = \"r\"\nmatch = {{ path_prefix = \"/\" }}\n\
+             service = \"s\"\n"
+        );
+        let flag = |targeting: Value| {
+            json!({ "state": "ENABLED", "variants": { "on": true, "off": false }, "defaultVariant": "off",
+                "targeting": targeting })
+        };
+        let flags = json!({ "flags": {
+            "shares": flag(json!({ "fractional": [["on", weight], ["off", 100 - weight]] })),
+            "rule": flag(json!({ "if": [{ "==": [{ "var": "host" }, "beta"] }, "on"] })),
+        } });
+        Folder::new(&[("weir.toml", weir.as_bytes()), ("f.flagd.json", flags.to_string().as_bytes())])
+    };
+    let before = folder("flagd-v2", 50);
+    let against = |after: &Folder| Weir::new("check").config(after.path()).arg("--against").arg(before.path()).run();
+    let ran = against(&folder("flagd-v2", 60));
+    assert!(ran.stdout.contains("\ntoggle shares: 10% off -> on (everybody)\n\nok: "), "{ran:#?}");
+    let ran = against(&folder("flagd-v3", 50));
+    let redrawn = "toggle shares: 25% on -> off, 25% off -> on (everybody); all are drawn anew";
+    assert!(ran.code == 1 && ran.stdout.contains(redrawn), "{ran:#?}");
+    assert!(!ran.stdout.contains("toggle rule"), "{ran:#?}");
 }
 
 #[test]
@@ -204,13 +238,30 @@ fn the_catalogue_is_readable_at_80_columns_and_by_programs() {
     assert_eq!(entry["state"], "active");
     let markdown = toggles("list --format markdown").stdout;
     assert!(markdown.starts_with("| name | category | owner | age | expires | state | serves |"), "{markdown}");
-    assert_eq!(toggles("stale").stdout, "none of 1 toggle(s)\n");
+    assert_eq!(toggles("stale").stdout, "none of 1 toggle(s) is stale\n");
+    assert_eq!(toggles("stale --format markdown").stdout, "none of 1 toggle(s) is stale\n");
     assert!(toggles("show orders-v2").stdout.contains("\nowner       team-orders\n"));
     let unknown = toggles("show orders-v3");
     assert_eq!(
         (unknown.code, &*unknown.stderr),
         (2, "error: unknown toggle \"orders-v3\"; did you mean \"orders-v2\"?\n")
     );
+}
+
+#[test]
+fn what_is_stale_is_told_with_its_whole_name_and_every_reason() {
+    const NAME: &str = "a-toggle-whose-name-is-rather-long";
+    let folder = reference(&[("orders-v2", NAME), ("expires = 2031-06-30", "expires = 2020-06-30")]);
+    let stale = |arguments: &str| {
+        Weir::new("toggle stale").args(arguments).config(folder.path()).within(folder.path()).run().stdout
+    };
+    let text = stale("");
+    let (first, reasons) = text.split_once('\n').unwrap();
+    assert_eq!(first, format!("{NAME}  owned by team-orders"));
+    assert!(reasons.starts_with("    expired ") && reasons.ends_with(" days ago\n"), "{text}");
+    let list = Weir::new("toggle list").config(folder.path()).within(folder.path()).run().stdout;
+    assert!(list.contains(NAME) && list.contains("expired, stale"), "{list}");
+    assert!(stale("--format markdown").lines().last().unwrap().ends_with(" days ago |"));
 }
 
 #[test]
@@ -244,6 +295,14 @@ fn why_tells_every_step_and_which_one_decides() {
         assert_eq!(decided, 1, "{steps:#}");
     }
     assert_eq!(toggles("why orders-v2 --context []").code, 2);
+    // The flag API does not answer that with a draw, which the next question would contradict.
+    let keyless = "--context {\"a\":1}";
+    let text = toggles(&format!("why orders-v2 {keyless}")).stdout;
+    let end = "orders-v2: an application gets TARGETING_KEY_MISSING, since only a draw decides; \
+               pass who it is about: --context '{\"targetingKey\": \"42\"}'";
+    assert!(text.trim_end().ends_with(end), "{text}");
+    let json = toggles(&format!("why orders-v2 --format json {keyless}")).json();
+    assert_eq!((&json["variant"], &json["error"]["code"]), (&Value::Null, &json!("TARGETING_KEY_MISSING")));
 }
 
 #[test]
@@ -358,7 +417,18 @@ fn run_refuses_an_address_in_use_by_key() {
         let ran = Weir::new("run").config(folder.path()).within(folder.path()).run();
         assert_eq!((ran.code, &*ran.stdout), (2, ""), "{ran:#?}");
         assert!(ran.stderr.contains(&format!("{key} cannot listen on {address}: ")), "{}", ran.stderr);
+        assert_eq!(ran.stderr.matches("os error").count(), 1, "{}", ran.stderr);
     }
+}
+
+#[test]
+fn run_tells_once_what_is_wrong_with_the_file_of_kills() {
+    let folder = config(true, "127.0.0.1:0", "127.0.0.1:0");
+    std::fs::create_dir(folder.path().join("state")).unwrap();
+    std::fs::write(folder.path().join("state/overlay.json"), "{").unwrap();
+    let ran = Weir::new("run").config(folder.path()).within(folder.path()).run();
+    assert_eq!((ran.code, ran.stderr.matches("EOF while parsing").count()), (2, 1), "{ran:#?}");
+    assert!(ran.stderr.trim_end().ends_with("move it away to start with no toggle killed"), "{ran:#?}");
 }
 
 #[test]

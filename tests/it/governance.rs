@@ -106,6 +106,13 @@ async fn a_kill_outlives_reloads_restarts_and_its_own_toggle() {
     assert!(matches!(first.reload(&other).await, Outcome::Applied { .. }));
     assert!(decision(&mut first.client().await).await.starts_with("canary"));
     let Killed::Already(_) = first.app().kill("t", "bob", None).await.unwrap() else { panic!("forgotten") };
+    let toggle = |arguments: &str| crate::command::Weir::new("toggle").args(arguments).config(first.directory()).run();
+    let list = toggle("list").stdout;
+    assert!(list.lines().any(|line| line.starts_with("t ") && line.contains(" killed")), "{list}");
+    let gone = toggle("show t").stdout;
+    assert!(gone.contains("killed, killed by ada at 2") && gone.contains("does not have it"), "{gone}");
+    let why = toggle("why t").stderr;
+    assert!(why.contains("it is still killed, by ada at 2"), "{why}");
     let text = fs::read_to_string(first.file()).unwrap();
     let directory = TempDir::new().unwrap();
     fs::write(directory.path().join("weir.toml"), text.replace("toggles.u]", "toggles.t]").replace("\"u\"", "\"t\""))
@@ -254,6 +261,34 @@ async fn a_reload_that_moves_too_many_is_refused_unless_the_file_says_it_is_mean
     let enough = "max_churn = \"10%\"\nacknowledged_churn = \"30%\"";
     let outcome = proxy.reload(&config(&upstreams, enough, "50%")).await;
     assert_eq!(shown(&outcome), "toggle t: 30% off -> on (everybody)");
+    // It was for that change, and is not for the next one.
+    let outcome = proxy.reload(&config(&upstreams, enough, "80%")).await;
+    let Outcome::Rejected(report) = outcome else { panic!("{outcome:?}") };
+    let problem = &report.problems()[0];
+    let spent = "max_churn is 10% and acknowledged_churn 30% was for an earlier change, and this moves more: ";
+    assert!(problem.message.starts_with(spent), "{problem:?}");
+    assert!(problem.hint.as_deref().unwrap().starts_with("take acknowledged_churn out first"), "{problem:?}");
+    let outcome = proxy.reload(&config(&upstreams, &enough.replace("30%", "25%"), "75%")).await;
+    assert_eq!(shown(&outcome), "toggle t: 25% off -> on (everybody)", "another one is new");
+    assert!(matches!(proxy.reload(&config(&upstreams, "max_churn = \"10%\"", "75%")).await, Outcome::Applied { .. }));
+    let outcome = proxy.reload(&config(&upstreams, &enough.replace("30%", "25%"), "100%")).await;
+    assert_eq!(shown(&outcome), "toggle t: 25% off -> on (everybody)", "and so is the same once it was taken out");
+}
+
+#[tokio::test]
+async fn switching_a_toggle_off_in_the_file_is_never_refused() {
+    let upstreams = upstreams();
+    let proxy = proxy(&upstreams, "max_churn = \"10%\"", "100%");
+    let mut client = proxy.client().await;
+    assert!(decision(&mut client).await.starts_with("canary"));
+    let outcome = proxy.reload(&config(&upstreams, "max_churn = \"10%\"\nenabled = false", "100%")).await;
+    let Outcome::Applied { churn, .. } = outcome else { panic!("{outcome:?}") };
+    let told = "toggle t: 100% on -> off (everybody); switched off, however many that moves";
+    assert_eq!(churn[0].to_string(), told);
+    assert!(decision(&mut client).await.starts_with("stable"));
+    // Back on is a change like any other.
+    let outcome = proxy.reload(&config(&upstreams, "max_churn = \"10%\"", "100%")).await;
+    assert!(matches!(outcome, Outcome::Rejected(_)), "{outcome:?}");
 }
 
 #[tokio::test]

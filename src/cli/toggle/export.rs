@@ -56,7 +56,9 @@ fn flag(planned: &PlannedToggle, untold: &mut Vec<String>) -> Value {
     let variants: Map<String, Value> =
         toggle.variants.iter().map(|variant| (variant.name.clone(), variant.value.clone())).collect();
     let mut flag = Map::new();
-    flag.insert("state".to_owned(), json!(if toggle.enabled { "ENABLED" } else { "DISABLED" }));
+    // Without what it requires it would be open to everybody.
+    let enabled = toggle.enabled && toggle.requires.is_empty();
+    flag.insert("state".to_owned(), json!(if enabled { "ENABLED" } else { "DISABLED" }));
     flag.insert("variants".to_owned(), Value::Object(variants));
     flag.insert("defaultVariant".to_owned(), toggle.default.map_or(Value::Null, name));
     let targeting = targeting(planned, &mut warn);
@@ -65,7 +67,9 @@ fn flag(planned: &PlannedToggle, untold: &mut Vec<String>) -> Value {
     }
     flag.insert("metadata".to_owned(), Value::Object(metadata(toggle)));
     if !toggle.requires.is_empty() {
-        warn("flagd has no prerequisites; this one is decided without them".to_owned());
+        let message = "flagd has no prerequisites: it is DISABLED, so that nobody gets it who lacks what it requires; \
+                       put that into its targeting before you enable it";
+        warn(message.to_owned());
     }
     Value::Object(flag)
 }

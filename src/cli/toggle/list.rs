@@ -2,14 +2,21 @@
 
 use std::process::ExitCode;
 
-use super::{Format, Kept, table::Table};
+use super::{
+    Format, Kept,
+    table::{Table, wrapped},
+};
 use crate::{
     catalogue::Entry,
     cli::{Config, print},
 };
 
-/// Widths that leave room for the last column in 80.
-const WIDTHS: [usize; 7] = [22, 10, 12, 5, 10, 13, 4];
+/// Widths that leave room for the last column in 80, as long as names are short: those are never cut, since
+/// they are there to be copied.
+const WIDTHS: [usize; 7] = [usize::MAX, 10, 12, 5, 10, 16, 4];
+
+/// Columns of a terminal.
+const COLUMNS: usize = 80;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -23,17 +30,49 @@ pub(super) struct Arguments {
     format: Format,
 }
 
-pub(super) fn list(arguments: &Arguments, wanted: impl Fn(&Entry) -> bool) -> anyhow::Result<ExitCode> {
+/// Prints every toggle.
+pub(super) fn list(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let entries = Kept::read(&arguments.config)?.entries(arguments.days);
+    printed(arguments, &entries, "there is no toggle", |entries| table(entries, short).text(&WIDTHS))
+}
+
+/// Prints the toggles that should go.
+pub(super) fn stale(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let mut entries = Kept::read(&arguments.config)?.entries(arguments.days);
     let total = entries.len();
-    let entries: Vec<Entry> = entries.into_iter().filter(wanted).collect();
+    entries.retain(|entry| !entry.stale.is_empty());
+    printed(arguments, &entries, &format!("none of {total} toggle(s) is stale"), reasons)
+}
+
+fn printed(
+    arguments: &Arguments,
+    entries: &[Entry],
+    none: &str,
+    text: impl Fn(&[Entry]) -> String,
+) -> anyhow::Result<ExitCode> {
     print(&match arguments.format {
-        Format::Json => serde_json::to_string_pretty(&entries)?,
-        Format::Text if entries.is_empty() => format!("none of {total} toggle(s)"),
-        Format::Text => table(&entries, short).text(&WIDTHS),
-        Format::Markdown => table(&entries, long).markdown(),
+        Format::Json => serde_json::to_string_pretty(entries)?,
+        Format::Text | Format::Markdown if entries.is_empty() => none.to_owned(),
+        Format::Text => text(entries),
+        Format::Markdown => table(entries, long).markdown(),
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Each name with its owner, and below it every reason in full.
+fn reasons(entries: &[Entry]) -> String {
+    let mut lines = Vec::new();
+    for entry in entries {
+        lines.push(match (&*entry.owner, entry.configured) {
+            ("", true) => format!("{}  owned by nobody", entry.name),
+            ("", false) => format!("{}  not configured", entry.name),
+            (owner, _) => format!("{}  owned by {owner}", entry.name),
+        });
+        for reason in &entry.stale {
+            lines.extend(wrapped(reason, COLUMNS, "    "));
+        }
+    }
+    lines.join("\n")
 }
 
 fn table(entries: &[Entry], columns: fn(&Entry) -> Vec<(&'static str, String)>) -> Table {
@@ -67,8 +106,8 @@ fn long(entry: &Entry) -> Vec<(&'static str, String)> {
 fn common(entry: &Entry, more: &str) -> Vec<(&'static str, String)> {
     vec![
         ("name", entry.name.clone()),
-        ("category", entry.category.to_owned()),
-        ("owner", entry.owner.clone()),
+        ("category", entry.category.unwrap_or("-").to_owned()),
+        ("owner", if entry.owner.is_empty() { "-".to_owned() } else { entry.owner.clone() }),
         ("age", entry.age_days.map_or_else(|| "-".to_owned(), |days| format!("{days}d"))),
         ("expires", entry.expires.clone().unwrap_or_else(|| "-".to_owned())),
         ("state", format!("{}{more}", entry.state.as_str())),

@@ -42,7 +42,8 @@ fn lines(entry: &Entry) -> Vec<(&'static str, String)> {
     let none = || "-".to_owned();
     let days = |days: i64| format!(", {days} day(s) old");
     let since = entry.since.as_ref().map(|since| since.clone() + &entry.age_days.map_or_else(String::new, days));
-    let expires = entry.expires.as_ref().map(|expires| format!("{expires}, then {}", entry.on_expiry));
+    let then = entry.on_expiry.unwrap_or("warn");
+    let expires = entry.expires.as_ref().map(|expires| format!("{expires}, then {then}"));
     let kill = entry.kill.as_ref().map_or_else(String::new, |kill| {
         let note = kill.note.as_ref().map_or_else(String::new, |note| format!(": {note}"));
         format!(", killed by {} at {}{note}", kill.by, kill.at())
@@ -54,12 +55,12 @@ fn lines(entry: &Entry) -> Vec<(&'static str, String)> {
     });
     let mut lines = vec![
         ("toggle", entry.name.clone()),
-        ("category", entry.category.to_owned()),
+        ("category", entry.category.map_or_else(none, str::to_owned)),
         ("owner", if entry.owner.is_empty() { none() } else { entry.owner.clone() }),
         ("since", since.unwrap_or_else(none)),
         ("expires", expires.unwrap_or_else(none)),
         ("state", format!("{}{kill}", entry.state.as_str())),
-        ("variants", variants.collect::<Vec<_>>().join(", ")),
+        ("variants", if entry.variants.is_empty() { none() } else { variants.collect::<Vec<_>>().join(", ") }),
         ("serves", entry.serves.clone()),
         ("used by", if entry.used_by.is_empty() { none() } else { entry.used_by.join(", ") }),
         ("decisions", if entry.decisions.is_empty() { none() } else { counts.collect::<Vec<_>>().join(", ") }),

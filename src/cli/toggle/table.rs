@@ -43,7 +43,42 @@ fn fitted(cell: &str, width: usize) -> String {
     cell.chars().take(width.saturating_sub(1)).chain(['…']).collect()
 }
 
+/// A text in lines of so many columns, broken at spaces; a word that is longer stays whole.
+pub(super) fn wrapped(text: &str, columns: usize, indent: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if line.chars().count() + 1 + word.chars().count() <= columns => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(format!("{indent}{word}")),
+        }
+    }
+    lines
+}
+
 /// A cell that ends neither its column nor its line.
 pub(super) fn escaped(cell: &str) -> String {
     cell.replace('\\', "\\\\").replace('|', "\\|").replace(['\n', '\r'], " ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_is_broken_at_spaces_and_loses_nothing() {
+        assert_eq!(wrapped("a bb cccccccc dd e", 6, "  "), ["  a bb", "  cccccccc", "  dd e"]);
+        assert!(wrapped(" ", 6, "  ").is_empty());
+    }
+
+    #[test]
+    fn a_name_is_never_cut() {
+        let row = |name: &str| vec![name.to_owned(), "a long owner".to_owned(), "1".to_owned()];
+        let table = Table { heads: vec!["name", "owner", "uses"], rows: vec![row("t"), row("checkout-with-a-name")] };
+        let text = "NAME                  OWNER   USES\nt                     a long…  1\n\
+                    checkout-with-a-name  a long…  1";
+        assert_eq!(table.text(&[usize::MAX, 7]), text.replace("OWNER   USES", "OWNER    USES"));
+    }
 }

@@ -156,6 +156,33 @@ bucket_by = ["header:x-user-id", "cookie:sid"]
 }
 
 #[test]
+fn what_requires_others_is_exported_closed() {
+    let text = r#"
+[toggles.base]
+category = "ops"
+owner = "team"
+variants = { on = true, off = false }
+default = "off"
+[toggles.dep]
+category = "ops"
+owner = "team"
+variants = { on = true, off = false }
+default = "on"
+off = "off"
+requires = [{ toggle = "base", variant = "on" }]
+"#;
+    let plan = compiled(text);
+    let (definition, untold) = export::definition(&plan);
+    assert_eq!(
+        (&definition["flags"]["base"]["state"], &definition["flags"]["dep"]["state"]),
+        (&json!("ENABLED"), &json!("DISABLED"))
+    );
+    assert!(untold[0].starts_with("the toggle \"dep\": flagd has no prerequisites: it is DISABLED"), "{untold:?}");
+    let again = compiled(&toml(&imported(&definition)));
+    assert_eq!(decided(&plan, &Map::new()), decided(&again, &Map::new()), "nobody gets it on either side");
+}
+
+#[test]
 fn rules_are_written_only_where_they_are_exact() {
     let chain = |when: Value| json!({ "if": [when, "on"] });
     let var = |name: &str| json!({ "var": name });

@@ -18,7 +18,7 @@ use crate::{
     identity::{Context, Subject},
     plan::{PlannedToggle, Standing},
     proxy::{read_asking, read_claims},
-    toggle::{Choice, Moment, Reason, Rule, Serve, Split, Toggle, ToggleId},
+    toggle::{Category, Choice, Moment, Reason, Rule, Serve, Split, Toggle, ToggleId},
 };
 
 #[derive(Debug, clap::Args)]
@@ -61,7 +61,16 @@ struct Explanation {
     value: Option<Value>,
     reason: Reason,
     slot: Option<u32>,
+    /// What an application gets instead of a decision.
+    error: Option<Missing>,
     steps: Vec<Step>,
+}
+
+/// An application's question that only a draw could answer: the flag API refuses it.
+#[derive(Debug, Serialize)]
+struct Missing {
+    code: &'static str,
+    hint: String,
 }
 
 /// One step of the precedence.
@@ -114,9 +123,15 @@ fn of_request(kept: &Kept, id: ToggleId, arguments: &Arguments) -> anyhow::Resul
 fn explained(kept: &Kept, id: ToggleId, subject: &Subject<'_>) -> Explanation {
     let standing = kept.overlay.standing(&kept.plan.toggles);
     let moment = Moment { now: kept.now, pins: &[] };
-    let choice = kept.plan.choose(&standing, id, subject, &moment, &mut || fastrand::u32(..));
+    let mut drawn = false;
+    let mut draw = || {
+        drawn = true;
+        fastrand::u32(..)
+    };
+    let choice = kept.plan.choose(&standing, id, subject, &moment, &mut draw);
     let planned = kept.plan.toggle(id);
     let toggle = &planned.toggle;
+    let missing = (drawn && matches!(subject, Subject::Context(_))).then(|| Missing::of(toggle));
     let rule = toggle.rules.iter().position(|rule| rule.matches(subject, kept.now));
     let decisive = decisive(toggle, &choice, rule, kept);
     let mut steps = Vec::new();
@@ -148,13 +163,14 @@ fn explained(kept: &Kept, id: ToggleId, subject: &Subject<'_>) -> Explanation {
     let share = share(planned, &choice).unwrap_or_else(|| "there is none".to_owned());
     add(last + 1, if planned.rollout.is_some() { "rollout" } else { "split" }, share);
     add(last + 2, "default", default(toggle).to_owned());
-    let variant = choice.variant.map(|variant| &toggle.variants[variant.0]);
+    let variant = choice.variant.filter(|_| missing.is_none()).map(|variant| &toggle.variants[variant.0]);
     Explanation {
         toggle: toggle.name.clone(),
         variant: variant.map(|variant| variant.name.clone()),
         value: variant.map(|variant| variant.value.clone()),
         reason: choice.reason,
-        slot: choice.slot.map(crate::bucket::Slot::number),
+        slot: choice.slot.filter(|_| missing.is_none()).map(crate::bucket::Slot::number),
+        error: missing,
         steps,
     }
 }
@@ -246,6 +262,18 @@ fn slot(choice: &Choice) -> String {
     choice.slot.map_or_else(String::new, |slot| format!("{drawn}slot {} of {SLOTS}; ", slot.number()))
 }
 
+impl Missing {
+    fn of(toggle: &Toggle) -> Missing {
+        let hint = if toggle.category == Category::Permission {
+            let sources: Vec<String> = toggle.bucket_by.iter().map(ToString::to_string).collect();
+            format!("a permission takes its key from what is verified alone: {}", sources.join(", "))
+        } else {
+            "pass who it is about: --context '{\"targetingKey\": \"42\"}'".to_owned()
+        };
+        Missing { code: "TARGETING_KEY_MISSING", hint }
+    }
+}
+
 impl Explanation {
     fn text(&self, table: impl Fn(&Table) -> String) -> String {
         let rows = self.steps.iter().map(|step| {
@@ -253,6 +281,13 @@ impl Explanation {
             vec![step.step.clone(), format!("{mark}{}", step.outcome)]
         });
         let steps = Table { heads: vec!["step", "outcome"], rows: rows.collect() };
+        if let Some(Missing { code, hint }) = &self.error {
+            return format!(
+                "{}\n\n{}: an application gets {code}, since only a draw decides; {hint}",
+                table(&steps),
+                self.toggle
+            );
+        }
         let value = self.value.as_ref().map_or_else(String::new, |value| format!(" = {value}"));
         let variant = self.variant.as_deref().unwrap_or("no variant");
         format!("{}\n\n{}: {variant}{value} ({})", table(&steps), self.toggle, self.reason.code())

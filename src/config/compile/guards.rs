@@ -61,7 +61,9 @@ fn insert(
     OwnGuard { max, acknowledged, place }: OwnGuard,
     default: Option<Weight>,
 ) {
-    if let Some(max) = max.or(default).filter(|max| *max < Weight::WHOLE) {
+    let max = max.or(default).unwrap_or(Weight::WHOLE);
+    let acknowledged = acknowledged.filter(|acknowledged| *acknowledged > Weight::NONE);
+    if max < Weight::WHOLE || acknowledged.is_some() {
         guards.insert(toggle, Guard { max, acknowledged, place });
     }
 }

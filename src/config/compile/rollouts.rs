@@ -6,7 +6,7 @@ use super::{
     guards,
     services::Backends,
     shares,
-    toggles::{BUCKET_BY, Toggles, bucket_by},
+    toggles::{BUCKET_BY, Group, Toggles, bucket_by},
 };
 use crate::{
     bucket::{Bucketing, Weight},
@@ -51,6 +51,12 @@ pub(super) struct Moved<'a> {
 impl<'a> Moved<'a> {
     pub(super) fn toggles(&self) -> &Toggles<'a> {
         &self.toggles
+    }
+
+    /// The same, once it is known that no cohort group is called like a toggle outside of it.
+    pub(super) fn with_groups(self, groups: &[(ToggleId, Group<'_>)]) -> Moved<'a> {
+        self.toggles.refuse_strangers(groups);
+        self
     }
 
     pub(super) fn implied(&self, service: ServiceId) -> Option<(ToggleId, [ArmId; 2])> {

@@ -1,5 +1,7 @@
 //! `[toggles.NAME]`.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value};
 
 use super::{
@@ -34,10 +36,24 @@ pub(super) struct Toggles<'a> {
     expiries: Vec<Expiry>,
 }
 
-/// A toggle's table, read, and what of it waits for all toggles to be read.
+/// What of toggles waits for all of them to be read.
+#[derive(Default)]
+pub(super) struct Waiting<'a> {
+    /// What each requires, for `requires::attach`.
+    pub(super) requires: Vec<(ToggleId, Field<'a>)>,
+    /// The cohort group of each that is in one, for [`Toggles::refuse_strangers`].
+    pub(super) groups: Vec<(ToggleId, Group<'a>)>,
+}
+
+/// A cohort group and the field that names it.
+pub(super) type Group<'a> = (String, Field<'a>);
+
+/// A toggle's table, read.
+#[derive(Default)]
 struct Read<'a> {
     toggle: Option<Toggle>,
     requires: Option<Field<'a>>,
+    group: Option<Group<'a>>,
     expiry: Option<Expiry>,
 }
 
@@ -109,6 +125,23 @@ impl<'a> Toggles<'a> {
         self.toggles[id.0] = None;
     }
 
+    /// Refuses groups that are called like a toggle outside of them: its own name is what that one is salted
+    /// with, so both would choose the same users, and nobody said so.
+    pub(super) fn refuse_strangers(&self, groups: &[(ToggleId, Group<'_>)]) {
+        let group_of: BTreeMap<ToggleId, &str> = groups.iter().map(|(id, (group, _))| (*id, &**group)).collect();
+        for (id, (group, field)) in groups {
+            let named = self.names.place(group).map(ToggleId).filter(|named| named != id);
+            if named.is_some_and(|named| group_of.get(&named) != Some(&&**group)) {
+                let message = format!("{group:?} is the name of a toggle that is not in this group");
+                let hint = format!(
+                    "name the group otherwise, since a toggle chooses its users by its own name; or put that one in \
+                     it too: cohort_group = {group:?}"
+                );
+                field.refuse(message, &hint);
+            }
+        }
+    }
+
     pub(super) fn name(&self, id: ToggleId) -> &str {
         self.names.name(id.0)
     }
@@ -119,11 +152,11 @@ impl<'a> Toggles<'a> {
     }
 }
 
-/// The toggles' tables, and what each requires: `requires::attach` reads that once all toggles are there.
-pub(super) fn toggles<'a>(document: &Document<'a>, segments: &Segments) -> (Toggles<'a>, Vec<(ToggleId, Field<'a>)>) {
+/// The toggles' tables, and what of them waits for all toggles to be there.
+pub(super) fn toggles<'a>(document: &Document<'a>, segments: &Segments) -> (Toggles<'a>, Waiting<'a>) {
     let mut toggles =
         Toggles { names: Names::new("toggle"), places: Vec::new(), toggles: Vec::new(), expiries: Vec::new() };
-    let mut required = Vec::new();
+    let mut waiting = Waiting::default();
     for (name, field) in document.named("toggles") {
         let named = units::name(name);
         if let Err(hint) = named {
@@ -131,16 +164,17 @@ pub(super) fn toggles<'a>(document: &Document<'a>, segments: &Segments) -> (Togg
         }
         let place = field.clone().section();
         let read = field.section().map(|section| toggle(name, section, segments));
-        let Read { toggle, requires, expiry } = read.unwrap_or(Read { toggle: None, requires: None, expiry: None });
+        let Read { toggle, requires, group, expiry } = read.unwrap_or_default();
         let id = ToggleId(toggles.toggles.len());
-        required.extend(requires.map(|field| (id, field)));
+        waiting.requires.extend(requires.map(|field| (id, field)));
+        waiting.groups.extend(group.map(|group| (id, group)));
         toggles.names.push(name);
         toggles.places.push(place);
         toggles.expiries.extend(expiry);
         let toggle = toggle.filter(|_| named.is_ok());
         toggles.toggles.push(toggle.map(|toggle| PlannedToggle { toggle, rollout: None }));
     }
-    (toggles, required)
+    (toggles, waiting)
 }
 
 fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read<'a> {
@@ -175,7 +209,9 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     let bucket_by = section.take("bucket_by").map_or(Some(Vec::new()), |field| bucket_by(field, category));
     let schedule = section.take("schedule").map_or(Some(Schedule::default()), |field| rules::schedule(&field));
     let own_salt = section.take("salt");
-    let salt = salt(name, &mut section, own_salt.as_ref());
+    let group = section.take("cohort_group");
+    let salt = salt(name, own_salt.as_ref(), group.as_ref());
+    let group = salt.clone().zip(group);
     let whose = Whose { variants: variants.as_deref(), category, salt: salt.as_deref().unwrap_or(name) };
     let split = shares::Keys::of_toggle(&mut section).with_salt(own_salt).read(whose);
     let rules = section.take("rules").map_or(Some(Vec::new()), |field| rules(field, whose, segments));
@@ -211,7 +247,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
             variants: variants?,
         })
     };
-    Read { toggle: toggle(), requires, expiry }
+    Read { toggle: toggle(), requires, group, expiry }
 }
 
 /// The variant for everybody else. Where targeting speaks flagd's language, none leaves the choice to the
@@ -288,8 +324,8 @@ fn expiry(name: &str, (field, at): &(Field<'_>, Timestamp), on_expiry: Option<On
 }
 
 /// What is hashed before the assignment key, unless a split says otherwise.
-fn salt(name: &str, section: &mut Section<'_>, own: Option<&Field<'_>>) -> Option<String> {
-    match (own, section.take("cohort_group")) {
+fn salt(name: &str, own: Option<&Field<'_>>, group: Option<&Field<'_>>) -> Option<String> {
+    match (own, group) {
         (Some(_), Some(group)) => {
             let hint =
                 "keep cohort_group to choose the same users as the others of the group, or salt to choose other ones";

@@ -5,7 +5,7 @@ use crate::{
     identity::sample::Visit,
     plan::{Kill, Overlay, sample::Sample},
     toggle::{
-        Pin, Prerequisite, Rule, Schedule, Timestamp, Toggle, VariantId,
+        OnExpiry, Pin, Prerequisite, Rule, Schedule, Timestamp, Toggle, VariantId,
         sample::{OFF, ON, equals, rule},
     },
 };

@@ -4,8 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    bucket::Slot,
-    toggle::{Band, Condition, Literal, Phrase, Schedule, Serve, Split, Targeting, Test, Variant, VariantId, sample},
+    bucket::{SLOTS, Slot, Weight},
+    identity::sample::Visit,
+    toggle::{
+        Band, Condition, Literal, OnExpiry, Phrase, Rule, Schedule, Serve, Split, Targeting, Test, Timestamp, Variant,
+        VariantId, decide, sample,
+    },
 };
 
 const ON: VariantId = VariantId(0);
@@ -40,7 +44,7 @@ fn share(weight: &str) -> Option<Share> {
 }
 
 fn side(toggle: &Toggle, share: Option<Share>) -> Side<'_> {
-    Side { toggle, share, killed: false }
+    Side { toggle, share, killed: false, needs: Needs::Met }
 }
 
 fn text(before: Side<'_>, after: Side<'_>) -> String {
@@ -75,7 +79,9 @@ fn what_takes_everybody_out_is_told_for_each_population() {
     assert_eq!(text(killed, side(&open, now)), moved.replace("on -> off", "off -> on"));
     assert_eq!(text(killed, Side { killed: true, ..side(&open, share("90%")) }), "", "a kill hides it");
     let disabled = Toggle { enabled: false, ..open.clone() };
-    assert_eq!(text(side(&open, now), side(&disabled, now)), moved);
+    let switched_off = format!("{moved}; switched off, however many that moves");
+    assert_eq!(text(side(&open, now), side(&disabled, now)), switched_off);
+    assert_eq!(text(killed, side(&disabled, now)), "", "it was off already");
     let over = Toggle { expires: Some(Timestamp(1000)), on_expiry: OnExpiry::Default, ..open.clone() };
     assert_eq!(text(side(&open, now), side(&over, now)), moved);
     let warned = Toggle { on_expiry: OnExpiry::Warn, ..over.clone() };
@@ -84,7 +90,8 @@ fn what_takes_everybody_out_is_told_for_each_population() {
     assert_eq!(text(side(&open, now), side(&Toggle { schedule: later, ..open.clone() }, now)), moved);
     let mute = Toggle { enabled: false, off: None, ..open.clone() };
     let expected = "toggle t: 100% on -> no variant (rule \"beta testers\"); \
-                    10% on -> no variant, 90% off -> no variant (everybody else)";
+                    10% on -> no variant, 90% off -> no variant (everybody else); \
+                    switched off, however many that moves";
     assert_eq!(text(side(&open, now), side(&mute, now)), expected);
 }
 
@@ -174,28 +181,76 @@ fn laid(bands: &[(u32, VariantId)]) -> Vec<VariantId> {
     (0..SLOTS).map(owner).collect()
 }
 
+/// A toggle that flagd's JSONLogic decides.
+fn aiming(text: &str) -> Toggle {
+    let (targeting, flaws) = Targeting::read(&serde_json::from_str(text).unwrap(), &serde_json::Map::new());
+    assert!(flaws.is_empty(), "{flaws:?}");
+    Toggle { targeting, ..toggle() }
+}
+
+#[test]
+fn shares_of_flagd_are_as_exact_as_splits() {
+    let halves = aiming(r#"{"fractional":[["on",50],["off",50]]}"#);
+    let more = aiming(r#"{"fractional":[["on",60],["off",40]]}"#);
+    let thirds = aiming(r#"{"fractional":[["on"],["off",1],["third",null]]}"#);
+    let strange = aiming(r#"{"fractional":[["on",1],["none",1],[null,2]]}"#);
+    let bare = toggle();
+    let rehashed = Toggle { bucketing: crate::bucket::Bucketing::FlagdV3, ..halves.clone() };
+    let ours = Toggle { split: Some(split("t", &[(50_000, ON), (SLOTS, OFF)])), ..toggle() };
+    let other_default = Toggle { default: Some(THIRD), ..halves.clone() };
+    let switched_off = Toggle { enabled: false, ..halves.clone() };
+    for (before, after, expected) in [
+        (&halves, &halves, ""),
+        (&halves, &more, "toggle t: 10% off -> on (everybody)"),
+        (&halves, &thirds, "toggle t: 16.66666667% on -> off, 33.33333334% off -> third (everybody)"),
+        (&bare, &halves, "toggle t: 50% off -> on (everybody)"),
+        (&halves, &strange, "toggle t: 25% on -> no variant (everybody)"),
+        (
+            &halves,
+            &rehashed,
+            "toggle t: 25% on -> off, 25% off -> on (everybody); \
+             all are drawn anew, since bucketing, salt or bucket_by differs",
+        ),
+        (&ours, &halves, "toggle t: 50% on -> off (whoever brings no key)"),
+        (&halves, &other_default, "toggle t: 100% off -> third (whoever brings no key)"),
+        (&switched_off, &halves, "toggle t: 50% off -> on (everybody)"),
+    ] {
+        assert_eq!(text(side(before, None), side(after, None)), expected);
+    }
+}
+
 #[test]
 fn another_expression_may_move_everybody_while_it_is_asked() {
-    let aiming = |text: &str| {
-        let (targeting, flaws) = Targeting::read(&serde_json::from_str(text).unwrap(), &serde_json::Map::new());
-        assert!(flaws.is_empty(), "{flaws:?}");
-        Toggle { targeting, ..toggle() }
-    };
-    let half = aiming(r#"{"fractional":[["on",1],["off",1]]}"#);
-    let third = aiming(r#"{"fractional":[["on",1],["off",2]]}"#);
+    let to_beta = |then: &str| aiming(&format!(r#"{{"if":[{{"==":[{{"var":"cohort"}},"beta"]}},{then}]}}"#));
+    let deep = to_beta(r#"{"fractional":[["on",1],["off",1]]}"#);
+    let deeper = to_beta(r#"{"fractional":[["on",1],["off",2]]}"#);
+    let plain = to_beta(r#""on""#);
+    let of_key = aiming(r#"{"if":[{"==":[{"var":"targetingKey"},"ann"]},"on"]}"#);
+    let seeded = aiming(r#"{"fractional":[{"var":"host"},["on",1],["off",1]]}"#);
     let off = |toggle: &Toggle| Toggle { enabled: false, ..toggle.clone() };
-    let salted = Toggle { salt: "other".into(), ..half.clone() };
+    let salted = |toggle: &Toggle| Toggle { salt: "other".into(), ..toggle.clone() };
+    let rehashed = |toggle: &Toggle| Toggle { bucketing: crate::bucket::Bucketing::FlagdV3, ..toggle.clone() };
+    let by_ip = |toggle: &Toggle| Toggle { bucket_by: vec!["ip".parse().unwrap()], ..toggle.clone() };
+    let mut other_value = plain.clone();
+    other_value.variants[0].value = 7.into();
     for (before, after, moves) in [
-        (&half, &half, false),
-        (&half, &third, true),
-        (&toggle(), &half, true),
-        (&half, &salted, true),
-        (&off(&half), &off(&third), false),
-        (&off(&half), &half, true),
+        (&deep, &deep, false),
+        (&deep, &deeper, true),
+        (&toggle(), &deep, true),
+        (&deep, &salted(&deep), true),
+        (&deep, &rehashed(&deep), true),
+        (&seeded, &rehashed(&seeded), true),
+        (&plain, &rehashed(&plain), false),
+        (&plain, &salted(&plain), false),
+        (&plain, &by_ip(&plain), false),
+        (&of_key, &by_ip(&of_key), true),
+        (&plain, &other_value, true),
+        (&off(&deep), &off(&deeper), false),
+        (&off(&deep), &deep, true),
     ] {
         let computed = churn(side(before, None), side(after, None), Timestamp(0));
         assert_eq!(computed.notes.contains(&Note::Targeting), moves, "{computed}");
-        assert!(!moves || computed.most() == Portion::WHOLE);
+        assert_eq!(computed.most() == Portion::WHOLE, moves, "{computed}");
     }
 }
 
@@ -229,5 +284,24 @@ proptest! {
         let stay: u64 = from.iter().zip(to).map(|(from, to)| from * to).sum();
         prop_assert_eq!(computed.most().0, Portion::WHOLE.0 - stay);
         prop_assert_eq!(computed.notes.contains(&Note::Redrawn), !constant);
+    }
+
+    #[test]
+    fn shares_of_flagd_move_whom_they_are_said_to(
+        before in prop::collection::vec((0..3_usize, 0..5_u8), 1..5),
+        after in prop::collection::vec((0..3_usize, 0..5_u8), 1..5),
+    ) {
+        const USERS: u32 = 1_500;
+        let with = |shares: &[(usize, u8)]| {
+            let share = |(variant, weight): &(usize, u8)| serde_json::json!([(["on", "off", "third"][*variant]), weight]);
+            aiming(&serde_json::json!({ "fractional": shares.iter().map(share).collect::<Vec<_>>() }).to_string())
+        };
+        let (left, right) = (with(&before), with(&after));
+        let computed = churn(side(&left, None), side(&right, None), Timestamp(0));
+        let given = |toggle: &Toggle, user| {
+            Visit::of_user(user).see(|subject| decide(toggle, None, subject, Timestamp(0), &mut || 0)).variant
+        };
+        let moved = (0..USERS).filter(|user| given(&left, *user) != given(&right, *user)).count();
+        prop_assert!((moved as f64 / f64::from(USERS) - computed.most().ratio()).abs() < 0.06, "{moved}: {computed:?}");
     }
 }

@@ -45,6 +45,8 @@ impl fmt::Display for Shift {
         match &self.population {
             Population::Everybody => f.write_str(" (everybody)"),
             Population::EverybodyElse => f.write_str(" (everybody else)"),
+            Population::Keyless => f.write_str(" (whoever brings no key)"),
+            Population::LeftOut => f.write_str(" (whoever lacks what it requires)"),
             Population::Rule(name) => write!(f, " (rule {name:?})"),
         }
     }
@@ -65,10 +67,16 @@ impl fmt::Display for Note {
             Note::Removed => f.write_str("gone"),
             Note::Redrawn => f.write_str("all are drawn anew, since bucketing, salt or bucket_by differs"),
             Note::Requires => f.write_str("it requires other toggles"),
+            Note::Required(portion) => write!(f, "what it requires moved up to {portion}"),
+            Note::RequiredUncounted => f.write_str("what it requires has other rules"),
             Note::RuleAdded(name) => write!(f, "rule {name:?} is new"),
             Note::RuleRemoved(name) => write!(f, "rule {name:?} is gone"),
             Note::RuleChanged(name) => write!(f, "rule {name:?} matches others"),
             Note::Targeting => f.write_str("its targeting expression decides otherwise, for as many as all"),
+            Note::Steers(service) => {
+                write!(f, "it picks the arms of service {service} otherwise than before, however many that moves")
+            }
+            Note::SwitchedOff => f.write_str("switched off, however many that moves"),
             Note::Reordered => f.write_str("its rules are tried in another order"),
         }
     }

@@ -159,6 +159,16 @@ impl Expression {
         }
     }
 
+    /// Whether there is a `fractional` in it.
+    pub(super) fn draws(&self) -> bool {
+        match self {
+            Expression::Fractional(_) => true,
+            Expression::Literal(_) | Expression::Lookup(_, None) => false,
+            Expression::Lookup(_, Some(otherwise)) => otherwise.draws(),
+            Expression::List(items) | Expression::Call(_, items) => items.iter().any(Expression::draws),
+        }
+    }
+
     /// Whether a path is computed while it is evaluated, so that any attribute may be read.
     pub(super) fn looks_anywhere(&self) -> bool {
         let any = |items: &[Expression]| items.iter().any(Expression::looks_anywhere);

@@ -1,14 +1,43 @@
 //! `fractional`: shares by the hash of a key, in the arithmetic of the toggle's own [`Bucketing`].
 
+use serde_json::Value;
+
 use super::{
+    Aim, Targeting,
     datum::Datum,
     evaluating::{Exhausted, Frame, Run},
-    expression::Fractional,
+    expression::{Expression, Fractional},
 };
-use crate::bucket::Bucketing;
+use crate::{bucket::Bucketing, toggle::Toggle};
 
 /// What the weights may come to in all.
 pub(super) const WEIGHTS_MAX: i64 = i32::MAX as i64;
+
+impl Targeting {
+    /// What each share of the keys aims at and its weight, in their order, where the whole expression is one
+    /// `fractional` of the toggle's own key that writes all of it out. Without a key it comes to nothing.
+    pub(in crate::toggle) fn shares(&self, toggle: &Toggle) -> Option<Vec<(Aim, u64)>> {
+        let Expression::Fractional(fractional) = &self.expression else { return None };
+        if fractional.key.is_some() {
+            return None;
+        }
+        let share = |(variant, weight): &(Expression, Option<Expression>)| {
+            let Expression::Literal(variant) = variant else { return None };
+            let weight = match weight {
+                None | Some(Expression::Literal(Value::Null)) => 1,
+                Some(Expression::Literal(weight)) => whole_weight(weight.as_f64()?)?,
+                Some(_) => return None,
+            };
+            Some((Aim::of(toggle, &outcome(Datum::from(variant))), u64::try_from(weight).ok()?))
+        };
+        fractional.buckets.iter().map(share).collect()
+    }
+}
+
+/// What a share gives: null when it names nothing.
+fn outcome(variant: Datum<'_>) -> Datum<'_> {
+    if matches!(variant, Datum::Text(_) | Datum::Flag(_) | Datum::Number(_)) { variant } else { Datum::Null }
+}
 
 impl<'a> Run<'a> {
     /// The variant of the bucket that the key falls in; null where there is no key, no weight, or a weight
@@ -32,9 +61,7 @@ impl<'a> Run<'a> {
         for (variant, weight) in &fractional.buckets {
             end += self.weight(weight.as_ref(), frame)?.unwrap_or_default();
             if slot < end {
-                let variant = self.evaluate(variant, frame)?;
-                let named = matches!(variant, Datum::Text(_) | Datum::Flag(_) | Datum::Number(_));
-                return Ok(if named { variant } else { Datum::Null });
+                return self.evaluate(variant, frame).map(outcome);
             }
         }
         Ok(Datum::Null)
