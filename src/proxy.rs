@@ -45,6 +45,7 @@ mod tokens;
 mod translate;
 mod transport;
 mod tunnel;
+mod turn;
 mod upgrade;
 mod upstream;
 mod wire;

@@ -114,7 +114,7 @@ pub(super) async fn serve(
             }))
         }
     });
-    let socket = Socket::new(transport, timeouts.body_idle);
+    let socket = Socket::in_turns(transport, timeouts.body_idle);
     let connection = builder(&limits, &timeouts, Tasks(Rc::clone(&streams))).serve_connection(socket, service);
     let mut connection = pin!(connection);
     let mut quiet = pin!(tokio::time::sleep_until(tenure.at_most(Instant::now() + timeouts.client_head)));

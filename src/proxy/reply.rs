@@ -1,7 +1,6 @@
 //! Response bodies on their way to a client.
 
 use std::{
-    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -18,6 +17,7 @@ use super::{
     exchange::Exchange,
     shed::Permit,
     tunnel::Tunnel,
+    turn::Turn,
     upstream::{Deadline, Lease},
 };
 
@@ -52,9 +52,6 @@ struct Stream {
     /// Why it breaks off, until what came before is on its way to the client.
     failed: Option<(ReplyError, Turn)>,
 }
-
-/// Ready when everybody else had a turn: of HTTP/2 another task writes what came before.
-struct Turn(Pin<Box<dyn Future<Output = ()>>>);
 
 /// Why a response ends early; the client sees its connection break.
 #[derive(Debug, thiserror::Error)]
@@ -110,12 +107,13 @@ impl Stream {
     fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         if self.failed.is_none() {
             match ready!(self.poll_piece(cx)) {
-                Some(Err(error)) => self.failed = Some((error, Turn(Box::pin(tokio::task::yield_now())))),
+                Some(Err(error)) => self.failed = Some((error, Turn::of_others())),
                 piece => return Poll::Ready(piece),
             }
         }
-        if let Some((_, Turn(turn))) = &mut self.failed {
-            ready!(turn.as_mut().poll(cx));
+        if let Some((_, turn)) = &mut self.failed {
+            // Of HTTP/2 another task writes what came before.
+            ready!(turn.poll(cx));
         }
         Poll::Ready(self.failed.take().map(|(error, _)| Err(error)))
     }
@@ -157,12 +155,6 @@ impl Stream {
             exchange.broken_off();
             lease.broke();
         }
-    }
-}
-
-impl fmt::Debug for Turn {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Turn")
     }
 }
 
