@@ -186,6 +186,25 @@ async fn a_connection_that_goes_away_is_replaced_and_fails_nothing() {
     assert!(upstream.connections() >= 8, "{}", upstream.connections());
 }
 
+#[tokio::test]
+async fn a_connection_that_gives_no_sign_of_life_takes_no_further_request() {
+    let upstream = Upstream::raw(|stream, number| {
+        let mut frames = Frames::serve(stream, &[]);
+        while let Some(frame) = frames.next_of(frames::HEADERS) {
+            // The first one only listens, as if the path back were gone.
+            if number > 0 {
+                frames.answer(frame.stream, b"alive");
+            }
+        }
+    });
+    let impatient = "[timeouts]\nhttp2_ping = \"50ms\"\nhttp2_pong = \"50ms\"\n";
+    let proxy = Proxy::start(&(config(upstream.address, "", "") + impatient));
+    let mut client = proxy.client().await;
+    let answer = client.post("/", &[], "x").await;
+    assert_eq!((answer.status.as_u16(), answer.problem()), (502, "upstream_broken".to_owned()));
+    assert_eq!(client.post("/", &[], "x").await.text(), "alive");
+}
+
 /// Takes four streams on its first connection, goes away amid them, and answers the two that it has to. Other
 /// connections answer everything, or go away from everything. Tells of each stream with its connection.
 fn departing(again: bool) -> (Upstream, mpsc::UnboundedReceiver<(usize, u32)>) {

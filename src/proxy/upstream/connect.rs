@@ -115,7 +115,10 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
         builder
             .initial_stream_window_size(limits.upstream_http2_stream_window_bytes)
             .initial_connection_window_size(limits.upstream_http2_connection_window_bytes)
-            .max_send_buf_size(limits.upstream_http2_send_bytes_max);
+            .max_send_buf_size(limits.upstream_http2_send_bytes_max)
+            // Only while streams are open. Else a path that went dead unseen would take request after request.
+            .keep_alive_interval(timeouts.http2_ping)
+            .keep_alive_timeout(timeouts.http2_pong);
         let (sender, mut connection) = builder.handshake(socket).await.map_err(broke)?;
         let announced = Rc::<Announced>::default();
         let (learns, heard) = (Rc::clone(&announced), Rc::clone(&line));
