@@ -3,6 +3,7 @@
 use std::{borrow::Cow, fmt, str::FromStr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
+use memchr::{memchr, memchr2};
 use percent_encoding::percent_decode;
 
 use super::Asking;
@@ -138,24 +139,39 @@ fn text(field: &HeaderValue) -> Option<&str> {
 /// The first cookie of that name (RFC 6265 §4.2.1: `name=value` pairs divided by `; `).
 #[must_use]
 pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    let fields = headers.get_all(header::COOKIE).into_iter();
-    let mut pairs = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b';')).map(<[u8]>::trim_ascii);
-    let value = pairs.find_map(|pair| pair.strip_prefix(name.as_bytes())?.strip_prefix(b"="))?;
-    std::str::from_utf8(value).ok()
+    let value = headers.get_all(header::COOKIE).into_iter().find_map(|field| {
+        let mut pairs = field.as_bytes();
+        loop {
+            let pair = pairs.trim_ascii_start();
+            if let Some(value) = pair.strip_prefix(name.as_bytes()).and_then(|rest| rest.strip_prefix(b"=")) {
+                let end = memchr(b';', value).unwrap_or(value.len());
+                return Some(value[..end].trim_ascii_end());
+            }
+            pairs = &pairs[memchr(b';', pairs)? + 1..];
+        }
+    });
+    std::str::from_utf8(value?).ok()
 }
 
 /// The first query parameter of that name, read as `application/x-www-form-urlencoded`.
 fn query<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    let mut pairs = query.as_bytes().split(|byte| *byte == b'&').map(divided);
-    let named =
-        |key: &[u8]| if is_plain(key) { key == name.as_bytes() } else { form_decoded(key) == Some(name.into()) };
-    let (_, value) = pairs.find(|(key, _)| named(key))?;
-    form_decoded(value)
-}
-
-fn divided(pair: &[u8]) -> (&[u8], &[u8]) {
-    let key = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-    (&pair[..key], pair.get(key + 1..).unwrap_or_default())
+    let all_plain = is_plain(query.as_bytes());
+    let named = |key: &[u8]| {
+        if all_plain || is_plain(key) {
+            return key == name.as_bytes();
+        }
+        form_decoded(key).is_some_and(|key| key == name)
+    };
+    let mut pairs = query.as_bytes();
+    loop {
+        let end = memchr(b'&', pairs).unwrap_or(pairs.len());
+        let pair = &pairs[..end];
+        let key = memchr(b'=', pair).unwrap_or(pair.len());
+        if named(&pair[..key]) {
+            return form_decoded(pair.get(key + 1..).unwrap_or_default());
+        }
+        pairs = pairs.get(end + 1..)?;
+    }
 }
 
 fn form_decoded(text: &[u8]) -> Option<Cow<'_, str>> {
@@ -169,5 +185,5 @@ fn form_decoded(text: &[u8]) -> Option<Cow<'_, str>> {
 
 /// Whether nothing in it stands for something else.
 fn is_plain(text: &[u8]) -> bool {
-    !text.iter().any(|byte| matches!(byte, b'+' | b'%'))
+    memchr2(b'+', b'%', text).is_none()
 }

@@ -1,6 +1,7 @@
 use std::net::Ipv4Addr;
 
 use http::HeaderValue;
+use proptest::prelude::*;
 
 use super::*;
 
@@ -46,6 +47,29 @@ fn attributes_read_what_they_name() {
         let parsed: Attribute = attribute.parse().unwrap();
         assert_eq!(parsed.read(&asking).as_deref(), expected, "{attribute}");
         assert_eq!(parsed.to_string().to_ascii_lowercase(), attribute.to_ascii_lowercase());
+    }
+}
+
+proptest! {
+    /// Against the same said piece by piece, slowly.
+    #[test]
+    fn a_cookie_and_a_parameter_are_the_first_of_their_name(text in "[ab=;& +%41]{0,24}", name in "[ab+]{1,2}") {
+        let mut headers = HeaderMap::new();
+        headers.insert("cookie", HeaderValue::from_str(&text).unwrap());
+        let pieces = |sign: char| text.split(sign).map(|piece| piece.split_once('=').unwrap_or((piece, "")));
+        let crumbs = text.split(';').map(str::trim).filter_map(|crumb| crumb.split_once('='));
+        let expected = crumbs.clone().find(|(key, _)| *key == name).map(|(_, value)| value.trim_end());
+        prop_assert_eq!(cookie(&headers, &name), expected);
+        let decoded = |text: &str| {
+            let spaced = text.replace('+', " ");
+            percent_encoding::percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
+        };
+        let mut named = pieces('&').filter(|(key, _)| decoded(key).as_deref() == Some(&*name));
+        let expected = named.next().and_then(|(_, value)| decoded(value)).filter(|value| !value.is_empty());
+        let attribute: Attribute = format!("query:{name}").parse().unwrap();
+        let asking = asking(&headers, Some(&text));
+        let read = attribute.read(&asking);
+        prop_assert_eq!(read.as_deref(), expected.as_deref());
     }
 }
 
