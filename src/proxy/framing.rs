@@ -18,6 +18,7 @@ mod chunk;
 mod field;
 mod flaw;
 mod head;
+mod parsed;
 mod scanner;
 mod target;
 
@@ -28,6 +29,7 @@ mod tests;
 
 pub use flaw::Flaw;
 pub(super) use head::interim_fields;
+pub(super) use parsed::{is_spaced, judge_request, judge_response};
 pub(super) use scanner::{Awaited, Scanner, Side, Step};
 pub(super) use target::is_authority;
 

@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, rc::Rc};
 
-use http::{HeaderName, HeaderValue, Method, Request, Response};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -12,6 +12,7 @@ use super::{
     client::Client,
     decided::decide,
     exchange::Exchange,
+    framing::Bounds,
     headers,
     rejection::{Manner, Rejection},
     reply::Reply,
@@ -40,8 +41,9 @@ pub(super) async fn handle(
     // A status of gRPC is a success of HTTP, which would agree to a tunnel.
     let grpc = request.method() != Method::CONNECT && Manner::is_grpc(request.headers());
     let manner = snapshot.manner(grpc);
+    let http2 = request.version() == Version::HTTP_2;
     match answer(&snapshot, &peer, request, &mut exchange).await {
-        Ok(answered) => Ok(answered.into_response(exchange)),
+        Ok(answered) => Ok(answered.into_response(exchange, http2)),
         Err(rejection) => {
             let (code, error) = (rejection.code(), rejection.error());
             tracing::debug!(code, error, cause = %rejection.chain(), peer = %peer.ip, "request rejected");
@@ -59,7 +61,8 @@ async fn answer(
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
-    translate(&mut head, plan.limits.header_count_max)?;
+    let bounds = Bounds::of(&plan.limits);
+    translate(&mut head, &bounds)?;
     let mut client = Client::read(&mut head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
@@ -113,8 +116,8 @@ struct Answered {
 }
 
 impl Answered {
-    fn into_response(self, exchange: Exchange) -> Response<Reply> {
-        self.response.map(|incoming| Reply::stream(incoming, self.lease, exchange).tunnelling(self.tunnel))
+    fn into_response(self, exchange: Exchange, http2: bool) -> Response<Reply> {
+        self.response.map(|incoming| Reply::stream(incoming, self.lease, exchange, http2).tunnelling(self.tunnel))
     }
 }
 

@@ -69,6 +69,9 @@ pub enum Rejection {
     /// No endpoint could be reached.
     #[error("no connection to the service could be made")]
     Connect(#[source] ConnectError),
+    /// The upstream's response could be read in more than one way, or is none.
+    #[error("the service's response cannot be passed on: {0}")]
+    UpstreamMalformed(#[source] Flaw),
     /// The exchange with the upstream broke.
     #[error("the service closed the connection or broke HTTP")]
     UpstreamBroken(#[source] hyper::Error),
@@ -222,6 +225,7 @@ impl Rejection {
             }
             Rejection::Limited(limit) => (limit_code(*limit), StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
             Rejection::UpstreamBroken(error) => (upstream_code(error), StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
+            Rejection::UpstreamMalformed(_) => ("upstream_malformed", StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
             Rejection::UpgradeFailed => ("upgrade_failed", StatusCode::BAD_GATEWAY, grpc::INTERNAL),
             Rejection::UpgradeUnsupported => ("upgrade_unsupported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),
             Rejection::UpstreamTimeout { .. } => {

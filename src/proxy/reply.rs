@@ -49,6 +49,9 @@ struct Stream {
     deadline: Option<(Deadline, Pin<Box<Sleep>>)>,
     /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
     held: Option<(Lease, Exchange)>,
+    of_http2: bool,
+    /// Whether the client can be told something behind the body.
+    to_http2: bool,
     /// Why it breaks off, until what came before is on its way to the client.
     failed: Option<(ReplyError, Turn)>,
 }
@@ -58,6 +61,8 @@ struct Stream {
 pub(super) enum ReplyError {
     #[error("the service broke off its response")]
     Upstream(#[source] hyper::Error),
+    #[error("the service ended its response before it was whole")]
+    Short,
     #[error("nothing came of the response's body for {0:?}")]
     Idle(Duration),
     #[error("the response was not whole when its time was over")]
@@ -70,7 +75,7 @@ impl Reply {
     }
 
     /// Passes an upstream's body on; keeps its connection and record until the end.
-    pub(super) fn stream(incoming: Incoming, lease: Lease, exchange: Exchange) -> Reply {
+    pub(super) fn stream(incoming: Incoming, lease: Lease, exchange: Exchange, to_http2: bool) -> Reply {
         // Nothing asks a body that is empty from the start.
         if incoming.is_end_stream() {
             lease.release();
@@ -79,7 +84,9 @@ impl Reply {
         let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
         let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
-        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)), failed: None };
+        let of_http2 = lease.is_http2();
+        let stream =
+            Stream { incoming, idle, deadline, held: Some((lease, exchange)), of_http2, to_http2, failed: None };
         Reply { body: Source::Stream(Box::new(stream)), permit: None, tunnel: None }
     }
 
@@ -126,7 +133,11 @@ impl Stream {
         if let Some((deadline, sleep)) = &mut self.deadline
             && sleep.as_mut().poll(cx).is_ready()
         {
-            let late = if deadline.grpc { Ok(Frame::trailers(deadline_exceeded())) } else { Err(ReplyError::Late) };
+            let late = if deadline.grpc && self.to_http2 {
+                Ok(Frame::trailers(deadline_exceeded()))
+            } else {
+                Err(ReplyError::Late)
+            };
             self.give_up();
             return Poll::Ready(Some(late));
         }
@@ -135,6 +146,11 @@ impl Stream {
             self.give_up();
             return Poll::Ready(Some(Err(ReplyError::Idle(self.idle.after()))));
         };
+        // hyper takes a stream that is reset without an error for one that has ended.
+        if piece.is_none() && self.of_http2 && !self.incoming.is_end_stream() {
+            self.give_up();
+            return Poll::Ready(Some(Err(ReplyError::Short)));
+        }
         let length = piece.as_ref().and_then(|piece| piece.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
         self.idle.came(length);
         if let Some(Err(_)) = &piece {

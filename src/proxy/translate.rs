@@ -6,25 +6,24 @@
 use http::{HeaderMap, HeaderValue, Method, Version, header, request};
 use hyper::ext::Protocol;
 
-use super::rejection::Rejection;
+use super::{
+    framing::{Bounds, is_spaced, judge_request},
+    rejection::Rejection,
+};
 
 /// Makes the head of an HTTP/2 request one that HTTP/1.1 can say; leaves others alone.
-pub(super) fn translate(head: &mut request::Parts, header_count_max: usize) -> Result<(), Rejection> {
+pub(super) fn translate(head: &mut request::Parts, bounds: &Bounds) -> Result<(), Rejection> {
     if head.version != Version::HTTP_2 {
         return Ok(());
     }
-    if head.headers.len() > header_count_max {
-        return Err(Rejection::TooManyFields { limit: header_count_max });
+    if head.headers.len() > bounds.fields_max {
+        return Err(Rejection::TooManyFields { limit: bounds.fields_max });
     }
-    // Space at either end would be lost on the way (RFC 9113 §8.2.1).
-    let spaced = |value: &HeaderValue| {
-        let ends = [value.as_bytes().first(), value.as_bytes().last()];
-        ends.into_iter().flatten().any(|byte| matches!(byte, b' ' | b'\t'))
-    };
-    let lengths = head.headers.get_all(header::CONTENT_LENGTH).iter().count();
-    if lengths > 1 || head.headers.values().any(spaced) {
+    if head.headers.values().any(|value| is_spaced(value.as_bytes())) {
         return Err(Rejection::BadField);
     }
+    let path = head.uri.path_and_query().map(http::uri::PathAndQuery::as_str);
+    judge_request(&head.method, path, &head.headers, bounds)?;
     one_host(head)?;
     // What extended CONNECT asks for, GET with Upgrade does (RFC 8441 §5).
     if head.method == Method::CONNECT && head.extensions.get::<Protocol>().is_some() {
@@ -68,14 +67,26 @@ mod tests {
     use http::Request;
 
     use super::*;
+    use crate::proxy::framing::Flaw;
 
     fn translated(uri: &str, fields: &[(&'static str, &'static str)]) -> Result<HeaderMap, Rejection> {
-        let mut request = Request::builder().version(Version::HTTP_2).uri(uri);
+        asked(Method::GET, uri, fields)
+    }
+
+    fn asked(method: Method, uri: &str, fields: &[(&'static str, &'static str)]) -> Result<HeaderMap, Rejection> {
+        let bounds = Bounds {
+            head_bytes_max: 1000,
+            target_bytes_max: 30,
+            fields_max: 100,
+            trailer_bytes_max: 1,
+            interim_max: 1,
+        };
+        let mut request = Request::builder().version(Version::HTTP_2).method(method).uri(uri);
         for (name, value) in fields {
             request = request.header(*name, HeaderValue::from_static(value));
         }
         let mut head = request.body(()).unwrap().into_parts().0;
-        translate(&mut head, 100).map(|()| head.headers)
+        translate(&mut head, &bounds).map(|()| head.headers)
     }
 
     #[test]
@@ -97,9 +108,28 @@ mod tests {
 
     #[test]
     fn what_would_read_otherwise_is_refused() {
-        for fields in [&[("x", " 1")][..], &[("x", "1\t")], &[("content-length", "1"), ("content-length", "1")]] {
+        for fields in [&[("x", " 1")][..], &[("x", "1\t")]] {
             assert!(matches!(translated("http://a/", fields), Err(Rejection::BadField)), "{fields:?}");
         }
+        for (method, uri, fields, flaw) in [
+            ("GET", "http://a/", &[("content-length", "1"), ("content-length", "1")][..], Flaw::Length),
+            ("GET", "http://a/", &[("content-length", "03")], Flaw::Length),
+            ("GET", "http://a/", &[("content_length", "3")], Flaw::FieldName),
+            ("GET", "http://a/", &[("transfer_encoding", "chunked")], Flaw::FieldName),
+            ("GET", "http://a/%00", &[], Flaw::Target),
+            ("GET", "http://a/%zz", &[], Flaw::Target),
+            ("GET", "http://a/30-bytes-are-allowed-31-are-no", &[], Flaw::TargetTooLong),
+            ("get", "http://a/", &[], Flaw::MethodNotSupported),
+            ("THIS-METHOD-IS-LONGER-THAN-ANY-OTHER", "http://a/", &[], Flaw::MethodNotSupported),
+        ] {
+            let method = Method::from_bytes(method.as_bytes()).unwrap();
+            let refused = asked(method, uri, fields);
+            assert!(
+                matches!(&refused, Err(Rejection::Framing(found)) if *found == flaw),
+                "{uri} {fields:?} {refused:?}"
+            );
+        }
+        assert!(translated("http://a/%41?%zz", &[("content-length", "0")]).is_ok());
         let many = vec![("x", "1"); 101];
         assert!(matches!(translated("http://a/", &many), Err(Rejection::TooManyFields { .. })));
     }

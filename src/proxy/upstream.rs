@@ -41,6 +41,7 @@ use super::{
     admit::Admitted,
     body::{Outbound, Progress},
     client::Client,
+    framing::Bounds,
     rejection::Rejection,
     worker::Snapshot,
 };
@@ -125,6 +126,7 @@ pub(super) async fn forward(
         client.begin(&mut sent, lease.wire(), plan)?;
         let sending = lease.send(sent, client.interims.clone());
         let answer = times.patiently(tries.timeout(), &progress, sending).await;
+        let answer = answer.map(|answer| answer.and_then(|response| lease.judged(response, &Bounds::of(&plan.limits))));
         let failed = match answer {
             Some(Ok(response)) => {
                 let again = answered(&response, &mut lease, &spare, &mut tries, times.end(&progress)).await;
@@ -205,6 +207,7 @@ impl broken::Broken {
         }
         Failed::Finally(match self.cause {
             Cause::Exchange(error) => Rejection::UpstreamBroken(error),
+            Cause::Malformed(flaw) => Rejection::UpstreamMalformed(flaw),
             Cause::Gone | Cause::NoTunnels => Rejection::gone(),
         })
     }

@@ -19,6 +19,7 @@ mod forwarding;
 mod framing;
 mod governance;
 mod http2;
+mod http2_answers;
 mod interim;
 mod intermediary;
 mod layers;

@@ -20,30 +20,35 @@ impl Fields {
     /// Reads one field line without its end; `at` is where the line stands in the head.
     pub(super) fn read(&mut self, side: Side, line: &[u8], at: usize) -> Result<(), Flaw> {
         let (name, value_at) = split(line)?;
+        self.judge(side, name, &line[value_at..], at + value_at)
+    }
+
+    /// Judges one field; `at` is where its value stands in the head, white space around it included.
+    pub(super) fn judge(&mut self, side: Side, name: &[u8], raw: &[u8], at: usize) -> Result<(), Flaw> {
         self.count += 1;
         // What frames or addresses a message is known by the length of its name; all else is passed by.
         match name.len() {
-            4 if side == Side::Requests && name.eq_ignore_ascii_case(b"host") => self.host(value(line, value_at), at),
+            4 if side == Side::Requests && name.eq_ignore_ascii_case(b"host") => self.host(value(raw), at),
             7 if name.eq_ignore_ascii_case(b"upgrade") => {
-                let (value, start) = value(line, value_at);
+                let (value, start) = value(raw);
                 // A second one is another protocol to choose from: none of both is tunnelled.
                 let several = self.upgrade.is_some();
                 self.upgrade = Some(if several { (0, 0) } else { (at + start, at + start + value.len()) });
                 Ok(())
             }
             10 if name.eq_ignore_ascii_case(b"connection") => {
-                let mut options = value(line, value_at).0.split(|byte| *byte == b',').map(bytes::trimmed);
+                let mut options = value(raw).0.split(|byte| *byte == b',').map(bytes::trimmed);
                 self.wants_upgrade |= options.any(|option| option.eq_ignore_ascii_case(b"upgrade"));
                 Ok(())
             }
             14 if resembles(name, b"content-length") => {
                 // A tab is white space to one parser and a part of the number to another; nobody honest sends one.
-                if line[value_at..].contains(&b'\t') {
+                if raw.contains(&b'\t') {
                     return Err(Flaw::Length);
                 }
-                self.length(name, value(line, value_at).0)
+                self.length(name, value(raw).0)
             }
-            17 if resembles(name, b"transfer-encoding") => self.coding(name, value(line, value_at).0),
+            17 if resembles(name, b"transfer-encoding") => self.coding(name, value(raw).0),
             _ => Ok(()),
         }
     }
@@ -102,11 +107,11 @@ pub(super) fn split(line: &[u8]) -> Result<(&[u8], usize), Flaw> {
     }
 }
 
-/// The value without white space around it, and where it begins in the line.
-fn value(line: &[u8], at: usize) -> (&[u8], usize) {
-    let value = bytes::trimmed(&line[at..]);
-    let leading = line[at..].iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    (value, if value.is_empty() { at } else { at + leading })
+/// The value without white space around it, and where it begins.
+fn value(raw: &[u8]) -> (&[u8], usize) {
+    let value = bytes::trimmed(raw);
+    let leading = raw.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+    (value, if value.is_empty() { 0 } else { leading })
 }
 
 /// The same name, or one that CGI and its heirs would read as the same.

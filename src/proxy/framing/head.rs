@@ -73,12 +73,15 @@ pub(super) fn request_line(line: &[u8], target_bytes_max: usize) -> Result<First
     if length > target_bytes_max {
         return Err(Flaw::TargetTooLong);
     }
-    // A method in small letters is no method that anybody registered, and some take `get` for GET.
-    let small = method.iter().any(u8::is_ascii_lowercase);
-    if small || method.len() > METHOD_BYTES_MAX || method == b"CONNECT" {
+    if !is_method(method) || method == b"CONNECT" {
         return Err(Flaw::MethodNotSupported);
     }
     Ok(FirstLine::Request { method_end, target_end, http_11 })
+}
+
+/// Whether a token is a method. One in small letters is none that anybody registered, and some take `get` for GET.
+pub(super) fn is_method(token: &[u8]) -> bool {
+    token.len() <= METHOD_BYTES_MAX && !token.iter().any(u8::is_ascii_lowercase)
 }
 
 pub(super) fn status_line(line: &[u8]) -> Result<FirstLine, Flaw> {

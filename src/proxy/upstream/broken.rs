@@ -4,7 +4,7 @@ use std::error::Error;
 
 use http::Request;
 
-use crate::proxy::body::Outbound;
+use crate::proxy::{body::Outbound, framing::Flaw};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(super) enum Cause {
     Gone,
     /// What hyper says.
     Exchange(hyper::Error),
+    /// The head of an answer of HTTP/2, which HTTP/1.1 would read otherwise.
+    Malformed(Flaw),
     /// Nothing: it was not begun, since the service does not take tunnels over HTTP/2.
     NoTunnels,
 }
@@ -41,6 +43,11 @@ impl Broken {
     /// The connection is gone.
     pub(super) fn lost(request: Request<Outbound>) -> Broken {
         Broken { unsent: Some(request), cause: Cause::Gone, unprocessed: Unprocessed::No }
+    }
+
+    /// The answer is none that may go on.
+    pub(super) fn malformed(flaw: Flaw) -> Broken {
+        Broken { unsent: None, cause: Cause::Malformed(flaw), unprocessed: Unprocessed::No }
     }
 
     /// No tunnel may be asked for.

@@ -22,6 +22,7 @@ use crate::{
     plan::Place,
     proxy::{
         body::{Outbound, Progress},
+        framing::{Bounds, judge_response},
         interim::passing,
         rejection::Manner,
         wire::{ClientWire, Half, UpstreamWire},
@@ -165,6 +166,15 @@ impl Lease {
             }
             Err(error) => Err(self.broken(error)),
         }
+    }
+
+    /// The answer, unless it was read from HTTP/2 and HTTP/1.1 would read it otherwise; what comes over HTTP/1.1 is
+    /// judged before anything is made of it.
+    pub(super) fn judged(&self, response: Response<Incoming>, bounds: &Bounds) -> Result<Response<Incoming>, Broken> {
+        if self.is_http2() {
+            judge_response(response.headers(), bounds).map_err(Broken::malformed)?;
+        }
+        Ok(response)
     }
 
     fn broken(&self, mut error: TrySendError<Request<Outbound>>) -> Broken {
