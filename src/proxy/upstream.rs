@@ -36,7 +36,11 @@ use http::{Request, Response, request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
-use self::{broken::Cause, spare::Spare, tries::Tries};
+use self::{
+    broken::{Broken, Cause},
+    spare::Spare,
+    tries::Tries,
+};
 use super::{
     admit::Admitted,
     body::{Outbound, Progress},
@@ -126,7 +130,11 @@ pub(super) async fn forward(
         client.begin(&mut sent, lease.wire(), plan)?;
         let sending = lease.send(sent, client.interims.clone());
         let answer = times.patiently(tries.timeout(), &progress, sending).await;
-        let answer = answer.map(|answer| answer.and_then(|response| lease.judged(response, &Bounds::of(&plan.limits))));
+        let flaw = match &answer {
+            Some(Ok(response)) => lease.judge(response, &Bounds::of(&plan.limits)).err(),
+            _ => None,
+        };
+        let answer = flaw.map_or(answer, |flaw| Some(Err(Broken::malformed(flaw))));
         let failed = match answer {
             Some(Ok(response)) => {
                 let again = answered(&response, &mut lease, &spare, &mut tries, times.end(&progress)).await;

@@ -22,7 +22,7 @@ use crate::{
     plan::Place,
     proxy::{
         body::{Outbound, Progress},
-        framing::{Bounds, judge_response},
+        framing::{Bounds, Flaw, judge_response},
         interim::passing,
         rejection::Manner,
         wire::{ClientWire, Half, UpstreamWire},
@@ -168,13 +168,9 @@ impl Lease {
         }
     }
 
-    /// The answer, unless it was read from HTTP/2 and HTTP/1.1 would read it otherwise; what comes over HTTP/1.1 is
-    /// judged before anything is made of it.
-    pub(super) fn judged(&self, response: Response<Incoming>, bounds: &Bounds) -> Result<Response<Incoming>, Broken> {
-        if self.is_http2() {
-            judge_response(response.headers(), bounds).map_err(Broken::malformed)?;
-        }
-        Ok(response)
+    /// Judges the head of an answer of HTTP/2; what comes over HTTP/1.1 is judged before anything is made of it.
+    pub(super) fn judge(&self, response: &Response<Incoming>, bounds: &Bounds) -> Result<(), Flaw> {
+        if self.is_http2() { judge_response(response.headers(), bounds) } else { Ok(()) }
     }
 
     fn broken(&self, mut error: TrySendError<Request<Outbound>>) -> Broken {
