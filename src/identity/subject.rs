@@ -79,9 +79,7 @@ impl<'a> Subject<'a> {
             Subject::Context(context) => context.targeting_key.filter(|key| !key.is_empty()).map(Cow::Borrowed),
         })
     }
-}
 
-impl Subject<'_> {
     /// The digits of a whole number, as JSON wrote them: a large one has more than a float holds.
     fn whole(&self, source: &Attribute) -> Option<String> {
         let value = match (self, source) {
