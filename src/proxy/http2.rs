@@ -131,7 +131,7 @@ pub(super) async fn serve(
                 leaving = true;
             }
             () = streams.enough.notified(), if !leaving => {
-                tracing::debug!(peer = %ip, begun = streams.begun.get(), cancelled = streams.cancelled.get(), "enough");
+                tracing::debug!(peer = %ip, begun = streams.begun.get(), cancelled = streams.cancelled.get(), "a client had its requests, or cancels most of them");
                 leaving = true;
             }
             () = quiet.as_mut() => match streams.quiet_until(if leaving { GOAWAY_GRACE } else { timeouts.client_head }) {

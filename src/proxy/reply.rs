@@ -146,8 +146,7 @@ impl Stream {
             self.give_up();
             return Poll::Ready(Some(Err(ReplyError::Idle(self.idle.after()))));
         };
-        // hyper takes a stream that is reset without an error for one that has ended.
-        if piece.is_none() && self.of_http2 && !self.incoming.is_end_stream() {
+        if piece.is_none() && self.is_short() {
             self.give_up();
             return Poll::Ready(Some(Err(ReplyError::Short)));
         }
@@ -163,6 +162,14 @@ impl Stream {
             lease.release();
         }
         Poll::Ready(piece.map(|piece| piece.map_err(ReplyError::Upstream)))
+    }
+
+    /// Whether the end that hyper tells is none: it takes a stream that is reset without an error for one that has
+    /// ended. That is what a service does behind a whole answer when it wants no more of the request (RFC 9113
+    /// §8.1), and half an answer where the request was sent.
+    fn is_short(&self) -> bool {
+        let sent = |(lease, _): &(Lease, Exchange)| lease.progress().ended().is_some();
+        self.of_http2 && !self.incoming.is_end_stream() && self.held.as_ref().is_some_and(sent)
     }
 
     /// The response is not whole, and the connection ends with it.

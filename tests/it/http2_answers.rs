@@ -22,8 +22,9 @@ fn before(answer: impl Fn(&mut Frames, u32) + Clone + Send + Sync + 'static) -> 
     (upstream, proxy)
 }
 
-fn asked(proxy: &Proxy, more: &str) -> String {
-    let request = format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 0\r\n{more}\r\n");
+/// Asks by POST, with a body of so many bytes that stay away.
+fn asked(proxy: &Proxy, length: usize, more: &str) -> String {
+    let request = format!("POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n{more}\r\n");
     raw_exchange(proxy.address(), request.as_bytes())
 }
 
@@ -35,8 +36,21 @@ fn half_an_answer_never_looks_whole_whatever_its_reset_says() {
             frames.send(DATA, 0, stream, b"hello").unwrap();
             frames.send(RESET, 0, stream, &u32::to_be_bytes(code)).unwrap();
         });
-        let answer = asked(&proxy, "");
+        let answer = asked(&proxy, 0, "");
         assert!(!answer.ends_with("0\r\n\r\n"), "{code}: {answer}");
+    }
+}
+
+#[test]
+fn a_whole_answer_is_whole_also_when_the_rest_of_the_request_is_not_wanted() {
+    let (_upstream, proxy) = before(|frames, stream| {
+        let head = frames::frame(HEADERS, END_HEADERS, stream, &[0x88]);
+        let rest = [frames::frame(DATA, frames::END_STREAM, stream, b"no"), frames::frame(RESET, 0, stream, &[0; 4])];
+        frames.send_raw(&[head, rest.concat()].concat()).unwrap();
+    });
+    for length in [0, 5] {
+        let answer = asked(&proxy, length, "");
+        assert!(answer.ends_with("2\r\nno\r\n0\r\n\r\n"), "{length}: {answer}");
     }
 }
 
@@ -47,7 +61,7 @@ fn a_deadline_of_grpc_ends_no_answer_of_http_1_as_if_it_were_whole() {
         frames.send(HEADERS, END_HEADERS, stream, &block(&fields)).unwrap();
         frames.send(DATA, 0, stream, b"abc").unwrap();
     });
-    let answer = asked(&proxy, "content-type: application/grpc\r\nte: trailers\r\ngrpc-timeout: 300m\r\n");
+    let answer = asked(&proxy, 0, "content-type: application/grpc\r\nte: trailers\r\ngrpc-timeout: 300m\r\n");
     assert!(answer.contains("abc") && !answer.ends_with("0\r\n\r\n"), "{answer}");
 }
 
@@ -68,7 +82,7 @@ fn heads_that_http_1_would_read_otherwise_are_the_service_s_fault() {
             frames.send(HEADERS, END_HEADERS, stream, &head).unwrap();
             frames.send(DATA, frames::END_STREAM, stream, b"ok").unwrap();
         });
-        let answer = asked(&proxy, "");
+        let answer = asked(&proxy, 0, "");
         assert!(answer.starts_with("HTTP/1.1 502 ") && answer.contains("upstream_malformed"), "{fields:?}: {answer}");
     }
 }
