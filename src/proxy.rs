@@ -26,6 +26,7 @@ mod framing;
 pub mod fuzzing;
 mod handle;
 mod headers;
+mod http1;
 mod http2;
 mod in_flight;
 mod interim;

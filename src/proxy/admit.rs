@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, header};
+use http::{Request, header, request};
 use http_body::Body;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -27,10 +27,24 @@ pub(super) struct Admitted {
     progress: Progress,
 }
 
+/// A request that may be forwarded, since its body was admitted.
+#[derive(Debug)]
+pub(super) struct Outgoing {
+    request: Request<Outbound>,
+    progress: Progress,
+}
+
 impl Admitted {
-    /// The body for the upstream, and where it tells how far it got.
-    pub(super) fn into_parts(self) -> (Outbound, Progress) {
-        (self.body, self.progress)
+    /// The request that the body is of.
+    pub(super) fn with(self, head: request::Parts) -> Outgoing {
+        Outgoing { request: Request::from_parts(head, self.body), progress: self.progress }
+    }
+}
+
+impl Outgoing {
+    /// The request, and where it tells how far its body got.
+    pub(super) fn parts_mut(&mut self) -> (&mut Request<Outbound>, &Progress) {
+        (&mut self.request, &self.progress)
     }
 }
 

@@ -22,9 +22,10 @@ use super::{
 use crate::plan::Timeouts;
 
 /// A body that goes to an upstream. Made by `admit` alone.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Outbound {
     /// None.
+    #[default]
     Empty,
     /// One that was read to its end.
     Whole(Bytes),

@@ -2,43 +2,26 @@
 //! response.
 
 use std::{
-    cell::Cell,
-    convert::Infallible,
     net::{IpAddr, Ipv6Addr},
-    pin::pin,
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use http::{HeaderValue, Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::TokioTimer;
+use http::HeaderValue;
 use tokio::sync::watch;
-use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
-    framing::Bounds,
-    handle::handle,
-    http2,
-    reply::Reply,
-    shed::ShedLayer,
-    socket::Socket,
-    strict::{Linger, Strict},
-    tenure::Tenure,
+    http1, http2,
     tls::{self, Secured},
     transport::{Transport, Wire},
-    wire::ClientWire,
     worker::Worker,
 };
 use crate::telemetry::{HandshakeOutcome, RefusalCause};
 
 /// How long a new connection may take to its first request once the drain has begun.
 pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
-
-/// So many fields of a head hyper has room for without being told.
-pub(super) const HYPER_FIELDS_MAX: usize = 100;
 
 /// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -60,7 +43,7 @@ pub(super) async fn serve(
     let Some(opened) = Box::pin(open(&worker, wire, ip, listener, drain_signal)).await else { return };
     let Opened { transport, peer, protocol, source: _counted_to_the_end } = opened;
     match protocol {
-        Protocol::Http1 => Box::pin(http1(worker, transport, peer, drain)).await,
+        Protocol::Http1 => Box::pin(http1::serve(worker, transport, peer, drain)).await,
         Protocol::Http2 => Box::pin(http2::serve(worker, transport, peer, drain)).await,
     }
 }
@@ -215,87 +198,6 @@ impl Drop for Handshake<'_> {
         let under_way = self.0.handshakes();
         under_way.set(under_way.get() - 1);
     }
-}
-
-/// Serves HTTP/1.1.
-async fn http1(worker: Rc<Worker>, transport: Transport, peer: Peer, mut drain: watch::Receiver<Option<Duration>>) {
-    let (ip, wire, asked) = (peer.ip, Rc::new(ClientWire::default()), Rc::new(Cell::new(false)));
-    let ended = {
-        let mut connection = pin!(carried(worker, transport, peer, &wire, &asked));
-        let ended = tokio::select! {
-            ended = connection.as_mut() => Some(ended),
-            _ = draining(&mut drain) => None,
-        };
-        match ended {
-            Some(ended) => ended,
-            // On the heap, like the tunnel: room in this future is room in every idle connection.
-            None => {
-                // A connection without a request would be closed over the one that is on its way.
-                let grace = if asked.get() { Duration::ZERO } else { FIRST_REQUEST_GRACE };
-                match Box::pin(tokio::time::timeout(grace, connection.as_mut())).await {
-                    Ok(ended) => ended,
-                    Err(_elapsed) => {
-                        connection.as_mut().graceful_shutdown();
-                        connection.await
-                    }
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, peer = %ip, "a client's connection broke");
-    }
-    if let Some((tunnel, client)) = wire.take_tunnel()
-        && let Err(error) = Box::pin(tunnel.carry(client)).await
-    {
-        tracing::debug!(%error, peer = %ip, "a tunnel broke");
-    }
-}
-
-/// A connection as hyper serves it; `asked` tells of its first request. No part of the future that waits for
-/// it, where all that it is made of would be kept for as long as it lasts.
-fn carried(
-    worker: Rc<Worker>,
-    transport: Transport,
-    peer: Peer,
-    wire: &Rc<ClientWire>,
-    asked: &Rc<Cell<bool>>,
-) -> http1::Connection<
-    Socket<Strict<Transport>>,
-    impl hyper::service::Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible> + use<>,
-> {
-    let mut builder = http1::Builder::new();
-    let (body_idle, bounds, linger);
-    {
-        let snapshot = worker.snapshot();
-        let plan = &snapshot.serving.plan;
-        (body_idle, bounds) = (plan.timeouts.body_idle, Bounds::of(&plan.limits));
-        linger = Linger { bytes_max: plan.limits.linger_bytes_max, within: plan.timeouts.linger };
-        builder
-            .timer(TokioTimer::new())
-            .header_read_timeout(plan.timeouts.client_head)
-            .max_buf_size(plan.limits.head_bytes_max);
-        // The stream holds heads to the limit before hyper sees them; told one, hyper fills a room for so
-        // many before every head.
-        if plan.limits.header_count_max > HYPER_FIELDS_MAX {
-            builder.max_headers(plan.limits.header_count_max);
-        }
-    }
-    let stream = Strict::requests(transport, bounds, Rc::clone(wire), linger);
-    let tenure = Tenure::begin(&worker, peer.listener);
-    let peer = Rc::new(Peer { wire: Some(Rc::clone(wire)), ..peer });
-    let stack = ServiceBuilder::new()
-        .layer(ShedLayer::new(Rc::clone(&worker)))
-        // On the heap for as long as it lasts: hyper keeps the room for one answer on every connection, and
-        // moves what is to go there twice.
-        .service(tower::service_fn(move |request| Box::pin(handle(Rc::clone(&worker), Rc::clone(&peer), request))));
-    // hyper asks its service for nothing before a call, and these are always ready.
-    let (first, calls) = (Rc::clone(asked), Rc::clone(wire));
-    let service = service_fn(move |request: Request<Incoming>| {
-        first.set(true);
-        calls.serve(stack.clone().call(request), tenure.is_last())
-    });
-    builder.serve_connection(Socket::new(stream, body_idle), service)
 }
 
 /// Ready with the time that is left once the drain begins.

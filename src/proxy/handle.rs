@@ -2,7 +2,7 @@
 
 use std::{convert::Infallible, rc::Rc};
 
-use http::{HeaderName, HeaderValue, Method, Request, Response, Version};
+use http::{HeaderName, HeaderValue, Method, Request, Response, Version, request};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -30,25 +30,28 @@ const X_WEIR_EXPLAIN: HeaderName = HeaderName::from_static("x-weir-explain");
 const X_WEIR_DECISION: HeaderName = HeaderName::from_static("x-weir-decision");
 
 /// Answers one request from one snapshot: matches, decides, admits, forwards, records.
-pub(super) async fn handle(
-    worker: Rc<Worker>,
+pub(super) fn handle(
+    worker: &Worker,
     peer: Rc<Peer>,
     request: Request<Incoming>,
-) -> Result<Response<Reply>, Infallible> {
+) -> impl Future<Output = Result<Response<Reply>, Infallible>> + use<> {
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
     exchange.describe(&peer, &request);
     // A status of gRPC is a success of HTTP, which would agree to a tunnel.
     let grpc = request.method() != Method::CONNECT && Manner::is_grpc(request.headers());
-    let manner = snapshot.manner(grpc);
     let http2 = request.version() == Version::HTTP_2;
-    match answer(&snapshot, &peer, request, &mut exchange).await {
-        Ok(answered) => Ok(answered.into_response(exchange, http2)),
-        Err(rejection) => {
-            let (code, error) = (rejection.code(), rejection.error());
-            tracing::debug!(code, error, cause = %rejection.chain(), peer = %peer.ip, "request rejected");
-            exchange.rejected(&rejection);
-            Ok(rejection.into_response(manner))
+    let (mut head, body) = request.into_parts();
+    // What it waits with is moved with it: each thing has one place, and `answer` borrows what is large.
+    async move {
+        match answer(&snapshot, &peer, &mut head, body, &mut exchange).await {
+            Ok(answered) => Ok(answered.into_response(exchange, http2)),
+            Err(rejection) => {
+                let (code, error) = (rejection.code(), rejection.error());
+                tracing::debug!(code, error, cause = %rejection.chain(), peer = %peer.ip, "request rejected");
+                exchange.rejected(&rejection);
+                Ok(rejection.into_response(snapshot.manner(grpc)))
+            }
         }
     }
 }
@@ -56,22 +59,22 @@ pub(super) async fn handle(
 async fn answer(
     snapshot: &Rc<Snapshot>,
     peer: &Peer,
-    request: Request<Incoming>,
+    head: &mut request::Parts,
+    body: Incoming,
     exchange: &mut Exchange,
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
-    let (mut head, body) = request.into_parts();
     let bounds = Bounds::of(&plan.limits);
-    translate(&mut head, &bounds)?;
-    let mut client = Client::read(&mut head, peer, plan)?;
+    translate(head, &bounds)?;
+    let mut client = Client::read(head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
-    let mut asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
+    let mut asking = asking::of(head, peer, snapshot.listener(peer), claims.as_deref())?;
     exchange.asked_by(asking.caller.ip);
     let matched = plan.match_route(&asking).ok_or(Rejection::NoRoute)?;
     let sticky = Sticky::mint(plan, matched, &asking);
     if let Some(sticky) = &sticky {
         sticky.join(&mut head.headers);
-        asking = asking::of(&head, peer, snapshot.listener(peer), claims.as_deref())?;
+        asking = asking::of(head, peer, snapshot.listener(peer), claims.as_deref())?;
     }
     let decided = decide(plan, snapshot.standing(), matched, &asking, snapshot.now());
     exchange.decided(&decided);
@@ -84,13 +87,15 @@ async fn answer(
     let caller = asking.caller;
     // Not sent on: the next weir would answer whoever asks by way of this one.
     let explain = head.headers.remove(X_WEIR_EXPLAIN).is_some() && caller.trusted;
-    let dropped = headers::rewrite_request(&mut head, caller, peer, plan);
+    let dropped = headers::rewrite_request(head, caller, peer, plan);
     snapshot.count_dropped_claims(dropped);
     decided.carry(snapshot, &mut head.headers);
 
     let sent = Instant::now();
     let mut retries = 0;
-    let served = forward(snapshot, decision, head, admitted, &client, deadline, &mut retries).await;
+    let (empty, ()) = Request::new(()).into_parts();
+    let mut outgoing = admitted.with(std::mem::replace(head, empty));
+    let served = forward(snapshot, decision, &mut outgoing, &client, deadline, &mut retries).await;
     exchange.retried(retries);
     let mut served = served?;
     exchange.answered(served.response.status(), served.lane, sent);

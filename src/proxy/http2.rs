@@ -94,7 +94,7 @@ pub(super) async fn serve(
     let (ip, peer) = (peer.ip, Rc::new(peer));
     let stack = ServiceBuilder::new()
         .layer(ShedLayer::new(Rc::clone(&worker)))
-        .service(tower::service_fn(move |request| Box::pin(handle(Rc::clone(&worker), Rc::clone(&peer), request))));
+        .service(tower::service_fn(move |request| Box::pin(handle(&worker, Rc::clone(&peer), request))));
     let (begun, counted) = (Rc::clone(&streams), Rc::clone(&tenure));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let client = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));

@@ -13,7 +13,7 @@ pin_project_lite::pin_project! {
     pub(super) struct Passing<F: Future> {
         #[pin]
         response: F,
-        last: Option<F::Output>,
+        last: Option<Box<F::Output>>,
         upstream: Rc<UpstreamWire>,
         client: Option<Rc<ClientWire>>,
     }
@@ -35,7 +35,7 @@ impl<F: Future> Future for Passing<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         if let Some(last) = this.last.take() {
-            return Poll::Ready(last);
+            return Poll::Ready(*last);
         }
         let response = this.response.poll(cx);
         let Some(client) = this.client else { return response };
@@ -45,7 +45,7 @@ impl<F: Future> Future for Passing<F> {
         match response {
             // They are written when hyper flushes, which it does before it asks again.
             Poll::Ready(last) if client.has_interims() => {
-                *this.last = Some(last);
+                *this.last = Some(Box::new(last));
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

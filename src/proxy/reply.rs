@@ -19,6 +19,7 @@ use super::{
     tunnel::Tunnel,
     turn::Turn,
     upstream::{Deadline, Lease},
+    wire::Open,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -29,6 +30,8 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) struct Reply {
     body: Source,
     permit: Option<Permit>,
+    /// Tells its connection of HTTP/1 when it is over.
+    open: Option<Open>,
     /// What a stream of HTTP/2 is turned into with the head of this answer.
     tunnel: Option<Box<Tunnel>>,
 }
@@ -71,7 +74,7 @@ pub(super) enum ReplyError {
 
 impl Reply {
     pub(super) fn whole(bytes: Bytes) -> Reply {
-        Reply { body: Source::Whole(bytes), permit: None, tunnel: None }
+        Reply { body: Source::Whole(bytes), permit: None, open: None, tunnel: None }
     }
 
     /// Passes an upstream's body on; keeps its connection and record until the end.
@@ -87,7 +90,7 @@ impl Reply {
         let of_http2 = lease.is_http2();
         let stream =
             Stream { incoming, idle, deadline, held: Some((lease, exchange)), of_http2, to_http2, failed: None };
-        Reply { body: Source::Stream(Box::new(stream)), permit: None, tunnel: None }
+        Reply { body: Source::Stream(Box::new(stream)), permit: None, open: None, tunnel: None }
     }
 
     /// Turns its stream into a tunnel, if there is one.
@@ -99,6 +102,11 @@ impl Reply {
     /// The tunnel that its stream is turned into.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         self.tunnel.take().map(|tunnel| *tunnel)
+    }
+
+    /// Keeps its connection from resting until it is over.
+    pub(super) fn keep_open(&mut self, open: Open) {
+        self.open = Some(open);
     }
 
     /// Holds a permit until the body has ended.

@@ -29,6 +29,12 @@ thread_local! {
     static JOINED: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(JOINED_BYTES_MAX));
 }
 
+/// A stream that tells when it is worth a reading, without one. It has to have been read until nothing was left.
+pub(super) trait Readable {
+    /// Ready when there may be something to be read, were it the end.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
 /// A connection. A peer that does not read is given up after a while: hyper waits for it without
 /// asking for more of a body, so that no timer of the body's would notice.
 #[derive(Debug)]
@@ -55,6 +61,14 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
     /// The same, of a peer that may not keep its worker from others by all that it sends.
     pub(super) fn in_turns(stream: S, unread_for: Duration) -> Socket<S> {
         Socket { reads: Some(Reads::default()), ..Socket::new(stream, unread_for) }
+    }
+
+    /// Ready when there may be something to be read.
+    pub(super) fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>
+    where
+        S: Readable,
+    {
+        self.stream.inner().poll_readable(cx)
     }
 
     fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {

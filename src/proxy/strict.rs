@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     framing::{Bounds, Flaw, Scanner, Side, Step},
+    socket::Readable,
     wire::{ClientWire, Half, Note, UpstreamWire},
 };
 
@@ -227,6 +228,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
     }
 }
 
+impl<S: Readable> Readable for Strict<S> {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.stream.as_ref().map_or(Poll::Ready(()), |stream| stream.poll_readable(cx))
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Strict<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -237,7 +244,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Strict<S> {
             let Some(stream) = &mut this.stream else { return Poll::Ready(Ok(())) };
             if this.raw.is_empty() {
                 let start = buf.filled().len();
-                ready!(Pin::new(stream).poll_read(cx, buf))?;
+                let polled = Pin::new(stream).poll_read(cx, buf);
+                if let Wire::Client(wire, _) = &this.wire {
+                    wire.set_read_up(polled.is_pending() && this.scanner.is_between_messages());
+                }
+                ready!(polled)?;
                 let read = buf.filled().len() - start;
                 if this.scanner.is_open_for(read) {
                     this.scanner.passed(read);
@@ -264,6 +275,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Strict<S> {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
+    /// The stream for what hyper writes.
+    fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut S>>> {
+        if let Wire::Client(wire, _) = &self.wire {
+            wire.set_writing(true);
+        }
+        self.poll_stream(cx, false)
+    }
+
     /// The stream, once interim responses that wait are written or given up.
     fn poll_stream(&mut self, cx: &mut Context<'_>, idle: bool) -> Poll<io::Result<Pin<&mut S>>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
@@ -278,7 +297,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Strict<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.get_mut().poll_stream(cx, false))?.poll_write(cx, buf)
+        ready!(self.get_mut().poll_written(cx))?.poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -288,11 +307,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Strict<S> {
         }
         // hyper flushes when it has nothing left to write: the place for what it knows nothing of.
         ready!(ready!(this.poll_stream(cx, true))?.poll_flush(cx))?;
-        if let Wire::Client(wire, _) = &this.wire
-            && wire.is_switching()
-            && let Some(stream) = this.stream.take()
-        {
-            wire.hand_over(Half { stream: Box::pin(stream), glued: std::mem::take(&mut this.raw) });
+        if let Wire::Client(wire, _) = &this.wire {
+            wire.set_writing(false);
+            if wire.is_switching()
+                && let Some(stream) = this.stream.take()
+            {
+                wire.hand_over(Half { stream: Box::pin(stream), glued: std::mem::take(&mut this.raw) });
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -319,6 +340,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Strict<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.get_mut().poll_stream(cx, false))?.poll_write_vectored(cx, bufs)
+        ready!(self.get_mut().poll_written(cx))?.poll_write_vectored(cx, bufs)
     }
 }

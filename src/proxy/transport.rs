@@ -13,7 +13,10 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::preamble::{self, Preamble};
+use super::{
+    preamble::{self, Preamble},
+    socket::Readable,
+};
 
 /// A client's connection. One type for all of them: hyper's state machines are compiled once.
 #[derive(Debug)]
@@ -145,6 +148,20 @@ macro_rules! written_as {
 written_as!(Stream: Tcp, Unix);
 written_as!(Wire.stream);
 written_as!(Transport: Clear, Tls);
+
+impl Readable for Transport {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let wire = match self {
+            Transport::Clear(wire) => wire,
+            Transport::Tls(stream) => stream.get_ref().0,
+        };
+        // An error shows again when it is read.
+        match &wire.stream {
+            Stream::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
+            Stream::Unix(stream) => stream.poll_read_ready(cx).map(drop),
+        }
+    }
+}
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

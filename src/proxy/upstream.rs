@@ -30,9 +30,13 @@ mod tries;
 mod usage;
 mod wire;
 
-use std::{rc::Rc, time::Duration};
+use std::{
+    pin::{Pin, pin},
+    rc::Rc,
+    time::Duration,
+};
 
-use http::{Request, Response, request};
+use http::{Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -42,7 +46,7 @@ use self::{
     tries::Tries,
 };
 use super::{
-    admit::Admitted,
+    admit::Outgoing,
     body::{Outbound, Progress},
     client::Client,
     framing::Bounds,
@@ -98,38 +102,41 @@ enum Failed {
 /// A connection has to be there before `deadline`. From the end of the request's body on, the service
 /// has the route's timeout; a body that is still on its way is held to its idle time alone, so that a slow
 /// client is not taken for a slow service. `retries` counts the tries beyond the first one.
+///
+/// Waiting is what most of a request's life is made of, and this future is moved with it: it borrows what is
+/// large, and what few requests wait for is on the heap.
 pub(super) async fn forward(
     snapshot: &Rc<Snapshot>,
     decision: &Decision,
-    head: request::Parts,
-    admitted: Admitted,
+    outgoing: &mut Outgoing,
     client: &Client,
     deadline: Instant,
     retries: &mut u32,
 ) -> Result<Served, Rejection> {
     let plan = &snapshot.serving.plan;
     let route = plan.route(decision.route);
-    let (body, progress) = admitted.into_parts();
-    let times = Times::of(&head, route, deadline);
-    let mut request = Request::from_parts(head, body);
+    let (request, progress) = outgoing.parts_mut();
+    let times = Times::of(request, route, deadline);
     let budget = snapshot.upstreams.budget(plan.arm(decision.arm).service);
     let mut tries = Tries::begin(snapshot.lane(decision.lane), route.retries_of(request.method()), budget);
     loop {
-        let connecting = reach::connection(snapshot, decision, &request, times.end(&progress), &mut tries);
-        let (mut lease, arm) = match connecting.await {
+        let connected = reach::connection(snapshot, decision, request, times.end(progress), &mut tries).await;
+        let (mut lease, arm) = match connected {
             Ok(connected) => connected,
             Err(unconnected) => {
-                if unconnected.tries_again(&mut tries, times.end(&progress)).await {
+                if Box::pin(unconnected.tries_again(&mut tries, times.end(progress))).await {
                     *retries += 1;
                     continue;
                 }
                 return Err(unconnected.rejection);
             }
         };
-        let (mut sent, spare) = Spare::keep(request, &lease, tries.retries(), plan.limits.replay_body_bytes_max);
-        client.begin(&mut sent, lease.wire(), plan)?;
-        let sending = lease.send(sent, client.interims.clone());
-        let answer = times.patiently(tries.timeout(), &progress, sending).await;
+        let spare = Spare::keep(request, &lease, tries.retries(), plan.limits.replay_body_bytes_max);
+        client.begin(request, lease.wire(), plan)?;
+        let answer = {
+            let sending = pin!(lease.send(request, client.interims.clone()));
+            times.patiently(tries.timeout(), progress, sending).await
+        };
         let flaw = match &answer {
             Some(Ok(response)) => lease.judge(response, &Bounds::of(&plan.limits)).err(),
             _ => None,
@@ -137,41 +144,39 @@ pub(super) async fn forward(
         let answer = flaw.map_or(answer, |flaw| Some(Err(Broken::malformed(flaw))));
         let failed = match answer {
             Some(Ok(response)) => {
-                let again = answered(&response, &mut lease, &spare, &mut tries, times.end(&progress)).await;
+                let again = if answered(&response, &mut lease, &mut tries) {
+                    Box::pin(tries.again(&lease, &spare, times.end(progress))).await
+                } else {
+                    None
+                };
                 let Some(again) = again else {
                     spare.forget();
-                    lease.body_follows(&response, progress, times.total);
+                    lease.body_follows(&response, progress.clone(), times.total);
                     let (lane, unwanted) = (plan.lane(decision.route, arm), lease.awaits_body());
                     return Ok(Served { response, lease, lane, unwanted });
                 };
                 Failed::Again(again)
             }
-            Some(Err(broken)) => broken.settle(&mut lease, &spare, &mut tries, &progress, &times).await,
-            None => late(&mut lease, &spare, &mut tries, &progress, &times).await,
+            Some(Err(broken)) => Box::pin(broken.settle(&mut lease, &spare, &mut tries, progress, &times)).await,
+            None => Box::pin(late(&mut lease, &spare, &mut tries, progress, &times)).await,
         };
         match failed {
             Failed::Again(again) => {
                 *retries += 1;
-                request = again;
+                *request = again;
             }
             Failed::Finally(rejection) => return Err(rejection),
         }
     }
 }
 
-/// Counts an answer; gives the request when its status is one to retry.
-async fn answered(
-    response: &Response<Incoming>,
-    lease: &mut Lease,
-    spare: &Spare,
-    tries: &mut Tries<'_>,
-    deadline: Instant,
-) -> Option<Request<Outbound>> {
+/// Counts an answer; says whether its status is one to retry.
+fn answered(response: &Response<Incoming>, lease: &mut Lease, tries: &mut Tries<'_>) -> bool {
     let status = response.status();
     lease.answered(status);
     let attempt = if status.is_server_error() { Attempt::ServerError } else { Attempt::Answered };
     tries.ended(attempt);
-    if tries.wants(attempt, Some(status)) { tries.again(lease, spare, deadline).await } else { None }
+    tries.wants(attempt, Some(status))
 }
 
 /// No answer came in time.
@@ -222,8 +227,8 @@ impl broken::Broken {
 }
 
 impl Times {
-    fn of(head: &request::Parts, route: &Route, deadline: Instant) -> Times {
-        let called = grpc::timeout(head);
+    fn of(request: &Request<Outbound>, route: &Route, deadline: Instant) -> Times {
+        let called = grpc::timeout(request);
         let begun = deadline - route.timeout;
         let timeout = called.map_or(route.timeout, |called| called.min(route.timeout));
         let total = [called, route.total_timeout].into_iter().flatten().min();
@@ -241,10 +246,9 @@ impl Times {
         &self,
         one_try: Option<Duration>,
         progress: &Progress,
-        answer: F,
+        mut answer: Pin<&mut F>,
     ) -> Option<F::Output> {
         let timeout = one_try.unwrap_or(self.timeout);
-        let mut answer = std::pin::pin!(answer);
         let mut give_up = self.end(progress);
         if let Some(one_try) = one_try {
             give_up = give_up.min(Instant::now() + one_try);

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     plan::{Endpoint, Limits, Place, Protocol, Timeouts, UpstreamTls},
-    proxy::{connection::HYPER_FIELDS_MAX, framing::Bounds, socket::Socket, strict::Strict, wire::UpstreamWire},
+    proxy::{framing::Bounds, http1::HYPER_FIELDS_MAX, socket::Socket, strict::Strict, wire::UpstreamWire},
 };
 
 /// Where weir itself listens: no route leads there.

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, Method, request};
+use http::{HeaderName, HeaderValue, Method, Request};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
 /// How long the caller waits for the whole call: `1*8DIGIT` and a unit. What is not written so says nothing.
-pub(super) fn timeout(head: &request::Parts) -> Option<Duration> {
+pub(super) fn timeout<B>(request: &Request<B>) -> Option<Duration> {
     // Every call is a POST; the others need not be searched.
-    if head.method != Method::POST {
+    if request.method() != Method::POST {
         return None;
     }
-    parse(head.headers.get(GRPC_TIMEOUT)?)
+    parse(request.headers().get(GRPC_TIMEOUT)?)
 }
 
 fn parse(value: &HeaderValue) -> Option<Duration> {

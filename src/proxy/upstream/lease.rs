@@ -1,6 +1,6 @@
 //! Leases: a connection that carries one request, with all that ends when the request does.
 
-use std::rc::Rc;
+use std::{mem::take, rc::Rc};
 
 use http::{
     HeaderValue, Method, Request, Response, Uri, Version, header,
@@ -127,10 +127,11 @@ impl Lease {
         Some((Half { stream: Box::pin(TokioIo::new(tunnel)), glued: Vec::new() }, Some(stream)))
     }
 
-    /// Sends a request, and gives the head of the answer; those of interim ones go to the client meanwhile.
+    /// Sends a request, of which nothing is left, and gives the head of the answer; those of interim ones go to
+    /// the client meanwhile.
     pub(super) async fn send(
         &mut self,
-        mut request: Request<Outbound>,
+        request: &mut Request<Outbound>,
         interims: Option<Rc<ClientWire>>,
     ) -> Result<Response<Incoming>, Broken> {
         if !request.headers().contains_key(header::HOST) {
@@ -143,16 +144,16 @@ impl Lease {
         let sent = match &mut self.carriage {
             Some(Carriage::Http1(connection)) => {
                 let wire = Rc::clone(&connection.wire);
-                passing(connection.sender.try_send_request(request), wire, interims).await
+                passing(connection.sender.try_send_request(take(request)), wire, interims).await
             }
             Some(Carriage::Http2(stream)) => {
                 if request.method() == Method::CONNECT && !stream.may_tunnel().await {
                     return Err(Broken::no_tunnels());
                 }
                 let mut sender = stream.sender();
-                sender.try_send_request(for_http2(request, tls)).await
+                sender.try_send_request(for_http2(take(request), tls)).await
             }
-            None => return Err(Broken::lost(request)),
+            None => return Err(Broken::lost(take(request))),
         };
         match sent {
             Ok(response) => {

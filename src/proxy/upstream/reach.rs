@@ -82,7 +82,8 @@ pub(super) async fn connection(
     if !keeps_contract_of(snapshot, decision, stand_in, request).map_err(refused)? {
         return Err(refused(Rejection::Connect(unavailable)));
     }
-    let lease = match Search::new(snapshot, stand_in, 0, deadline, once).run(fresh).await {
+    let search = Search::new(snapshot, stand_in, 0, deadline, once);
+    let lease = match Box::pin(search.run(fresh)).await {
         Ok(lease) => lease,
         Err(Refusal::Limited(limit)) => return Err(limited(limit)),
         Err(Refusal::Unavailable(error)) => return Err(refused(Rejection::Connect(error))),
@@ -115,7 +116,8 @@ impl<'a> Search<'a> {
                     Err(unused) => unused,
                 };
             }
-            match self.connect(ticket, permit).await? {
+            // On the heap, as all that few requests wait for: they all have room for what any of them needs.
+            match Box::pin(self.connect(ticket, permit)).await? {
                 Connected::Yes(lease) => return Ok(lease),
                 Connected::LookAgain(kept) => permit = kept,
                 Connected::No(kept, error) => {

@@ -13,7 +13,7 @@ use crate::{plan::Retries, proxy::body::Outbound};
 pub(super) struct Spare {
     /// Its head. A common request has none: should a kept connection prove stale, its head is read back
     /// from what was written, since a copy of every head would cost more than all else here.
-    head: Option<request::Parts>,
+    head: Option<Box<request::Parts>>,
     body: SpareBody,
     idempotent: bool,
 }
@@ -27,25 +27,24 @@ enum SpareBody {
 }
 
 impl Spare {
-    /// Keeps what could be needed, and gives the request that is to be sent. Where no retries are configured,
+    /// Keeps what could be needed of a request that is about to be sent. Where no retries are configured,
     /// `replay_bytes_max` of the body are kept for connections that may refuse what was sent to them, and for
     /// methods that may be repeated.
     pub(super) fn keep(
-        request: Request<Outbound>,
+        request: &mut Request<Outbound>,
         lease: &Lease,
         retries: Option<&Retries>,
         replay_bytes_max: usize,
-    ) -> (Request<Outbound>, Spare) {
+    ) -> Spare {
         let idempotent = request.method().is_idempotent();
         let retries = retries.filter(|retries| idempotent || retries.any_method);
-        let (head, body) = request.into_parts();
-        let kept = (retries.is_some() || lease.is_http2()).then(|| head.clone());
+        let head = (retries.is_some() || lease.is_http2()).then(|| Box::new(head_of(request)));
         let bytes_max = match retries {
             Some(retries) => retries.body_bytes_max,
             None if idempotent || lease.is_http2() => replay_bytes_max,
             None => 0,
         };
-        let (body, spare_body) = match body {
+        let (sent, body) = match std::mem::take(request.body_mut()) {
             Outbound::Empty => (Outbound::Empty, SpareBody::Empty),
             Outbound::Whole(bytes) => (Outbound::Whole(bytes.clone()), SpareBody::Whole(bytes)),
             Outbound::Stream(stream) if bytes_max > 0 => {
@@ -61,7 +60,8 @@ impl Spare {
                 (Outbound::Taped(tape), SpareBody::Reel(reel))
             }
         };
-        (Request::from_parts(head, body), Spare { head: kept, body: spare_body, idempotent })
+        *request.body_mut() = sent;
+        Spare { head, body, idempotent }
     }
 
     /// Whether sending it twice does no more than sending it once (RFC 9110 §9.2.2).
@@ -72,7 +72,7 @@ impl Spare {
     /// The request once more, unless too little of it was kept.
     pub(super) fn again(&self, lease: &Lease) -> Option<Request<Outbound>> {
         let head = match &self.head {
-            Some(head) => head.clone(),
+            Some(head) => request::Parts::clone(head),
             None => lease.kept(read_back)?,
         };
         let body = match &self.body {
@@ -90,6 +90,16 @@ impl Spare {
             reel.borrow_mut().forget();
         }
     }
+}
+
+fn head_of(request: &Request<Outbound>) -> request::Parts {
+    let (mut head, ()) = Request::new(()).into_parts();
+    head.method = request.method().clone();
+    head.uri = request.uri().clone();
+    head.version = request.version();
+    head.headers = request.headers().clone();
+    head.extensions = request.extensions().clone();
+    head
 }
 
 /// A head from its bytes. weir wrote them itself, so that nothing in them can be odd.

@@ -11,7 +11,7 @@ use std::{
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::Half;
-use crate::proxy::{framing::Flaw, tunnel::Tunnel};
+use crate::proxy::{framing::Flaw, reply::Reply, tunnel::Tunnel};
 
 /// Bytes of interim responses that may wait to be written; those of more are left out.
 const OUTBOX_BYTES_MAX: usize = 64 << 10;
@@ -34,6 +34,12 @@ pub(in crate::proxy) struct ClientWire {
     heads: Cell<u64>,
     /// Requests that hyper made of them.
     calls: Cell<u64>,
+    /// Requests whose answers are not over.
+    open: Cell<u32>,
+    /// Nothing is left to be read, and what was read ended with a message.
+    read_up: Cell<bool>,
+    /// hyper has more to write.
+    writing: Cell<bool>,
     /// What is special, by the number of the head.
     notes: RefCell<VecDeque<(u64, Note)>>,
     /// What is special about the request in flight.
@@ -63,7 +69,23 @@ impl ClientWire {
         self.calls.set(call);
         let mut notes = self.notes.borrow_mut();
         self.note.set(notes.pop_front_if(|(head, _)| *head == call).map(|(_, note)| note));
-        Serving { answer, wire: Rc::clone(self), last }
+        self.open.set(self.open.get() + 1);
+        Serving { answer, open: Some(Open(Rc::clone(self))), last }
+    }
+
+    /// How many requests came.
+    pub(in crate::proxy) fn calls(&self) -> u64 {
+        self.calls.get()
+    }
+
+    /// How many requests came before the head that is waited for, if one is: everything that came is answered.
+    pub(in crate::proxy) fn awaits_head(&self) -> Option<u64> {
+        (self.open.get() == 0 && self.heads == self.calls && !self.writing.get()).then_some(self.calls.get())
+    }
+
+    /// Whether nothing at all was begun: of the head that is waited for not a byte is there.
+    pub(in crate::proxy) fn is_resting(&self) -> bool {
+        self.awaits_head().is_some() && self.read_up.get() && !self.has_interims() && self.pause.get() == Pause::None
     }
 
     /// What is special about the request in flight.
@@ -97,6 +119,14 @@ impl ClientWire {
     }
 
     // The stream's side.
+
+    pub(in crate::proxy) fn set_read_up(&self, is: bool) {
+        self.read_up.set(is);
+    }
+
+    pub(in crate::proxy) fn set_writing(&self, is: bool) {
+        self.writing.set(is);
+    }
 
     pub(in crate::proxy) fn passed_head(&self, note: Option<Note>) {
         let head = self.heads.get() + 1;
@@ -150,18 +180,28 @@ impl ClientWire {
     }
 }
 
+/// A request whose answer is not over.
+#[derive(Debug)]
+pub(in crate::proxy) struct Open(Rc<ClientWire>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get() - 1);
+    }
+}
+
 pin_project_lite::pin_project! {
     /// An answer on its way. Once it is there and switches no protocol, the stream reads on, unless it says
     /// that it was the last one.
     pub(in crate::proxy) struct Serving<F> {
         #[pin]
         answer: F,
-        wire: Rc<ClientWire>,
+        open: Option<Open>,
         last: bool,
     }
 }
 
-impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Serving<F> {
+impl<F: Future<Output = Result<Response<Reply>, E>>, E> Future for Serving<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -174,8 +214,14 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Serving<F> {
             // By this field hyper knows, too.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if this.wire.pause.get() == Pause::Waiting && this.wire.calls.get() == this.wire.heads.get() {
-            this.wire.pause.set(Pause::Resumed);
+        if let Some(open) = this.open.take() {
+            let wire = &open.0;
+            if wire.pause.get() == Pause::Waiting && wire.calls == wire.heads {
+                wire.pause.set(Pause::Resumed);
+            }
+            if let Ok(response) = &mut answer {
+                response.body_mut().keep_open(open);
+            }
         }
         Poll::Ready(answer)
     }

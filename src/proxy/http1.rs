@@ -1,0 +1,180 @@
+//! A client's connection that speaks HTTP/1.1: requests in turn, and rests between them.
+
+use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, time::Duration};
+
+use http::{Request, Response};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use tokio::sync::watch;
+use tower::{Service, ServiceBuilder};
+
+use super::{
+    asking::Peer,
+    connection::{FIRST_REQUEST_GRACE, draining},
+    framing::Bounds,
+    handle::handle,
+    reply::Reply,
+    shed::ShedLayer,
+    socket::Socket,
+    strict::{Linger, Strict},
+    tenure::Tenure,
+    transport::Transport,
+    wire::ClientWire,
+    worker::Worker,
+};
+
+/// So many fields of a head hyper has room for without being told.
+pub(super) const HYPER_FIELDS_MAX: usize = 100;
+
+/// After so long without a request a connection gives back what hyper keeps for the next one: two buffers, of
+/// which each has touched a page at least. To make them anew costs the next request 2 µs.
+const RESTS_AFTER: Duration = Duration::from_millis(500);
+
+/// A client's connection, as hyper reads and writes it.
+type Stream = Socket<Strict<Transport>>;
+
+/// Serves a connection until the client or a drain ends it.
+pub(super) async fn serve(
+    worker: Rc<Worker>,
+    transport: Transport,
+    peer: Peer,
+    mut drain: watch::Receiver<Option<Duration>>,
+) {
+    let (ip, wire) = (peer.ip, Rc::new(ClientWire::default()));
+    // On the heap: while it rests there is none, and nothing of it is kept.
+    let mut connection = Box::new(begin(&worker, transport, peer, &wire));
+    let ended = loop {
+        let timeout = worker.snapshot().serving.plan.timeouts.client_head;
+        let spell = tokio::select! {
+            biased;
+            ended = &mut connection => Spell::Ended(ended),
+            _ = draining(&mut drain) => Spell::Draining,
+            waiting = idle(&wire, timeout) => waiting,
+        };
+        match spell {
+            Spell::Ended(ended) => break ended,
+            Spell::Draining => {
+                // A connection without a request would be closed over the one that is on its way.
+                let grace = if wire.calls() > 0 { Duration::ZERO } else { FIRST_REQUEST_GRACE };
+                if let Ok(ended) = Box::pin(tokio::time::timeout(grace, &mut connection)).await {
+                    break ended;
+                }
+                Pin::new(&mut *connection).graceful_shutdown();
+                break connection.await;
+            }
+            Spell::Late => {
+                tracing::debug!(peer = %ip, ?timeout, "no request came of a client's connection");
+                return;
+            }
+            Spell::Resting(left) => {
+                let http1::Parts { io, service, .. } = connection.into_parts();
+                let mut stream = Box::new(io);
+                let woken = rest(&mut stream, left, &mut drain).await;
+                connection = Box::new(builder(&worker).serve_connection(*stream, service));
+                if !woken {
+                    Pin::new(&mut *connection).graceful_shutdown();
+                }
+            }
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, peer = %ip, "a client's connection broke");
+    }
+    if let Some((tunnel, client)) = wire.take_tunnel()
+        && let Err(error) = Box::pin(tunnel.carry(client)).await
+    {
+        tracing::debug!(%error, peer = %ip, "a tunnel broke");
+    }
+}
+
+/// How it went on with a connection.
+enum Spell {
+    Ended(hyper::Result<()>),
+    Draining,
+    /// A head that was waited for did not come in time, not as a whole.
+    Late,
+    /// Nothing was to be done for a while. Its next head has so long to come.
+    Resting(Duration),
+}
+
+/// A connection as hyper serves it. No part of the future that waits for it, where all that it is made of
+/// would be kept for as long as it lasts.
+fn begin(
+    worker: &Rc<Worker>,
+    transport: Transport,
+    peer: Peer,
+    wire: &Rc<ClientWire>,
+) -> http1::Connection<
+    Stream,
+    impl hyper::service::Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible> + use<>,
+> {
+    let tenure = Tenure::begin(worker, peer.listener);
+    let peer = Rc::new(Peer { wire: Some(Rc::clone(wire)), ..peer });
+    let handled = {
+        let worker = Rc::clone(worker);
+        // On the heap for as long as it lasts: hyper keeps the room for one answer on every connection, and
+        // moves what is to go there twice.
+        tower::service_fn(move |request| Box::pin(handle(&worker, Rc::clone(&peer), request)))
+    };
+    let stack = ServiceBuilder::new().layer(ShedLayer::new(Rc::clone(worker))).service(handled);
+    // hyper asks its service for nothing before a call, and these are always ready.
+    let calls = Rc::clone(wire);
+    let service = service_fn(move |request: Request<Incoming>| {
+        calls.serve(stack.clone().call(request), tenure.is_last())
+    });
+    builder(worker).serve_connection(stream(worker, transport, wire), service)
+}
+
+fn stream(worker: &Worker, transport: Transport, wire: &Rc<ClientWire>) -> Stream {
+    let snapshot = worker.snapshot();
+    let plan = &snapshot.serving.plan;
+    let linger = Linger { bytes_max: plan.limits.linger_bytes_max, within: plan.timeouts.linger };
+    let strict = Strict::requests(transport, Bounds::of(&plan.limits), Rc::clone(wire), linger);
+    Socket::new(strict, plan.timeouts.body_idle)
+}
+
+fn builder(worker: &Worker) -> http1::Builder {
+    let mut builder = http1::Builder::new();
+    let snapshot = worker.snapshot();
+    let plan = &snapshot.serving.plan;
+    // hyper would make a timer for every request: `idle` looks after all of them with one.
+    builder.header_read_timeout(None).max_buf_size(plan.limits.head_bytes_max);
+    // The stream holds heads to the limit before hyper sees them; told one, hyper fills a room for so
+    // many before every head.
+    if plan.limits.header_count_max > HYPER_FIELDS_MAX {
+        builder.max_headers(plan.limits.header_count_max);
+    }
+    builder
+}
+
+/// Ready when a head was waited for `timeout`, or when nothing at all was to be done for [`RESTS_AFTER`]. Looked at
+/// now and then, since a timer that every request moved would cost every request; so what is late may find some
+/// more time, of [`RESTS_AFTER`] at most.
+async fn idle(wire: &ClientWire, timeout: Duration) -> Spell {
+    let (mut since, mut waited) = (wire.awaits_head(), Duration::ZERO);
+    loop {
+        let step = RESTS_AFTER.min(timeout - waited);
+        tokio::time::sleep(step).await;
+        let now = wire.awaits_head();
+        if now.is_none() || now != since {
+            (since, waited) = (now, Duration::ZERO);
+            continue;
+        }
+        waited += step;
+        if waited >= timeout {
+            return Spell::Late;
+        }
+        if wire.is_resting() {
+            return Spell::Resting(timeout - waited);
+        }
+    }
+}
+
+/// Waits for a client's next bytes; `false` when its time is over, or the drain begins.
+async fn rest(stream: &mut Stream, left: Duration, drain: &mut watch::Receiver<Option<Duration>>) -> bool {
+    tokio::select! {
+        biased;
+        () = poll_fn(|cx| stream.poll_readable(cx)) => true,
+        _ = draining(drain) => false,
+        () = tokio::time::sleep(left) => false,
+    }
+}
