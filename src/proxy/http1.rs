@@ -39,7 +39,7 @@ pub(super) async fn serve(
     peer: Peer,
     mut drain: watch::Receiver<Option<Duration>>,
 ) {
-    let (ip, wire) = (peer.ip, Rc::new(ClientWire::default()));
+    let (ip, listener, wire) = (peer.ip, peer.listener, Rc::new(ClientWire::default()));
     // On the heap: while it rests there is none, and nothing of it is kept.
     let mut connection = Box::new(begin(&worker, transport, peer, &wire));
     let ended = loop {
@@ -68,7 +68,10 @@ pub(super) async fn serve(
             Spell::Resting(left) => {
                 let http1::Parts { io, service, .. } = connection.into_parts();
                 let mut stream = Box::new(io);
-                let woken = rest(&mut stream, left, &mut drain).await;
+                let woken = {
+                    let _counted = Resting::count(&worker, listener);
+                    rest(&mut stream, left, &mut drain).await
+                };
                 connection = Box::new(builder(&worker).serve_connection(*stream, service));
                 if !woken {
                     Pin::new(&mut *connection).graceful_shutdown();
@@ -166,6 +169,22 @@ async fn idle(wire: &ClientWire, timeout: Duration) -> Spell {
         if wire.is_resting() {
             return Spell::Resting(timeout - waited);
         }
+    }
+}
+
+/// Counts a connection while it rests.
+struct Resting<'a>(&'a Worker, usize);
+
+impl Resting<'_> {
+    fn count(worker: &Worker, listener: usize) -> Resting<'_> {
+        worker.cells().listeners[listener].resting.rise();
+        Resting(worker, listener)
+    }
+}
+
+impl Drop for Resting<'_> {
+    fn drop(&mut self) {
+        self.0.cells().listeners[self.1].resting.fall();
     }
 }
 

@@ -134,6 +134,8 @@ impl Harvest {
                 labels(),
                 listeners.clone().map(|cells| cells.open.read()).sum(),
             );
+            let resting = listeners.clone().map(|cells| cells.resting.read()).sum();
+            self.level(names::CONNECTIONS_RESTING, (0, place), labels(), resting);
             let accepted = listeners.clone().map(|cells| cells.accepted.read()).sum();
             self.count(names::CONNECTIONS_ACCEPTED, (0, place), labels(), accepted);
             for (kind, cause) in REFUSAL_CAUSES.iter().enumerate() {

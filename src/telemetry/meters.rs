@@ -125,6 +125,8 @@ pub struct WorkerCells {
 pub struct ListenerCells {
     /// Connections open now.
     pub open: Level,
+    /// Those that have given their buffers back.
+    pub resting: Level,
     /// Connections accepted.
     pub accepted: Count,
     /// Connections without the preamble that they had to begin with.

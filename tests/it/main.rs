@@ -33,6 +33,7 @@ mod readme;
 mod reference;
 mod reloading;
 mod requirements;
+mod resting;
 mod simulation;
 mod soak;
 mod sticky;
