@@ -3,6 +3,7 @@
 use std::{
     io::{Read, Write},
     sync::{Arc, mpsc},
+    time::Duration,
 };
 
 use tempfile::TempDir;
@@ -15,6 +16,8 @@ use crate::{
 };
 
 const ASK: &str = "GET / HTTP/1.1\r\nhost: a\r\n\r\n";
+/// Longer than anything here takes: a test that would hang fails.
+const PATIENCE: Duration = Duration::from_secs(60);
 const RESTING: &str = "weir_connections_resting{listener=\"edge\"}";
 
 /// One that had a request, and rests when this returns.
@@ -26,10 +29,10 @@ async fn rested(proxy: &Proxy, resting: f64) -> Raw {
     client
 }
 
+/// Waits until so many rest at once.
 async fn until_resting(proxy: &Proxy, count: f64) {
-    while (proxy.metric(RESTING).await - count).abs() > 0.5 {
-        tokio::task::yield_now().await;
-    }
+    let asking = async { while (proxy.metric(RESTING).await - count).abs() > 0.5 {} };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap();
 }
 
 #[tokio::test]
