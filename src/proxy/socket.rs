@@ -1,9 +1,10 @@
 //! Sockets as hyper reads and writes them.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io::{self, IoSlice},
     pin::Pin,
+    rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -36,6 +37,8 @@ pub(super) struct Socket<S> {
     stream: TokioIo<S>,
     unread: IdleTimer,
     reads: Option<Reads>,
+    /// Set when what is spoken on it has ended.
+    shut: Option<Rc<Cell<bool>>>,
 }
 
 /// How long a peer was read without a pause.
@@ -49,12 +52,17 @@ struct Reads {
 impl<S: AsyncWrite + Unpin> Socket<S> {
     /// A connection whose peer may leave what is sent unread for so long.
     pub(super) fn new(stream: S, unread_for: Duration) -> Socket<S> {
-        Socket { stream: TokioIo::new(stream), unread: IdleTimer::new(unread_for), reads: None }
+        Socket { stream: TokioIo::new(stream), unread: IdleTimer::new(unread_for), reads: None, shut: None }
     }
 
     /// The same, of a peer that may not keep its worker from others by all that it sends.
     pub(super) fn in_turns(stream: S, unread_for: Duration) -> Socket<S> {
         Socket { reads: Some(Reads::default()), ..Socket::new(stream, unread_for) }
+    }
+
+    /// Tells there that it is shut down.
+    pub(super) fn telling_shut(self, shut: Rc<Cell<bool>>) -> Socket<S> {
+        Socket { shut: Some(shut), ..self }
     }
 
     fn written(&mut self, cx: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
@@ -93,6 +101,9 @@ impl<S: AsyncWrite + Unpin> Write for Socket<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(shut) = &self.shut {
+            shut.set(true);
+        }
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 
