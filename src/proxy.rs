@@ -33,6 +33,7 @@ mod listener;
 #[doc(hidden)]
 pub mod measured;
 mod preamble;
+mod received;
 mod rejection;
 mod reply;
 mod shed;
@@ -57,6 +58,7 @@ pub use bound::{Bound, tcp as bind_tcp};
 pub use decided::{Decided, decide};
 pub use framing::Flaw;
 pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
+pub use received::BodyFault;
 pub use rejection::Rejection;
 pub use sticky::Sticky;
 pub use tokens::read as read_claims;

@@ -4,13 +4,11 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, header};
-use http_body::Body;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
     body::{Consent, IdleTimer, Outbound, Progress, Stream},
+    received::Received,
     rejection::Rejection,
     worker::Snapshot,
 };
@@ -50,7 +48,7 @@ pub(super) async fn admit(
     snapshot: &Rc<Snapshot>,
     decision: &Decision,
     asking: &Asking<'_>,
-    body: Incoming,
+    body: Received,
     deadline: Instant,
 ) -> Result<Admitted, Rejection> {
     let plan = &snapshot.serving.plan;
@@ -103,7 +101,7 @@ pub(super) async fn admit(
 
 fn streaming(
     snapshot: &Snapshot,
-    incoming: Incoming,
+    incoming: Received,
     begun: Instant,
     expects: bool,
     observer: Option<Observer>,
@@ -130,7 +128,7 @@ fn streaming(
 async fn collect(
     snapshot: &Snapshot,
     decision: &Decision,
-    mut body: Incoming,
+    mut body: Received,
     deadline: Instant,
 ) -> Result<Bytes, Rejection> {
     let plan = &snapshot.serving.plan;
@@ -138,7 +136,7 @@ async fn collect(
     let mut whole = BytesMut::new();
     while !body.is_end_stream() {
         let after = idle.min(deadline.saturating_duration_since(Instant::now()));
-        let piece = tokio::time::timeout(after, body.frame()).await;
+        let piece = tokio::time::timeout(after, body.piece()).await;
         let Some(frame) = piece.map_err(|_elapsed| Rejection::BodyTimeout { after })? else { break };
         let Ok(data) = frame.map_err(Rejection::BodyBroken)?.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {

@@ -10,11 +10,11 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::{
     admit::Observer,
+    received::Received,
     rejection::Rejection,
     upstream::Tape,
     wire::{Gate, UpstreamWire},
@@ -37,7 +37,7 @@ pub(super) enum Outbound {
 /// A body that passes piece by piece.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) incoming: Incoming,
+    pub(super) incoming: Received,
     pub(super) bytes_left: u64,
     pub(super) bytes_max: u64,
     pub(super) idle: IdleTimer,
@@ -257,7 +257,7 @@ impl Outbound {
 impl Stream {
     /// The next piece, observed, counted and not too late.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
-        let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Poll::Ready(piece) = self.incoming.poll_piece(cx) else {
             ready!(self.idle.poll(cx));
             return Poll::Ready(Some(Err(Rejection::BodyTimeout { after: self.idle.after() })));
         };

@@ -14,6 +14,7 @@ use super::{
     exchange::Exchange,
     framing::Bounds,
     headers,
+    received::Received,
     rejection::{Manner, Rejection},
     reply::Reply,
     sticky::Sticky,
@@ -62,6 +63,7 @@ async fn answer(
     let plan = &snapshot.serving.plan;
     let (mut head, body) = request.into_parts();
     let bounds = Bounds::of(&plan.limits);
+    let body = Received::new(body, head.version == Version::HTTP_2, &bounds);
     translate(&mut head, &bounds)?;
     let mut client = Client::read(&mut head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);

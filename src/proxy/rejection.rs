@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     framing::Flaw,
+    received::BodyFault,
     reply::Reply,
     upstream::{ConnectError, Limit},
 };
@@ -58,7 +59,7 @@ pub enum Rejection {
     },
     /// The client broke off its body.
     #[error("the body ended before it was whole")]
-    BodyBroken(#[source] hyper::Error),
+    BodyBroken(#[source] BodyFault),
     // The upstream's.
     /// The upstream switched protocols, and weir could not.
     #[error("the service switched the protocol, but the connection could not follow")]
@@ -206,7 +207,7 @@ impl Rejection {
                 ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
             }
             Rejection::BodyTimeout { .. } => ("body_timeout", StatusCode::REQUEST_TIMEOUT, grpc::CANCELLED),
-            Rejection::BodyBroken(error) if Flaw::of(error).is_some() => {
+            Rejection::BodyBroken(fault) if fault.flaw().is_some() => {
                 ("malformed_body", StatusCode::BAD_REQUEST, grpc::INTERNAL)
             }
             Rejection::BodyBroken(_) => ("body_broken", StatusCode::BAD_REQUEST, grpc::CANCELLED),

@@ -15,6 +15,8 @@ use tokio::time::Sleep;
 use super::{
     body::IdleTimer,
     exchange::Exchange,
+    framing::Bounds,
+    received::{BodyFault, Received},
     shed::Permit,
     tunnel::Tunnel,
     turn::Turn,
@@ -43,13 +45,12 @@ enum Source {
 
 #[derive(Debug)]
 struct Stream {
-    incoming: Incoming,
+    incoming: Received,
     idle: IdleTimer,
     /// When the whole request has to have ended.
     deadline: Option<(Deadline, Pin<Box<Sleep>>)>,
     /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
     held: Option<(Lease, Exchange)>,
-    of_http2: bool,
     /// Whether the client can be told something behind the body.
     to_http2: bool,
     /// Why it breaks off, until what came before is on its way to the client.
@@ -60,9 +61,7 @@ struct Stream {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReplyError {
     #[error("the service broke off its response")]
-    Upstream(#[source] hyper::Error),
-    #[error("the service ended its response before it was whole")]
-    Short,
+    Upstream(#[source] BodyFault),
     #[error("nothing came of the response's body for {0:?}")]
     Idle(Duration),
     #[error("the response was not whole when its time was over")]
@@ -84,9 +83,8 @@ impl Reply {
         let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
         let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
-        let of_http2 = lease.is_http2();
-        let stream =
-            Stream { incoming, idle, deadline, held: Some((lease, exchange)), of_http2, to_http2, failed: None };
+        let incoming = Received::new(incoming, lease.is_http2(), &Bounds::of(&plan.limits));
+        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)), to_http2, failed: None };
         Reply { body: Source::Stream(Box::new(stream)), permit: None, tunnel: None }
     }
 
@@ -141,15 +139,11 @@ impl Stream {
             self.give_up();
             return Poll::Ready(Some(late));
         }
-        let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Poll::Ready(piece) = self.incoming.poll_piece(cx) else {
             ready!(self.idle.poll(cx));
             self.give_up();
             return Poll::Ready(Some(Err(ReplyError::Idle(self.idle.after()))));
         };
-        if piece.is_none() && self.is_short() {
-            self.give_up();
-            return Poll::Ready(Some(Err(ReplyError::Short)));
-        }
         let length = piece.as_ref().and_then(|piece| piece.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
         self.idle.came(length);
         if let Some(Err(_)) = &piece {
@@ -162,14 +156,6 @@ impl Stream {
             lease.release();
         }
         Poll::Ready(piece.map(|piece| piece.map_err(ReplyError::Upstream)))
-    }
-
-    /// Whether the end that hyper tells is none: it takes a stream that is reset without an error for one that has
-    /// ended. That is what a service does behind a whole answer when it wants no more of the request (RFC 9113
-    /// §8.1), and half an answer where the request was sent.
-    fn is_short(&self) -> bool {
-        let sent = |(lease, _): &(Lease, Exchange)| lease.progress().ended().is_some();
-        self.of_http2 && !self.incoming.is_end_stream() && self.held.as_ref().is_some_and(sent)
     }
 
     /// The response is not whole, and the connection ends with it.

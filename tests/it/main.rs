@@ -20,6 +20,7 @@ mod framing;
 mod governance;
 mod http2;
 mod http2_answers;
+mod http2_bodies;
 mod interim;
 mod intermediary;
 mod layers;
