@@ -188,7 +188,12 @@ impl Lease {
             Some(Carriage::Http1(connection)) if self.reused && !connection.line.heard() => Unprocessed::Perhaps,
             _ => Unprocessed::No,
         };
-        Broken { unsent: unsent.filter(|_| self.reused), cause: Cause::Exchange(error), unprocessed }
+        let flaw = match &self.carriage {
+            Some(Carriage::Http2(stream)) => stream.flaw(),
+            _ => None,
+        };
+        let cause = flaw.map_or(Cause::Exchange(error), Cause::Malformed);
+        Broken { unsent: unsent.filter(|_| self.reused), cause, unprocessed }
     }
 
     /// The host answered with this status.
