@@ -24,6 +24,7 @@ mod framing;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod half_closed;
 mod handle;
 mod headers;
 mod http2;

@@ -152,6 +152,7 @@ fn timeouts() -> Timeouts {
         stream_idle: second,
         expect_continue: second,
         linger: second,
+        half_closed: second,
         tunnel_idle: second,
         upstream_idle: second,
         dns: second,

@@ -119,6 +119,8 @@ pub struct Timeouts {
     pub expect_continue: Duration,
     /// How long a client that still sends may do so after its last answer.
     pub linger: Duration,
+    /// How long a client that sends no more is answered, from when it last took something; zero is not at all.
+    pub half_closed: Duration,
     /// How long nothing may move in a tunnel.
     pub tunnel_idle: Duration,
     /// How long a connection to an endpoint is kept without use.

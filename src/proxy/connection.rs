@@ -25,7 +25,7 @@ use super::{
     reply::Reply,
     shed::ShedLayer,
     socket::Socket,
-    strict::{Linger, Strict},
+    strict::{Ending, Strict},
     tenure::Tenure,
     tls::{self, Secured},
     transport::{Transport, Wire},
@@ -265,12 +265,16 @@ fn carried(
     impl hyper::service::Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible> + use<>,
 > {
     let mut builder = http1::Builder::new();
-    let (body_idle, bounds, linger);
+    let (body_idle, bounds, ending);
     {
         let snapshot = worker.snapshot();
         let plan = &snapshot.serving.plan;
         (body_idle, bounds) = (plan.timeouts.body_idle, Bounds::of(&plan.limits));
-        linger = Linger { bytes_max: plan.limits.linger_bytes_max, within: plan.timeouts.linger };
+        ending = Ending {
+            linger_bytes_max: plan.limits.linger_bytes_max,
+            linger: plan.timeouts.linger,
+            half_closed: plan.timeouts.half_closed,
+        };
         builder
             .timer(TokioTimer::new())
             .header_read_timeout(plan.timeouts.client_head)
@@ -281,7 +285,7 @@ fn carried(
             builder.max_headers(plan.limits.header_count_max);
         }
     }
-    let stream = Strict::requests(transport, bounds, Rc::clone(wire), linger);
+    let stream = Strict::requests(transport, bounds, Rc::clone(wire), ending);
     let tenure = Tenure::begin(&worker, peer.listener);
     let peer = Rc::new(Peer { wire: Some(Rc::clone(wire)), ..peer });
     let stack = ServiceBuilder::new()

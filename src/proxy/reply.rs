@@ -21,6 +21,7 @@ use super::{
     tunnel::Tunnel,
     turn::Turn,
     upstream::{Deadline, Lease},
+    wire::Answering,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -31,6 +32,8 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) struct Reply {
     body: Source,
     permit: Option<Permit>,
+    /// The client's connection knows of it by this.
+    answering: Option<Answering>,
     /// What a stream of HTTP/2 is turned into with the head of this answer.
     tunnel: Option<Box<Tunnel>>,
 }
@@ -70,7 +73,7 @@ pub(super) enum ReplyError {
 
 impl Reply {
     pub(super) fn whole(bytes: Bytes) -> Reply {
-        Reply { body: Source::Whole(bytes), permit: None, tunnel: None }
+        Reply { body: Source::Whole(bytes), permit: None, answering: None, tunnel: None }
     }
 
     /// Passes an upstream's body on; keeps its connection and record until the end.
@@ -85,7 +88,7 @@ impl Reply {
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
         let incoming = Received::new(incoming, lease.is_http2(), &Bounds::of(&plan.limits));
         let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)), to_http2, failed: None };
-        Reply { body: Source::Stream(Box::new(stream)), permit: None, tunnel: None }
+        Reply { body: Source::Stream(Box::new(stream)), permit: None, answering: None, tunnel: None }
     }
 
     /// Turns its stream into a tunnel, if there is one.
@@ -97,6 +100,12 @@ impl Reply {
     /// The tunnel that its stream is turned into.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         self.tunnel.take().map(|tunnel| *tunnel)
+    }
+
+    /// Tells the client's connection when it has ended.
+    pub(super) fn answering(mut self, answering: Answering) -> Reply {
+        self.answering = Some(answering);
+        self
     }
 
     /// Holds a permit until the body has ended.

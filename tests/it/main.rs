@@ -18,6 +18,7 @@ mod floods;
 mod forwarding;
 mod framing;
 mod governance;
+mod half_closed;
 mod http2;
 mod http2_answers;
 mod http2_bodies;

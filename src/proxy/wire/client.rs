@@ -5,13 +5,13 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use http::{HeaderValue, Response, StatusCode, header};
 
 use super::Half;
-use crate::proxy::{framing::Flaw, tunnel::Tunnel};
+use crate::proxy::{framing::Flaw, reply::Reply, tunnel::Tunnel};
 
 /// Bytes of interim responses that may wait to be written; those of more are left out.
 const OUTBOX_BYTES_MAX: usize = 64 << 10;
@@ -34,6 +34,10 @@ pub(in crate::proxy) struct ClientWire {
     heads: Cell<u64>,
     /// Requests that hyper made of them.
     calls: Cell<u64>,
+    /// Those of them that were answered, to the last byte.
+    answered: Cell<u64>,
+    /// Who waits for that.
+    waits: RefCell<Option<Waker>>,
     /// What is special, by the number of the head.
     notes: RefCell<VecDeque<(u64, Note)>>,
     /// What is special about the request in flight.
@@ -79,6 +83,14 @@ impl ClientWire {
         }
     }
 
+    /// A request's answer has ended, or nobody waits for it any more.
+    fn answer_ended(&self) {
+        self.answered.set(self.answered.get() + 1);
+        if let Some(waker) = self.waits.take() {
+            waker.wake();
+        }
+    }
+
     /// Whether interim responses wait to be written.
     pub(in crate::proxy) fn has_interims(&self) -> bool {
         !self.outbox.borrow().is_empty()
@@ -107,6 +119,15 @@ impl ClientWire {
                 self.pause.set(Pause::Waiting);
             }
         }
+    }
+
+    /// Whether requests have come that are not answered; wakes when one is.
+    pub(in crate::proxy) fn owes_answers(&self, cx: &Context<'_>) -> bool {
+        let owes = self.heads.get() > self.answered.get();
+        if owes {
+            self.waits.replace(Some(cx.waker().clone()));
+        }
+        owes
     }
 
     /// Whether the upgrade that was waited for came to nothing; told once.
@@ -150,6 +171,16 @@ impl ClientWire {
     }
 }
 
+/// One answer, until it has ended.
+#[derive(Debug)]
+pub(in crate::proxy) struct Answering(Rc<ClientWire>);
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.0.answer_ended();
+    }
+}
+
 pin_project_lite::pin_project! {
     /// An answer on its way. Once it is there and switches no protocol, the stream reads on, unless it says
     /// that it was the last one.
@@ -161,7 +192,7 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Serving<F> {
+impl<F: Future<Output = Result<Response<Reply>, E>>, E> Future for Serving<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
@@ -177,6 +208,6 @@ impl<F: Future<Output = Result<Response<B>, E>>, B, E> Future for Serving<F> {
         if this.wire.pause.get() == Pause::Waiting && this.wire.calls.get() == this.wire.heads.get() {
             this.wire.pause.set(Pause::Resumed);
         }
-        Poll::Ready(answer)
+        Poll::Ready(answer.map(|response| response.map(|reply| reply.answering(Answering(Rc::clone(this.wire))))))
     }
 }
