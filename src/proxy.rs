@@ -28,6 +28,7 @@ mod half_closed;
 mod handle;
 mod headers;
 mod http2;
+mod idle;
 mod in_flight;
 mod interim;
 mod listener;

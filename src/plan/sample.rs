@@ -142,7 +142,7 @@ fn limits() -> Limits {
     }
 }
 
-fn timeouts() -> Timeouts {
+pub(crate) fn timeouts() -> Timeouts {
     let second = Duration::from_secs(1);
     Timeouts {
         tls_handshake: second,

@@ -92,7 +92,7 @@ pub struct Limits {
     pub dns_lookups_max: usize,
     /// Bytes of a refused request that are read after its answer.
     pub linger_bytes_max: usize,
-    /// Bytes a second below which a body of known length is given up; 0 is never.
+    /// Bytes a second below which a body is given up, where it has any rate; 0 is never.
     pub body_rate_min: u64,
 }
 

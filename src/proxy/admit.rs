@@ -7,9 +7,10 @@ use http::{Request, header};
 use tokio::time::Instant;
 
 use super::{
-    body::{Consent, IdleTimer, Outbound, Progress, Stream},
+    body::{Consent, Outbound, Progress, Stream},
+    idle::IdleTimer,
     received::Received,
-    rejection::Rejection,
+    rejection::{Manner, Rejection},
     worker::Snapshot,
 };
 use crate::{
@@ -59,10 +60,8 @@ pub(super) async fn admit(
     let checking = plan.route(decision.route).checking;
     // A request without a body ended when it began: no clock has to be asked.
     let begun = deadline - plan.route(decision.route).timeout;
-    // There is only the one expectation: `vet` let no other pass.
-    let expects = asking.headers.contains_key(header::EXPECT);
     let (Some(id), Checking::Report | Checking::Enforce) = (plan.arm(decision.arm).contract, checking) else {
-        return Ok(streaming(snapshot, body, begun, expects, None));
+        return Ok(streaming(snapshot, asking, body, begun, None));
     };
     let call = Call {
         method: asking.method,
@@ -80,7 +79,7 @@ pub(super) async fn admit(
     if !inspection.wants_body() {
         let verdict = contract.contract.judge(inspection, &[]);
         conclude(snapshot, decision, contract, verdict, checking)?;
-        return Ok(streaming(snapshot, body, begun, expects, None));
+        return Ok(streaming(snapshot, asking, body, begun, None));
     }
     if checking == Checking::Report {
         let observer = Observer {
@@ -91,7 +90,7 @@ pub(super) async fn admit(
             seen: Vec::new(),
             too_large: false,
         };
-        return Ok(streaming(snapshot, body, begun, expects, Some(observer)));
+        return Ok(streaming(snapshot, asking, body, begun, Some(observer)));
     }
     let whole = collect(snapshot, decision, body, deadline).await?;
     let verdict = contract.contract.judge(inspection, &whole);
@@ -101,9 +100,9 @@ pub(super) async fn admit(
 
 fn streaming(
     snapshot: &Snapshot,
+    asking: &Asking<'_>,
     incoming: Received,
     begun: Instant,
-    expects: bool,
     observer: Option<Observer>,
 ) -> Admitted {
     if incoming.is_end_stream() {
@@ -112,11 +111,14 @@ fn streaming(
     let progress = Progress::default();
     let plan = &snapshot.serving.plan;
     let known = incoming.size_hint().exact().is_some();
+    let grpc = Manner::is_grpc(asking.headers);
+    // There is only the one expectation: `vet` let no other pass.
+    let expects = asking.headers.contains_key(header::EXPECT);
     let stream = Stream {
         incoming,
         bytes_left: plan.limits.body_bytes_max,
         bytes_max: plan.limits.body_bytes_max,
-        idle: IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &progress),
+        idle: IdleTimer::of_request(known, grpc, &plan.timeouts, plan.limits.body_rate_min, &progress),
         progress: progress.clone(),
         consent: if expects { Consent::Asked } else { Consent::Given },
         observer,

@@ -26,9 +26,9 @@ use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
-    body::IdleTimer,
     connection::{FIRST_REQUEST_GRACE, draining},
     handle::handle,
+    idle::IdleTimer,
     reply::{Reply, ReplyError},
     shed::ShedLayer,
     socket::Socket,

@@ -13,9 +13,9 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::{
-    body::IdleTimer,
     exchange::Exchange,
     framing::Bounds,
+    idle::IdleTimer,
     received::{BodyFault, Received},
     shed::Permit,
     tunnel::Tunnel,
@@ -84,7 +84,7 @@ impl Reply {
             return Reply::whole(Bytes::new());
         }
         let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
-        let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
+        let idle = IdleTimer::of_response(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
         let incoming = Received::new(incoming, lease.is_http2(), &Bounds::of(&plan.limits));
         let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)), to_http2, failed: None };

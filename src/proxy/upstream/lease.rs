@@ -228,6 +228,7 @@ impl Lease {
         progress: Progress,
         deadline: Option<Instant>,
     ) {
+        progress.answer();
         self.progress = Some(progress);
         self.deadline = deadline.map(|at| Deadline { at, grpc: Manner::is_grpc(response.headers()) });
     }
