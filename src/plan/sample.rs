@@ -111,6 +111,7 @@ fn limits() -> Limits {
     Limits {
         connections_max: 1,
         requests_max: 1,
+        tunnels_max: 1,
         head_bytes_max: 8192,
         target_bytes_max: 8192,
         trailer_bytes_max: 8192,

@@ -42,6 +42,8 @@ pub struct Limits {
     pub tls_handshakes_max: usize,
     /// Requests in flight, over all listeners.
     pub requests_max: usize,
+    /// Tunnels that are open or asked for, over all listeners.
+    pub tunnels_max: usize,
     /// Bytes of one head, of a request or a response.
     pub head_bytes_max: usize,
     /// Fields of one head, of a request or a response.

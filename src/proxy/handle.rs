@@ -78,7 +78,7 @@ async fn answer(
     let decided = decide(plan, snapshot.standing(), matched, &asking, snapshot.now());
     exchange.decided(&decided);
     decided.granted(plan)?;
-    client.may_tunnel(plan, decided.decision())?;
+    client.may_tunnel(snapshot, decided.decision())?;
 
     let decision = decided.decision();
     let deadline = exchange.started() + plan.route(decision.route).timeout;

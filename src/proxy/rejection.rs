@@ -86,6 +86,9 @@ pub enum Rejection {
     /// `requests_max` is reached.
     #[error("too many requests are in flight")]
     Overloaded,
+    /// `limits.tunnels_max` is reached.
+    #[error("too many tunnels are open")]
+    TunnelsMax,
     /// A limit of the arm is reached.
     #[error("too many requests are at the service")]
     Limited(Limit),
@@ -213,6 +216,7 @@ impl Rejection {
             Rejection::BodyBroken(_) => ("body_broken", StatusCode::BAD_REQUEST, grpc::CANCELLED),
             Rejection::Contract { breach, .. } => ("contract", breach.status(), grpc::INVALID_ARGUMENT),
             Rejection::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
+            Rejection::TunnelsMax => ("tunnels_max", StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
             Rejection::Connect(ConnectError::Failed(_)) => {
                 ("connect_failed", StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE)
             }
@@ -290,7 +294,7 @@ impl Rejection {
             Rejection::Framing(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Rejection::Overloaded | Rejection::Limited(_) => {
+            Rejection::Overloaded | Rejection::TunnelsMax | Rejection::Limited(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Rejection::ContentCoding => {
