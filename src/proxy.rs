@@ -24,16 +24,19 @@ mod framing;
 #[cfg(any(test, fuzzing))]
 #[doc(hidden)]
 pub mod fuzzing;
+mod half_closed;
 mod handle;
 mod headers;
 mod http1;
 mod http2;
+mod idle;
 mod in_flight;
 mod interim;
 mod listener;
 #[doc(hidden)]
 pub mod measured;
 mod preamble;
+mod received;
 mod rejection;
 mod reply;
 mod shed;
@@ -58,6 +61,7 @@ pub use bound::{Bound, tcp as bind_tcp};
 pub use decided::{Decided, decide};
 pub use framing::Flaw;
 pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
+pub use received::BodyFault;
 pub use rejection::Rejection;
 pub use sticky::Sticky;
 pub use tokens::read as read_claims;

@@ -111,6 +111,7 @@ fn limits() -> Limits {
     Limits {
         connections_max: 1,
         requests_max: 1,
+        tunnels_max: 1,
         head_bytes_max: 8192,
         target_bytes_max: 8192,
         trailer_bytes_max: 8192,
@@ -142,7 +143,7 @@ fn limits() -> Limits {
     }
 }
 
-fn timeouts() -> Timeouts {
+pub(crate) fn timeouts() -> Timeouts {
     let second = Duration::from_secs(1);
     Timeouts {
         tls_handshake: second,
@@ -152,6 +153,7 @@ fn timeouts() -> Timeouts {
         stream_idle: second,
         expect_continue: second,
         linger: second,
+        half_closed: second,
         tunnel_idle: second,
         upstream_idle: second,
         dns: second,

@@ -42,6 +42,8 @@ pub struct Limits {
     pub tls_handshakes_max: usize,
     /// Requests in flight, over all listeners.
     pub requests_max: usize,
+    /// Tunnels that are open or asked for, over all listeners.
+    pub tunnels_max: usize,
     /// Bytes of one head, of a request or a response.
     pub head_bytes_max: usize,
     /// Fields of one head, of a request or a response.
@@ -92,7 +94,7 @@ pub struct Limits {
     pub dns_lookups_max: usize,
     /// Bytes of a refused request that are read after its answer.
     pub linger_bytes_max: usize,
-    /// Bytes a second below which a body of known length is given up; 0 is never.
+    /// Bytes a second below which a body is given up, where it has any rate; 0 is never.
     pub body_rate_min: u64,
 }
 
@@ -119,6 +121,8 @@ pub struct Timeouts {
     pub expect_continue: Duration,
     /// How long a client that still sends may do so after its last answer.
     pub linger: Duration,
+    /// How long a client that sends no more is answered, from when it last took something; zero is not at all.
+    pub half_closed: Duration,
     /// How long nothing may move in a tunnel.
     pub tunnel_idle: Duration,
     /// How long a connection to an endpoint is kept without use.

@@ -4,14 +4,13 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, header, request};
-use http_body::Body;
-use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
-    body::{Consent, IdleTimer, Outbound, Progress, Stream},
-    rejection::Rejection,
+    body::{Consent, Outbound, Progress, Stream},
+    idle::IdleTimer,
+    received::Received,
+    rejection::{Manner, Rejection},
     worker::Snapshot,
 };
 use crate::{
@@ -64,7 +63,7 @@ pub(super) async fn admit(
     snapshot: &Rc<Snapshot>,
     decision: &Decision,
     asking: &Asking<'_>,
-    body: Incoming,
+    body: Received,
     deadline: Instant,
 ) -> Result<Admitted, Rejection> {
     let plan = &snapshot.serving.plan;
@@ -75,10 +74,8 @@ pub(super) async fn admit(
     let checking = plan.route(decision.route).checking;
     // A request without a body ended when it began: no clock has to be asked.
     let begun = deadline - plan.route(decision.route).timeout;
-    // There is only the one expectation: `vet` let no other pass.
-    let expects = asking.headers.contains_key(header::EXPECT);
     let (Some(id), Checking::Report | Checking::Enforce) = (plan.arm(decision.arm).contract, checking) else {
-        return Ok(streaming(snapshot, body, begun, expects, None));
+        return Ok(streaming(snapshot, asking, body, begun, None));
     };
     let call = Call {
         method: asking.method,
@@ -96,7 +93,7 @@ pub(super) async fn admit(
     if !inspection.wants_body() {
         let verdict = contract.contract.judge(inspection, &[]);
         conclude(snapshot, decision, contract, verdict, checking)?;
-        return Ok(streaming(snapshot, body, begun, expects, None));
+        return Ok(streaming(snapshot, asking, body, begun, None));
     }
     if checking == Checking::Report {
         let observer = Observer {
@@ -107,7 +104,7 @@ pub(super) async fn admit(
             seen: Vec::new(),
             too_large: false,
         };
-        return Ok(streaming(snapshot, body, begun, expects, Some(observer)));
+        return Ok(streaming(snapshot, asking, body, begun, Some(observer)));
     }
     let whole = collect(snapshot, decision, body, deadline).await?;
     let verdict = contract.contract.judge(inspection, &whole);
@@ -117,9 +114,9 @@ pub(super) async fn admit(
 
 fn streaming(
     snapshot: &Snapshot,
-    incoming: Incoming,
+    asking: &Asking<'_>,
+    incoming: Received,
     begun: Instant,
-    expects: bool,
     observer: Option<Observer>,
 ) -> Admitted {
     if incoming.is_end_stream() {
@@ -128,11 +125,14 @@ fn streaming(
     let progress = Progress::default();
     let plan = &snapshot.serving.plan;
     let known = incoming.size_hint().exact().is_some();
+    let grpc = Manner::is_grpc(asking.headers);
+    // There is only the one expectation: `vet` let no other pass.
+    let expects = asking.headers.contains_key(header::EXPECT);
     let stream = Stream {
         incoming,
         bytes_left: plan.limits.body_bytes_max,
         bytes_max: plan.limits.body_bytes_max,
-        idle: IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &progress),
+        idle: IdleTimer::of_request(known, grpc, &plan.timeouts, plan.limits.body_rate_min, &progress),
         progress: progress.clone(),
         consent: if expects { Consent::Asked } else { Consent::Given },
         observer,
@@ -144,7 +144,7 @@ fn streaming(
 async fn collect(
     snapshot: &Snapshot,
     decision: &Decision,
-    mut body: Incoming,
+    mut body: Received,
     deadline: Instant,
 ) -> Result<Bytes, Rejection> {
     let plan = &snapshot.serving.plan;
@@ -152,7 +152,7 @@ async fn collect(
     let mut whole = BytesMut::new();
     while !body.is_end_stream() {
         let after = idle.min(deadline.saturating_duration_since(Instant::now()));
-        let piece = tokio::time::timeout(after, body.frame()).await;
+        let piece = tokio::time::timeout(after, body.piece()).await;
         let Some(frame) = piece.map_err(|_elapsed| Rejection::BodyTimeout { after })? else { break };
         let Ok(data) = frame.map_err(Rejection::BodyBroken)?.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {

@@ -10,16 +10,16 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep};
 
 use super::{
     admit::Observer,
+    idle::IdleTimer,
+    received::Received,
     rejection::Rejection,
     upstream::Tape,
     wire::{Gate, UpstreamWire},
 };
-use crate::plan::Timeouts;
 
 /// A body that goes to an upstream. Made by `admit` alone.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ pub(super) enum Outbound {
 /// A body that passes piece by piece.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) incoming: Incoming,
+    pub(super) incoming: Received,
     pub(super) bytes_left: u64,
     pub(super) bytes_max: u64,
     pub(super) idle: IdleTimer,
@@ -68,32 +68,8 @@ struct Passage {
     fault: RefCell<Option<Rejection>>,
     /// Pieces that passed, in both directions.
     pieces: Cell<u64>,
-}
-
-/// A deadline between two pieces of a body. The timer is made when a piece is first waited for.
-#[derive(Debug)]
-pub(super) struct IdleTimer {
-    after: Duration,
-    sleep: Option<Pin<Box<Sleep>>>,
-    since: Option<Instant>,
-    measure: Measure,
-}
-
-/// What a body is held to besides.
-#[derive(Debug)]
-enum Measure {
-    Nothing,
-    /// So many bytes for each second that it is waited for, after a first grace.
-    Rate {
-        bytes_min: u64,
-        bytes: u64,
-        waited: Duration,
-    },
-    /// A piece in either direction will do.
-    Either {
-        progress: Progress,
-        pieces: u64,
-    },
+    /// Its answer has begun.
+    answered: Cell<bool>,
 }
 
 /// Tells hyper that a body failed; why stands in its [`Progress`].
@@ -124,6 +100,21 @@ impl Progress {
         self.0.pieces.set(self.0.pieces.get() + 1);
     }
 
+    /// How many pieces passed, in both directions.
+    pub(super) fn pieces(&self) -> u64 {
+        self.0.pieces.get()
+    }
+
+    /// The answer has begun.
+    pub(super) fn answer(&self) {
+        self.0.answered.set(true);
+    }
+
+    /// Whether the answer has begun.
+    pub(super) fn is_answered(&self) -> bool {
+        self.0.answered.get()
+    }
+
     fn end(&self) {
         if self.0.ended.get().is_none() {
             self.0.ended.set(Some(Instant::now()));
@@ -132,77 +123,6 @@ impl Progress {
 
     pub(super) fn fail(&self, rejection: Rejection) {
         self.0.fault.borrow_mut().get_or_insert(rejection);
-    }
-}
-
-impl IdleTimer {
-    pub(super) fn new(after: Duration) -> IdleTimer {
-        IdleTimer { after, sleep: None, since: None, measure: Measure::Nothing }
-    }
-
-    /// For a body: one of known length is held to `body_idle` and `body_rate_min`, a stream without end to
-    /// `stream_idle`, in which a piece in either direction will do.
-    pub(super) fn for_body(known: bool, timeouts: &Timeouts, rate_min: u64, progress: &Progress) -> IdleTimer {
-        let (after, measure) = match (known, rate_min) {
-            (true, 0) => (timeouts.body_idle, Measure::Nothing),
-            (true, bytes_min) => (timeouts.body_idle, Measure::Rate { bytes_min, bytes: 0, waited: Duration::ZERO }),
-            (false, _) => (timeouts.stream_idle, Measure::Either { progress: progress.clone(), pieces: 0 }),
-        };
-        IdleTimer { after, sleep: None, since: None, measure }
-    }
-
-    /// How long it waits.
-    pub(super) fn after(&self) -> Duration {
-        self.after
-    }
-
-    /// A piece came.
-    pub(super) fn reset(&mut self) {
-        self.came(0);
-    }
-
-    /// A piece of so many bytes came.
-    pub(super) fn came(&mut self, length: usize) {
-        let since = self.since.take();
-        match &mut self.measure {
-            Measure::Nothing => {}
-            Measure::Rate { bytes, waited, .. } => {
-                *bytes += length as u64;
-                *waited += since.map_or(Duration::ZERO, |since| since.elapsed());
-            }
-            Measure::Either { progress, .. } => progress.stir(),
-        }
-    }
-
-    /// Nothing is there yet: ready when nothing came for too long.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let wait = self.wait();
-            let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep(wait)));
-            if self.since.is_none() {
-                let now = Instant::now();
-                sleep.as_mut().reset(now + wait);
-                self.since = Some(now);
-                if let Measure::Either { progress, pieces } = &mut self.measure {
-                    *pieces = progress.0.pieces.get();
-                }
-            }
-            ready!(sleep.as_mut().poll(cx));
-            match &self.measure {
-                Measure::Either { progress, pieces } if progress.0.pieces.get() != *pieces => self.since = None,
-                _ => return Poll::Ready(()),
-            }
-        }
-    }
-
-    fn wait(&self) -> Duration {
-        match &self.measure {
-            Measure::Nothing | Measure::Either { .. } => self.after,
-            Measure::Rate { bytes_min, bytes, waited } => {
-                let earned = Duration::from_secs(bytes / bytes_min);
-                self.after.min((self.after + earned).saturating_sub(*waited))
-            }
-        }
     }
 }
 
@@ -258,7 +178,7 @@ impl Outbound {
 impl Stream {
     /// The next piece, observed, counted and not too late.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
-        let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Poll::Ready(piece) = self.incoming.poll_piece(cx) else {
             ready!(self.idle.poll(cx));
             return Poll::Ready(Some(Err(Rejection::BodyTimeout { after: self.idle.after() })));
         };

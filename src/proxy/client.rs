@@ -1,6 +1,6 @@
 //! What of a request concerns the connections that it comes and goes by, and not what it says.
 
-use std::rc::Rc;
+use std::{cell::Cell, rc::Rc};
 
 use http::{HeaderValue, Request, StatusCode, Version, header, request};
 
@@ -9,7 +9,7 @@ use super::{
     body::Outbound,
     headers,
     rejection::Rejection,
-    tunnel::Tunnel,
+    tunnel::{Place, Tunnel},
     upgrade::Upgrade,
     upstream::Served,
     wire::{ClientWire, UpstreamWire},
@@ -23,6 +23,8 @@ pub(super) struct Client {
     pub(super) interims: Option<Rc<ClientWire>>,
     /// The protocol that the client asks for.
     upgrade: Option<Upgrade>,
+    /// The place of the tunnel that would be made.
+    place: Cell<Option<Place>>,
 }
 
 impl Client {
@@ -38,18 +40,23 @@ impl Client {
         headers::strip_hop_by_hop(&mut head.headers);
         // Not to HTTP/1.0 (RFC 9110 §15.2).
         let interims = peer.wire.clone().filter(|_| head.version == Version::HTTP_11);
-        Ok(Client { interims, upgrade })
+        Ok(Client { interims, upgrade, place: Cell::default() })
     }
 
-    /// Forgets an upgrade that the route does not let the client have.
+    /// Forgets an upgrade that the route does not let the client have, and takes a place for one that it may have.
     ///
     /// # Errors
-    /// [`Rejection::UpgradeNotAllowed`] when the request cannot be answered without.
-    pub(super) fn may_tunnel(&mut self, plan: &Plan, decision: &Decision) -> Result<(), Rejection> {
+    /// [`Rejection::UpgradeNotAllowed`] when the request cannot be answered without, and [`Rejection::TunnelsMax`].
+    pub(super) fn may_tunnel(&mut self, snapshot: &Snapshot, decision: &Decision) -> Result<(), Rejection> {
+        let plan = &snapshot.serving.plan;
         match self.upgrade.take_if(|upgrade| !upgrade.is_allowed(plan, decision)) {
-            Some(upgrade) if upgrade.is_extended() => Err(Rejection::UpgradeNotAllowed),
-            _ => Ok(()),
+            Some(upgrade) if upgrade.is_extended() => return Err(Rejection::UpgradeNotAllowed),
+            _ => {}
         }
+        if self.upgrade.is_some() {
+            self.place.set(Some(snapshot.tunnel_place().ok_or(Rejection::TunnelsMax)?));
+        }
+        Ok(())
     }
 
     /// Agrees with a connection's stream on the request that is about to be sent on it. One of HTTP/2 has no
@@ -103,7 +110,8 @@ impl Client {
         let (status, connected) = (served.response.status(), served.lease.is_http2());
         let agreement = if connected { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
         if status == agreement {
-            return upgrade.agreed(snapshot, peer, served).await;
+            let place = self.place.take().ok_or(Rejection::UpgradeFailed)?;
+            return upgrade.agreed(snapshot, peer, place, served).await;
         }
         // Any success agrees to CONNECT: to the client, which would wait for a tunnel; and to weir, where
         // hyper makes a tunnel of 200 alone.

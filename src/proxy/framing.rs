@@ -12,7 +12,7 @@
 //! - A scanner holds no bytes and allocates nothing; each byte of a head is looked at once, bodies of a
 //!   known length are not looked at.
 //! - After a [`Flaw`] a scanner passes nothing.
-//! - Heads of HTTP/2, which h2 has parsed, are judged by the same rules before HTTP/1.1 may say them.
+//! - Heads and trailers of HTTP/2, which h2 has parsed, are judged by the same rules before HTTP/1.1 may say them.
 
 mod bytes;
 mod chunk;
@@ -30,7 +30,7 @@ mod tests;
 
 pub use flaw::Flaw;
 pub(super) use head::interim_fields;
-pub(super) use parsed::{is_spaced, judge_request, judge_response};
+pub(super) use parsed::{is_spaced, judge_request, judge_response, judge_trailers};
 pub(super) use scanner::{Awaited, Scanner, Side, Step};
 pub(super) use target::is_authority;
 

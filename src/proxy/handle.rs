@@ -14,6 +14,7 @@ use super::{
     exchange::Exchange,
     framing::Bounds,
     headers,
+    received::Received,
     rejection::{Manner, Rejection},
     reply::Reply,
     sticky::Sticky,
@@ -65,6 +66,7 @@ async fn answer(
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
     let bounds = Bounds::of(&plan.limits);
+    let body = Received::new(body, head.version == Version::HTTP_2, &bounds);
     translate(head, &bounds)?;
     let mut client = Client::read(head, peer, plan)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
@@ -79,7 +81,7 @@ async fn answer(
     let decided = decide(plan, snapshot.standing(), matched, &asking, snapshot.now());
     exchange.decided(&decided);
     decided.granted(plan)?;
-    client.may_tunnel(plan, decided.decision())?;
+    client.may_tunnel(snapshot, decided.decision())?;
 
     let decision = decided.decision();
     let deadline = exchange.started() + plan.route(decision.route).timeout;

@@ -15,7 +15,7 @@ use super::{
     reply::Reply,
     shed::ShedLayer,
     socket::Socket,
-    strict::{Linger, Strict},
+    strict::{Ending, Strict},
     tenure::Tenure,
     transport::Transport,
     wire::ClientWire,
@@ -129,8 +129,12 @@ fn begin(
 fn stream(worker: &Worker, transport: Transport, wire: &Rc<ClientWire>) -> Stream {
     let snapshot = worker.snapshot();
     let plan = &snapshot.serving.plan;
-    let linger = Linger { bytes_max: plan.limits.linger_bytes_max, within: plan.timeouts.linger };
-    let strict = Strict::requests(transport, Bounds::of(&plan.limits), Rc::clone(wire), linger);
+    let ending = Ending {
+        linger_bytes_max: plan.limits.linger_bytes_max,
+        linger: plan.timeouts.linger,
+        half_closed: plan.timeouts.half_closed,
+    };
+    let strict = Strict::requests(transport, Bounds::of(&plan.limits), Rc::clone(wire), ending);
     Socket::new(strict, plan.timeouts.body_idle)
 }
 

@@ -26,9 +26,9 @@ use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
-    body::IdleTimer,
     connection::{FIRST_REQUEST_GRACE, draining},
     handle::handle,
+    idle::IdleTimer,
     reply::{Reply, ReplyError},
     shed::ShedLayer,
     socket::Socket,
@@ -114,18 +114,19 @@ pub(super) async fn serve(
             }))
         }
     });
-    let socket = Socket::in_turns(transport, timeouts.body_idle);
+    let shut = Rc::new(Cell::new(false));
+    let socket = Socket::in_turns(transport, timeouts.body_idle).telling_shut(Rc::clone(&shut));
     let connection = builder(&limits, &timeouts, Tasks(Rc::clone(&streams))).serve_connection(socket, service);
     let mut connection = pin!(connection);
     let mut quiet = pin!(tokio::time::sleep_until(tenure.at_most(Instant::now() + timeouts.client_head)));
     let mut leaving = false;
     let ended = loop {
         tokio::select! {
-            ended = connection.as_mut() => break ended,
+            ended = to_its_end(connection.as_mut(), &shut, &streams) => break ended,
             _ = draining(&mut drain), if !leaving => {
                 // A connection without a request would be closed over the one that is on its way.
                 let grace = if streams.begun.get() == 0 { FIRST_REQUEST_GRACE } else { Duration::ZERO };
-                if let Ok(ended) = tokio::time::timeout(grace, connection.as_mut()).await {
+                if let Ok(ended) = tokio::time::timeout(grace, to_its_end(connection.as_mut(), &shut, &streams)).await {
                     break ended;
                 }
                 leaving = true;
@@ -152,6 +153,23 @@ pub(super) async fn serve(
     if let Err(error) = ended {
         tracing::debug!(%error, peer = %ip, "a client's connection broke");
     }
+}
+
+/// A connection to its end. hyper ends its future, too, when it resets a CONNECT that has a length (`content-length:
+/// 5`), which is the fault of one stream: as long as nobody shut the socket, the others go on where they were.
+fn to_its_end<C: Future<Output = hyper::Result<()>>>(
+    mut connection: Pin<&mut C>,
+    shut: &Cell<bool>,
+    streams: &Streams,
+) -> impl Future<Output = hyper::Result<()>> {
+    std::future::poll_fn(move |cx| {
+        loop {
+            match ready!(connection.as_mut().poll(cx)) {
+                Ok(()) if !shut.get() => streams.count_reset(),
+                ended => return Poll::Ready(ended),
+            }
+        }
+    })
 }
 
 /// Carries what a stream was turned into. The task ends with the client's connection, which fails its end.
@@ -203,6 +221,12 @@ impl Streams {
         let now = Instant::now();
         let since = if self.open.get() > 0 { now } else { self.quiet_since.get() };
         Some(since + so_long).filter(|later| *later > now)
+    }
+
+    /// A request that was reset before anybody was asked costs a client what one does that it cancels.
+    fn count_reset(&self) {
+        self.begun.set(self.begun.get() + 1);
+        self.count_cancelled();
     }
 
     /// Honest clients cancel too: only one that cancels most of very many requests is asked to go.

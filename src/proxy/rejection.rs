@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     framing::Flaw,
+    received::BodyFault,
     reply::Reply,
     upstream::{ConnectError, Limit},
 };
@@ -58,7 +59,7 @@ pub enum Rejection {
     },
     /// The client broke off its body.
     #[error("the body ended before it was whole")]
-    BodyBroken(#[source] hyper::Error),
+    BodyBroken(#[source] BodyFault),
     // The upstream's.
     /// The upstream switched protocols, and weir could not.
     #[error("the service switched the protocol, but the connection could not follow")]
@@ -85,6 +86,9 @@ pub enum Rejection {
     /// `requests_max` is reached.
     #[error("too many requests are in flight")]
     Overloaded,
+    /// `limits.tunnels_max` is reached.
+    #[error("too many tunnels are open")]
+    TunnelsMax,
     /// A limit of the arm is reached.
     #[error("too many requests are at the service")]
     Limited(Limit),
@@ -206,12 +210,13 @@ impl Rejection {
                 ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
             }
             Rejection::BodyTimeout { .. } => ("body_timeout", StatusCode::REQUEST_TIMEOUT, grpc::CANCELLED),
-            Rejection::BodyBroken(error) if Flaw::of(error).is_some() => {
+            Rejection::BodyBroken(fault) if fault.flaw().is_some() => {
                 ("malformed_body", StatusCode::BAD_REQUEST, grpc::INTERNAL)
             }
             Rejection::BodyBroken(_) => ("body_broken", StatusCode::BAD_REQUEST, grpc::CANCELLED),
             Rejection::Contract { breach, .. } => ("contract", breach.status(), grpc::INVALID_ARGUMENT),
             Rejection::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
+            Rejection::TunnelsMax => ("tunnels_max", StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
             Rejection::Connect(ConnectError::Failed(_)) => {
                 ("connect_failed", StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE)
             }
@@ -289,7 +294,7 @@ impl Rejection {
             Rejection::Framing(_) => {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
-            Rejection::Overloaded | Rejection::Limited(_) => {
+            Rejection::Overloaded | Rejection::TunnelsMax | Rejection::Limited(_) => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             Rejection::ContentCoding => {

@@ -13,13 +13,15 @@ use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::{
-    body::IdleTimer,
     exchange::Exchange,
+    framing::Bounds,
+    idle::IdleTimer,
+    received::{BodyFault, Received},
     shed::Permit,
     tunnel::Tunnel,
     turn::Turn,
     upstream::{Deadline, Lease},
-    wire::Open,
+    wire::Answering,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -30,8 +32,8 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) struct Reply {
     body: Source,
     permit: Option<Permit>,
-    /// Tells its connection of HTTP/1 when it is over.
-    open: Option<Open>,
+    /// The client's connection knows of it by this.
+    answering: Option<Answering>,
     /// What a stream of HTTP/2 is turned into with the head of this answer.
     tunnel: Option<Box<Tunnel>>,
 }
@@ -46,13 +48,12 @@ enum Source {
 
 #[derive(Debug)]
 struct Stream {
-    incoming: Incoming,
+    incoming: Received,
     idle: IdleTimer,
     /// When the whole request has to have ended.
     deadline: Option<(Deadline, Pin<Box<Sleep>>)>,
     /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
     held: Option<(Lease, Exchange)>,
-    of_http2: bool,
     /// Whether the client can be told something behind the body.
     to_http2: bool,
     /// Why it breaks off, until what came before is on its way to the client.
@@ -63,9 +64,7 @@ struct Stream {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ReplyError {
     #[error("the service broke off its response")]
-    Upstream(#[source] hyper::Error),
-    #[error("the service ended its response before it was whole")]
-    Short,
+    Upstream(#[source] BodyFault),
     #[error("nothing came of the response's body for {0:?}")]
     Idle(Duration),
     #[error("the response was not whole when its time was over")]
@@ -74,7 +73,7 @@ pub(super) enum ReplyError {
 
 impl Reply {
     pub(super) fn whole(bytes: Bytes) -> Reply {
-        Reply { body: Source::Whole(bytes), permit: None, open: None, tunnel: None }
+        Reply { body: Source::Whole(bytes), permit: None, answering: None, tunnel: None }
     }
 
     /// Passes an upstream's body on; keeps its connection and record until the end.
@@ -85,12 +84,11 @@ impl Reply {
             return Reply::whole(Bytes::new());
         }
         let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
-        let idle = IdleTimer::for_body(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
+        let idle = IdleTimer::of_response(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
-        let of_http2 = lease.is_http2();
-        let stream =
-            Stream { incoming, idle, deadline, held: Some((lease, exchange)), of_http2, to_http2, failed: None };
-        Reply { body: Source::Stream(Box::new(stream)), permit: None, open: None, tunnel: None }
+        let incoming = Received::new(incoming, lease.is_http2(), &Bounds::of(&plan.limits));
+        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)), to_http2, failed: None };
+        Reply { body: Source::Stream(Box::new(stream)), permit: None, answering: None, tunnel: None }
     }
 
     /// Turns its stream into a tunnel, if there is one.
@@ -104,9 +102,9 @@ impl Reply {
         self.tunnel.take().map(|tunnel| *tunnel)
     }
 
-    /// Keeps its connection from resting until it is over.
-    pub(super) fn keep_open(&mut self, open: Open) {
-        self.open = Some(open);
+    /// Tells the client's connection when it has ended.
+    pub(super) fn tell_end(&mut self, answering: Answering) {
+        self.answering = Some(answering);
     }
 
     /// Holds a permit until the body has ended.
@@ -149,15 +147,11 @@ impl Stream {
             self.give_up();
             return Poll::Ready(Some(late));
         }
-        let Poll::Ready(piece) = Pin::new(&mut self.incoming).poll_frame(cx) else {
+        let Poll::Ready(piece) = self.incoming.poll_piece(cx) else {
             ready!(self.idle.poll(cx));
             self.give_up();
             return Poll::Ready(Some(Err(ReplyError::Idle(self.idle.after()))));
         };
-        if piece.is_none() && self.is_short() {
-            self.give_up();
-            return Poll::Ready(Some(Err(ReplyError::Short)));
-        }
         let length = piece.as_ref().and_then(|piece| piece.as_ref().ok()?.data_ref()).map_or(0, Bytes::len);
         self.idle.came(length);
         if let Some(Err(_)) = &piece {
@@ -170,14 +164,6 @@ impl Stream {
             lease.release();
         }
         Poll::Ready(piece.map(|piece| piece.map_err(ReplyError::Upstream)))
-    }
-
-    /// Whether the end that hyper tells is none: it takes a stream that is reset without an error for one that has
-    /// ended. That is what a service does behind a whole answer when it wants no more of the request (RFC 9113
-    /// §8.1), and half an answer where the request was sent.
-    fn is_short(&self) -> bool {
-        let sent = |(lease, _): &(Lease, Exchange)| lease.progress().ended().is_some();
-        self.of_http2 && !self.incoming.is_end_stream() && self.held.as_ref().is_some_and(sent)
     }
 
     /// The response is not whole, and the connection ends with it.

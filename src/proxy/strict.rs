@@ -15,6 +15,7 @@ use tokio::{
 
 use super::{
     framing::{Bounds, Flaw, Scanner, Side, Step},
+    half_closed::HalfClosed,
     socket::Readable,
     wire::{ClientWire, Half, Note, UpstreamWire},
 };
@@ -26,12 +27,16 @@ const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r
 /// How many bytes behind a request for an upgrade are read before its answer.
 const PAUSED_BYTES_MAX: usize = 16 << 10;
 
-/// How much of what a client still sends is read after the last answer, and for how long: closed over unread
-/// bytes, the connection would be reset, and the answer lost with it (RFC 9112 §9.6).
+/// How a client's connection ends.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Linger {
-    pub(super) bytes_max: usize,
-    pub(super) within: Duration,
+pub(super) struct Ending {
+    /// How much of what it still sends is read after the last answer: closed over unread bytes, the connection would
+    /// be reset, and the answer lost with it (RFC 9112 §9.6).
+    pub(super) linger_bytes_max: usize,
+    /// For how long.
+    pub(super) linger: Duration,
+    /// How long it is answered once it sends no more.
+    pub(super) half_closed: Duration,
 }
 
 /// A stream below hyper that follows what is read from it.
@@ -49,18 +54,20 @@ pub(super) struct Strict<S> {
     /// The refusal has its place in the order of requests: [`STAND_IN`].
     stand_in: bool,
     linger: Option<(Pin<Box<Sleep>>, usize)>,
+    /// The client sends no more, and there are requests of it to be answered.
+    half_closed: Option<Box<HalfClosed>>,
 }
 
 #[derive(Debug)]
 enum Wire {
-    Client(Rc<ClientWire>, Linger),
+    Client(Rc<ClientWire>, Ending),
     Upstream(Rc<UpstreamWire>),
 }
 
 impl<S> Strict<S> {
     /// A client's connection.
-    pub(super) fn requests(stream: S, bounds: Bounds, wire: Rc<ClientWire>, linger: Linger) -> Strict<S> {
-        Strict::new(stream, Scanner::new(Side::Requests, bounds), Wire::Client(wire, linger))
+    pub(super) fn requests(stream: S, bounds: Bounds, wire: Rc<ClientWire>, ending: Ending) -> Strict<S> {
+        Strict::new(stream, Scanner::new(Side::Requests, bounds), Wire::Client(wire, ending))
     }
 
     /// A connection to an upstream.
@@ -78,6 +85,7 @@ impl<S> Strict<S> {
             refused: None,
             stand_in: false,
             linger: None,
+            half_closed: None,
         }
     }
 }
@@ -210,10 +218,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
         }
     }
 
+    /// Whether the stream's end is to be told: a client may wait for answers behind it, until it is taken to be gone.
+    /// A body without its end waits for none.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Wire::Client(wire, ending) = &self.wire else { return Poll::Ready(()) };
+        let asks_no_more = self.scanner.is_in_head() || self.scanner.is_paused();
+        if !asks_no_more || ending.half_closed.is_zero() || !wire.owes_answers(cx) {
+            return Poll::Ready(());
+        }
+        self.half_closed.get_or_insert_with(|| Box::new(HalfClosed::begin(ending.half_closed))).poll_gone(cx)
+    }
+
+    /// Notes what a client that sends no more took.
+    fn wrote<T>(&mut self, written: Poll<T>) -> Poll<T> {
+        if let Some(half_closed) = &mut self.half_closed {
+            half_closed.wrote(&written);
+        }
+        written
+    }
+
     /// Reads what a client still sends, so that it can read the last answer.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(stream), Wire::Client(_, linger)) = (&mut self.stream, &self.wire) else { return Poll::Ready(()) };
-        let begin = || (Box::pin(tokio::time::sleep(linger.within)), linger.bytes_max);
+        let (Some(stream), Wire::Client(_, ending)) = (&mut self.stream, &self.wire) else { return Poll::Ready(()) };
+        let begin = || (Box::pin(tokio::time::sleep(ending.linger)), ending.linger_bytes_max);
         let (sleep, left) = self.linger.get_or_insert_with(begin);
         while *left > 0 && sleep.as_mut().poll(cx).is_pending() {
             let mut piece = [0; 4096];
@@ -241,6 +268,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Strict<S> {
             if let Some(read) = this.poll_before_stream(buf) {
                 return read;
             }
+            if this.half_closed.is_some() {
+                return this.poll_end(cx).map(Ok);
+            }
             let Some(stream) = &mut this.stream else { return Poll::Ready(Ok(())) };
             if this.raw.is_empty() {
                 let start = buf.filled().len();
@@ -257,7 +287,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Strict<S> {
                 if read > 0 {
                     this.judge_in_place(buf, start);
                 }
-                if read == 0 || buf.filled().len() > start {
+                if read == 0 {
+                    return this.poll_end(cx).map(Ok);
+                }
+                if buf.filled().len() > start {
                     return Poll::Ready(Ok(()));
                 }
             } else {
@@ -265,7 +298,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Strict<S> {
                 let mut piece = ReadBuf::new(&mut piece);
                 ready!(Pin::new(stream).poll_read(cx, &mut piece))?;
                 if piece.filled().is_empty() {
-                    return Poll::Ready(Ok(()));
+                    return this.poll_end(cx).map(Ok);
                 }
                 this.raw.extend_from_slice(piece.filled());
                 this.judge_raw();
@@ -297,7 +330,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Strict<S> {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        ready!(self.get_mut().poll_written(cx))?.poll_write(cx, buf)
+        let this = self.get_mut();
+        let written = ready!(this.poll_written(cx))?.poll_write(cx, buf);
+        this.wrote(written)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -340,6 +375,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Strict<S> {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.get_mut().poll_written(cx))?.poll_write_vectored(cx, bufs)
+        let this = self.get_mut();
+        let written = ready!(this.poll_written(cx))?.poll_write_vectored(cx, bufs);
+        this.wrote(written)
     }
 }

@@ -4,6 +4,7 @@
 //! Nothing of a client goes on before its upstream agreed; what either side glued to its handshake does then.
 
 use std::{
+    cell::Cell,
     io,
     pin::Pin,
     rc::Rc,
@@ -21,6 +22,40 @@ use super::{upstream::Stream, wire::Half, worker::Snapshot};
 /// One piece on its way.
 const PIECE_BYTES: usize = 16 << 10;
 
+/// The places that tunnels have on one worker: taken before an upstream is asked, so that none has to be turned away
+/// that it agreed to.
+#[derive(Clone, Debug)]
+pub(super) struct Places {
+    taken: Rc<Cell<usize>>,
+    workers: usize,
+}
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Place(Rc<Cell<usize>>);
+
+impl Places {
+    /// Those of one of so many workers.
+    pub(super) fn new(workers: usize) -> Places {
+        Places { taken: Rc::default(), workers }
+    }
+
+    /// One more, unless this worker's part of `tunnels_max` is taken.
+    pub(super) fn take(&self, tunnels_max: usize) -> Option<Place> {
+        if self.taken.get() >= tunnels_max.div_ceil(self.workers) {
+            return None;
+        }
+        self.taken.set(self.taken.get() + 1);
+        Some(Place(Rc::clone(&self.taken)))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
+}
+
 /// Two ends that agreed.
 #[derive(Debug)]
 pub(super) struct Tunnel {
@@ -28,6 +63,7 @@ pub(super) struct Tunnel {
     idle_for: Duration,
     /// The place of a stream of HTTP/2 on its connection, which lasts as long as this.
     _stream: Option<Stream>,
+    _place: Place,
     _open: Open,
 }
 
@@ -50,9 +86,9 @@ impl Drop for Open {
 
 impl Tunnel {
     /// Of an upstream that agreed.
-    pub(super) fn new(snapshot: &Rc<Snapshot>, upstream: Half, stream: Option<Stream>) -> Tunnel {
+    pub(super) fn new(snapshot: &Rc<Snapshot>, place: Place, upstream: Half, stream: Option<Stream>) -> Tunnel {
         let idle_for = snapshot.serving.plan.timeouts.tunnel_idle;
-        Tunnel { upstream, idle_for, _stream: stream, _open: Open::new(Rc::clone(snapshot)) }
+        Tunnel { upstream, idle_for, _stream: stream, _place: place, _open: Open::new(Rc::clone(snapshot)) }
     }
 
     /// Carries bytes both ways until both ends are through, one of them breaks, or nothing moved for too
@@ -61,7 +97,7 @@ impl Tunnel {
     /// # Errors
     /// When a stream breaks, and [`io::ErrorKind::TimedOut`].
     pub(super) async fn carry(self, client: Half) -> io::Result<()> {
-        let Tunnel { upstream, idle_for, _stream, _open } = self;
+        let Tunnel { upstream, idle_for, _stream, _place, _open } = self;
         let (mut client_stream, mut upstream_stream) = (client.stream, upstream.stream);
         let mut up = Flow::new(client.glued);
         let mut down = Flow::new(upstream.glued);

@@ -12,7 +12,13 @@ use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request}
 use hyper::ext::Protocol;
 
 use super::{
-    asking::Peer, body::Outbound, rejection::Rejection, tunnel::Tunnel, upstream::Served, wire::Note, worker::Snapshot,
+    asking::Peer,
+    body::Outbound,
+    rejection::Rejection,
+    tunnel::{Place, Tunnel},
+    upstream::Served,
+    wire::Note,
+    worker::Snapshot,
 };
 use crate::plan::{Decision, Plan};
 
@@ -122,6 +128,7 @@ impl Upgrade {
         &self,
         snapshot: &Rc<Snapshot>,
         peer: &Peer,
+        place: Place,
         served: &mut Served,
     ) -> Result<Option<Box<Tunnel>>, Rejection> {
         let half = served.lease.take_half(&mut served.response).await;
@@ -129,7 +136,7 @@ impl Upgrade {
         let (status, headers) = (served.response.status(), served.response.headers_mut());
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         headers.remove(header::CONTENT_LENGTH);
-        let tunnel = Tunnel::new(snapshot, upstream, stream);
+        let tunnel = Tunnel::new(snapshot, place, upstream, stream);
         match (&self.by, &peer.wire) {
             (By::Connect { nonce }, _) => {
                 if switched && self.is_websocket() && !takes_accept(headers, key(nonce).as_bytes()) {

@@ -15,6 +15,7 @@ mod connect;
 mod grpc;
 mod health;
 mod host;
+mod interims;
 mod lease;
 mod load;
 mod outlier;

@@ -7,7 +7,7 @@ use std::pin::Pin;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
-pub(super) use client::{ClientWire, Note, Open};
+pub(super) use client::{Answering, ClientWire, Note};
 pub(super) use upstream::{Gate, UpstreamWire};
 
 /// A stream whose protocol was switched, taken from under hyper.

@@ -27,6 +27,7 @@ use super::{
     listener,
     rejection::Manner,
     tokens::Tokens,
+    tunnel::{Place, Places},
     upstream::{OwnAddresses, Resolver, Shared, Sights, Upstreams},
 };
 use crate::{
@@ -65,6 +66,8 @@ pub(super) struct Snapshot {
     pub(super) upstreams: Upstreams,
     directory: Rc<Directory>,
     lines: Lines,
+    /// The same for all generations.
+    places: Places,
     /// Until its first decision.
     undecided: Cell<bool>,
     /// The fields that tell applications each carried toggle's variants. A worker has its own, since a
@@ -217,7 +220,8 @@ impl Worker {
         let directory = Rc::new(Directory::default());
         let serving = Arc::clone(follower.current());
         let upstreams = Upstreams::new(&serving, &shared, &sights.borrow(), None);
-        let snapshot = Snapshot::new(serving, index, &directory, lines, upstreams);
+        let places = Places::new(workers);
+        let snapshot = Snapshot::new(serving, index, &directory, lines, &places, upstreams);
         Worker {
             shared,
             sights,
@@ -241,8 +245,9 @@ impl Worker {
         if !Arc::ptr_eq(serving, &snapshot.serving) {
             let earlier = Some((&*snapshot.serving.plan, &snapshot.upstreams));
             let upstreams = Upstreams::new(serving, &self.shared, &self.sights.borrow(), earlier);
-            *snapshot =
-                Rc::new(Snapshot::new(Arc::clone(serving), self.index, &self.directory, &snapshot.lines, upstreams));
+            let (serving, places) = (Arc::clone(serving), &snapshot.places);
+            let next = Snapshot::new(serving, self.index, &self.directory, &snapshot.lines, places, upstreams);
+            *snapshot = Rc::new(next);
         }
         Rc::clone(&snapshot)
     }
@@ -301,6 +306,7 @@ impl Snapshot {
         worker: usize,
         directory: &Rc<Directory>,
         lines: &Lines,
+        places: &Places,
         upstreams: Upstreams,
     ) -> Snapshot {
         let app_headers = app_headers(&serving.plan);
@@ -312,6 +318,7 @@ impl Snapshot {
             upstreams,
             directory,
             lines,
+            places: places.clone(),
             app_headers,
             tokens: Tokens::default(),
             undecided: Cell::new(true),
@@ -368,6 +375,11 @@ impl Snapshot {
 
     pub(super) fn toggle(&self, toggle: ToggleId, variant: Option<VariantId>) -> &ToggleCells {
         self.serving.meters.toggle(toggle, variant).cells(self.worker)
+    }
+
+    /// A place for one more tunnel of this worker's, if there is one.
+    pub(super) fn tunnel_place(&self) -> Option<Place> {
+        self.places.take(self.serving.plan.limits.tunnels_max)
     }
 
     /// How many connections of this worker carry another protocol.

@@ -133,6 +133,7 @@ causes! {
     "arm_requests_max" => "connection_limit_reached",
     "arm_pending_max" => "connection_limit_reached",
     "arm_connections_max" => "connection_limit_reached",
+    "tunnels_max" => "connection_limit_reached",
 }
 
 /// The place of a cause in [`CAUSES`].

@@ -8,14 +8,15 @@ use crate::{
 };
 
 /// A request in full, the status it is refused with, and the code.
-const REFUSED: [(&str, &str, &str); 21] = [
+const REFUSED: [(&str, &str, &str); 22] = [
     ("GET / HTTP/1.1\r\n\r\n", "400", "bad_host"),
     ("GET http://b/ HTTP/1.1\r\nhost: a\r\n\r\n", "400", "bad_host"),
     ("GET /#a HTTP/1.1\r\nhost: a\r\n\r\n", "400", "bad_target"),
     ("GET / HTTP/1.1\nhost: a\r\n\r\n", "400", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\nx: a\r\n b\r\n\r\n", "400", "malformed_request"),
     ("GET / HTTP/1.1\r\nhost: a\r\nx : a\r\n\r\n", "400", "malformed_request"),
-    ("\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", "400", "malformed_request"),
+    ("\r\n\r\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", "400", "malformed_request"),
+    ("\nGET / HTTP/1.1\r\nhost: a\r\n\r\n", "400", "malformed_request"),
     ("\u{16}\u{3}\u{1}\u{2}", "400", "malformed_request"),
     ("GET /\r\n", "400", "malformed_request"),
     ("GET / HTTP/3.0\r\nhost: a\r\n\r\n", "505", "version_not_supported"),
@@ -90,7 +91,7 @@ fn pipelined_requests_pass_however_they_are_cut() {
         true
     });
     let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
-    let request = b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\nPOST /2 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nhi!\
+    let request = b"GET /1 HTTP/1.1\r\nhost: a\r\n\r\nPOST /2 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\nhi!\r\n\
 GET /3 HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
     for piece in [1, 2, 3, 7, 20, 64, request.len()] {
         let mut client = Raw::connect(proxy.address());

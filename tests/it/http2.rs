@@ -290,3 +290,49 @@ async fn a_client_that_cancels_most_of_its_requests_is_asked_to_go() {
     assert!(client.next_of(GOAWAY).is_some());
     while client.next().is_some() {}
 }
+
+/// A CONNECT with a body, plain or extended; hyper knows no such thing.
+fn odd_connects() -> [Vec<u8>; 2] {
+    let plain: &[(&str, &[u8])] = &[(":method", b"CONNECT"), (":authority", b"a:1"), ("content-length", b"5")];
+    let extended = [(":protocol", &b"websocket"[..]), ("content-length", b"5")];
+    let pseudo: [(&str, &[u8]); 4] =
+        [(":method", b"CONNECT"), (":scheme", b"http"), (":path", b"/"), (":authority", b"shop.example.com")];
+    [frames::block(plain), [frames::block(&pseudo), frames::block(&extended)].concat()]
+}
+
+#[tokio::test]
+async fn a_connect_with_a_length_is_reset_and_its_neighbours_are_served() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let (go, going) = tokio::sync::watch::channel(false);
+    let upstream = Upstream::raw(move |mut stream, _number| {
+        arrived.send(()).unwrap();
+        while !*going.borrow() {
+            std::thread::yield_now();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
+    });
+    let proxy = start(&upstream, "");
+    let mut client = Frames::connect(proxy.address(), &[]);
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &frames::get(&[])).unwrap();
+    arrivals.recv().await.unwrap();
+    for (odd, stream) in odd_connects().iter().zip([3, 5]) {
+        client.send(HEADERS, END_HEADERS, stream, odd).unwrap();
+        assert_eq!(client.outcome(stream), "reset");
+    }
+    go.send(true).unwrap();
+    assert_eq!(client.outcome(1), "200");
+    client.send(HEADERS, END_HEADERS | END_STREAM, 7, &frames::get(&[])).unwrap();
+    assert_eq!(client.outcome(7), "200");
+}
+
+#[tokio::test]
+async fn a_client_that_sends_nothing_but_odd_connects_is_asked_to_go() {
+    let upstream = Upstream::named("v1");
+    let proxy = start(&upstream, "[limits]\nhttp2_cancels_max = 5\n");
+    let mut client = Frames::connect(proxy.address(), &[]);
+    for stream in (1..=11).step_by(2) {
+        client.send(HEADERS, END_HEADERS, stream, &odd_connects()[0]).unwrap();
+    }
+    assert!(client.next_of(GOAWAY).is_some());
+    while client.next().is_some() {}
+}

@@ -3,8 +3,12 @@
 use std::time::Duration;
 
 use crate::{
-    plain_config,
-    support::{Proxy, Raw, RawUpstream, raw_exchange},
+    arms_config, plain_config,
+    support::{
+        Proxy, Raw, RawUpstream, Upstream,
+        frames::{END_HEADERS, END_STREAM, Frames, HEADERS, block},
+        raw_exchange,
+    },
 };
 
 const HINTS: &str = "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\nconnection: x-hop\r\nx-hop: 1\r\n\r\n";
@@ -54,6 +58,32 @@ async fn interim_responses_max_ends_a_storm_as_a_502() {
         let limits = format!("[limits]\ninterim_responses_max = {limit}\n");
         let proxy = Proxy::start(&plain_config(upstream.address, "", &limits));
         assert_eq!(proxy.client().await.get("/", &[]).await.status, status);
+    }
+}
+
+#[tokio::test]
+async fn interim_responses_max_bounds_services_of_http_2_too() {
+    for (interims, body, status) in [(2, true, 200), (2, false, 200), (3, true, 502), (4, false, 502)] {
+        let upstream = Upstream::raw(move |stream, _number| {
+            let mut frames = Frames::serve(stream, &[]);
+            while let Some(frame) = frames.next_of(HEADERS) {
+                for _ in 0..interims {
+                    frames.send(HEADERS, END_HEADERS, frame.stream, &block(&[(":status", b"103")])).unwrap();
+                }
+                if body {
+                    frames.answer(frame.stream, b"ok");
+                } else {
+                    frames.send(HEADERS, END_HEADERS | END_STREAM, frame.stream, &[0x88]).unwrap();
+                }
+            }
+        });
+        let arms = format!("arms.stable = {{ endpoints = [\"{}\"], protocol = \"h2\" }}", upstream.address);
+        let proxy = Proxy::start(&arms_config(&arms, "", "[limits]\ninterim_responses_max = 2\n"));
+        let answer = proxy.client().await.get("/", &[]).await;
+        assert_eq!(answer.status, status, "{interims} {body}");
+        if status == 502 {
+            assert_eq!(answer.problem(), "upstream_malformed");
+        }
     }
 }
 

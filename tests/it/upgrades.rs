@@ -4,7 +4,7 @@ use std::io::Write;
 
 use crate::{
     arms_config, plain_config,
-    support::{Process, Proxy, Raw, RawUpstream, raw_exchange},
+    support::{Process, Proxy, Raw, RawUpstream, raw_exchange, tunnels},
 };
 
 const ASK: &str = "GET /chat HTTP/1.1\r\nhost: a\r\nconnection: keep-alive, Upgrade\r\nupgrade: websocket\r\n\r\n";
@@ -184,4 +184,31 @@ async fn a_reload_keeps_tunnels_and_a_drain_ends_them_at_its_deadline() {
     assert_eq!(client.rest(), "glued\nstill\n");
     assert!(since.elapsed() >= std::time::Duration::from_millis(300), "{:?}", since.elapsed());
     assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn tunnels_max_answers_503_with_retry_after_before_a_service_is_asked() {
+    let upstream = echo();
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[limits]\ntunnels_max = 1\n"));
+    let mut first = Raw::connect(proxy.address());
+    first.write(ASK);
+    assert!(first.head().starts_with("HTTP/1.1 101 "));
+    let mut second = Raw::connect(proxy.address());
+    second.write(ASK);
+    let head = second.head();
+    assert!(head.starts_with("HTTP/1.1 503 ") && head.contains("retry-after: 1"), "{head}");
+    assert!(second.read_until("}").contains("\"code\":\"tunnels_max\""));
+    assert_eq!(upstream.connections(), 1);
+    let mut client = tunnels::connect(proxy.address()).await;
+    let refused = tunnels::Asked::of(&mut client, tunnels::ask("websocket", &[])).await;
+    assert_eq!(refused.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+    // Requests have their places all the same.
+    assert_eq!(proxy.client().await.get("/", &[]).await.status, http::StatusCode::OK);
+    drop(first);
+    // The service agrees then, though it does not shake hands as it should.
+    let mut asked = refused;
+    while asked.status() == http::StatusCode::SERVICE_UNAVAILABLE {
+        asked = tunnels::Asked::of(&mut client, tunnels::ask("websocket", &[])).await;
+    }
+    assert_eq!(asked.status(), http::StatusCode::BAD_GATEWAY);
 }

@@ -126,7 +126,7 @@ fn drip(mut stream: TcpStream) {
 }
 
 #[test]
-fn a_body_of_known_length_that_drips_is_given_up_from_either_side() {
+fn a_body_that_drips_is_given_up_from_either_side() {
     let limits = "[timeouts]\nbody_idle = \"200ms\"\n[limits]\nbody_rate_min = 1000";
     let dripping = Upstream::raw(|mut stream, _number| {
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 100000\r\n\r\n").unwrap();
@@ -140,6 +140,15 @@ fn a_body_of_known_length_that_drips_is_given_up_from_either_side() {
     let proxy = Proxy::start(&plain_config(counting.address, "", limits));
     let mut stream = TcpStream::connect(proxy.address()).unwrap();
     stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 100000\r\n\r\n").unwrap();
+    let writer = stream.try_clone().unwrap();
+    thread::spawn(move || drip(writer));
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok();
+    assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+
+    // A chunk that never ends.
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    stream.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\nfffff\r\n").unwrap();
     let writer = stream.try_clone().unwrap();
     thread::spawn(move || drip(writer));
     let mut answer = String::new();

@@ -57,13 +57,7 @@ fn weir(field: Field<'_>, process: &mut Process) -> bool {
         field.text().map_or_else(|| whole = false, |text| process.state_dir = text.into());
     }
     whole &= duration(&mut section, "drain_timeout", &mut process.drain_timeout);
-    whole &= section.take("lame_duck").is_none_or(|field| {
-        // None at all is a duration here.
-        store(
-            field.parse(|text| if text == "0s" { Ok(Duration::ZERO) } else { units::duration(text) }),
-            &mut process.lame_duck,
-        )
-    });
+    whole &= duration_or_none(&mut section, "lame_duck", &mut process.lame_duck);
     guards::take_default(&mut section);
     section.finish();
     whole
@@ -96,6 +90,7 @@ pub(super) fn limits(document: &Document<'_>) -> Option<Limits> {
         count(&mut section, "connections_per_source_max", &mut limits.connections_per_source_max),
         count(&mut section, "tls_handshakes_max", &mut limits.tls_handshakes_max),
         count(&mut section, "requests_max", &mut limits.requests_max),
+        count(&mut section, "tunnels_max", &mut limits.tunnels_max),
         bytes_within(&mut section, "head_bytes_max", (8 << 10, 1 << 20), "8KiB to 1MiB", &mut limits.head_bytes_max),
         header_count(&mut section, &mut limits.header_count_max),
         ranged(&mut section, "http2_streams_max", 1..=10_000, &mut limits.http2_streams_max),
@@ -149,6 +144,7 @@ fn default_limits() -> Limits {
         connections_per_source_max: 10_000,
         tls_handshakes_max: 1_000,
         requests_max: 10_000,
+        tunnels_max: 10_000,
         head_bytes_max: 64 << 10,
         header_count_max: 100,
         http2_streams_max: 100,
@@ -192,6 +188,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         stream_idle: Duration::from_secs(300),
         expect_continue: Duration::from_secs(1),
         linger: Duration::from_secs(1),
+        half_closed: Duration::from_secs(5),
         tunnel_idle: Duration::from_secs(3600),
         upstream_idle: Duration::from_secs(30),
         dns: Duration::from_secs(5),
@@ -210,6 +207,7 @@ pub(super) fn timeouts(document: &Document<'_>) -> Option<Timeouts> {
         duration(&mut section, "stream_idle", &mut timeouts.stream_idle),
         duration(&mut section, "expect_continue", &mut timeouts.expect_continue),
         duration(&mut section, "linger", &mut timeouts.linger),
+        duration_or_none(&mut section, "half_closed", &mut timeouts.half_closed),
         duration(&mut section, "tunnel_idle", &mut timeouts.tunnel_idle),
         duration(&mut section, "upstream_idle", &mut timeouts.upstream_idle),
         duration(&mut section, "dns", &mut timeouts.dns),
@@ -255,6 +253,12 @@ fn client_fields(field: &Field<'_>, forwarding: &mut Forwarding) -> bool {
 /// Reads a duration over its default; `false` when it is there and wrong.
 pub(super) fn duration(section: &mut Section<'_>, key: &'static str, duration: &mut Duration) -> bool {
     section.take(key).is_none_or(|field| store(field.parse(units::duration), duration))
+}
+
+/// The same, of one that may be none at all.
+fn duration_or_none(section: &mut Section<'_>, key: &'static str, duration: &mut Duration) -> bool {
+    let read = |text: &str| if text == "0s" { Ok(Duration::ZERO) } else { units::duration(text) };
+    section.take(key).is_none_or(|field| store(field.parse(read), duration))
 }
 
 pub(super) fn count(section: &mut Section<'_>, key: &'static str, count: &mut usize) -> bool {

@@ -65,8 +65,13 @@ fn quoted_end(text: &[u8]) -> Option<usize> {
 /// Whether a field may stand in a trailer section: not one that frames or addresses the message (RFC 9110
 /// §6.5.1), lest somebody merges it into the head.
 pub(super) fn trailer(line: &[u8]) -> Result<(), Flaw> {
-    const NEVER: [&[u8]; 5] = [b"content-length", b"transfer-encoding", b"host", b"connection", b"upgrade"];
     let (name, _) = field::split(line).map_err(|_malformed| Flaw::Trailer)?;
+    trailer_name(name)
+}
+
+/// The same of its name.
+pub(super) fn trailer_name(name: &[u8]) -> Result<(), Flaw> {
+    const NEVER: [&[u8]; 5] = [b"content-length", b"transfer-encoding", b"host", b"connection", b"upgrade"];
     let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
     let is = |never: &&[u8]| never.len() == name.len() && name.iter().map(dashed).eq(never.iter().copied());
     if NEVER.iter().any(is) { Err(Flaw::Trailer) } else { Ok(()) }

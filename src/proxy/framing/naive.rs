@@ -50,6 +50,9 @@ pub(in crate::proxy) fn judge(mut input: &[u8], requests: bool, maxima: Maxima) 
     let mut outcome = Outcome::default();
     let mut interims = 0;
     loop {
+        if requests {
+            input = input.strip_prefix(b"\r\n").unwrap_or(input);
+        }
         let Some(length) = find(input, b"\r\n\r\n").map(|place| place + 4) else {
             outcome.end = if hopeless(input, requests, maxima) { End::Hopeless } else { End::Open };
             return outcome;

@@ -1,8 +1,8 @@
-//! Heads of HTTP/2, which h2 has parsed: held to what a head of HTTP/1.1 is held to, on either side.
+//! Heads and trailers of HTTP/2, which h2 has parsed: held to what a head of HTTP/1.1 is held to, on either side.
 
 use http::{HeaderMap, Method};
 
-use super::{Bounds, field::Fields, flaw::Flaw, head::is_method, scanner::Side, target::target};
+use super::{Bounds, chunk, field::Fields, flaw::Flaw, head::is_method, scanner::Side, target::target};
 
 /// Judges a request's method, path and fields.
 pub(in crate::proxy) fn judge_request(
@@ -32,6 +32,18 @@ pub(in crate::proxy) fn judge_response(headers: &HeaderMap, bounds: &Bounds) -> 
         return Err(Flaw::FieldValue);
     }
     judge_fields(Side::Responses, headers)
+}
+
+/// Judges a trailer section: its size is what it would be in HTTP/1.1. Space around a value is left
+/// alone, since messages of gRPC may end with it.
+pub(in crate::proxy) fn judge_trailers(trailers: &HeaderMap, bounds: &Bounds) -> Result<(), Flaw> {
+    const AROUND: usize = ": \r\n".len();
+    const END: usize = "\r\n".len();
+    let lengths = trailers.iter().map(|(name, value)| name.as_str().len() + value.len() + AROUND);
+    if trailers.len() > bounds.fields_max || lengths.sum::<usize>() + END > bounds.trailer_bytes_max {
+        return Err(Flaw::Trailer);
+    }
+    trailers.keys().try_for_each(|name| chunk::trailer_name(name.as_str().as_bytes()))
 }
 
 /// Whether space stands at either end of a value, which would be lost in HTTP/1.1 (RFC 9113 §8.2.1).

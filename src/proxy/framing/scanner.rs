@@ -63,6 +63,8 @@ pub(in crate::proxy) struct Scanner {
     interims: usize,
     /// The request whose head was passed last is `OPTIONS` for the whole server.
     server_wide: bool,
+    /// The one empty line that may stand before a request was there.
+    blank: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -120,7 +122,7 @@ impl Scanner {
     /// A scanner of a fresh connection.
     pub(in crate::proxy) fn new(side: Side, bounds: Bounds) -> Scanner {
         let state = State::Head(Lines::default());
-        Scanner { side, bounds, state, awaited: Awaited::Nothing, interims: 0, server_wide: false }
+        Scanner { side, bounds, state, awaited: Awaited::Nothing, interims: 0, server_wide: false, blank: false }
     }
 
     /// A request is about to be sent; its response may come from now on.
@@ -232,6 +234,18 @@ impl Scanner {
         if self.side == Side::Responses && self.awaited == Awaited::Nothing {
             return Err(Flaw::Unsolicited);
         }
+        if self.side == Side::Requests && lines.searched == 0 && !self.blank {
+            // Old clients end a body with a line that is none of it (RFC 9112 §2.2). It says nothing to anybody, and
+            // goes nowhere; more of them could be the rest of something.
+            match bytes {
+                [b'\r', b'\n', ..] => {
+                    self.blank = true;
+                    return Ok(Step::Drop(2));
+                }
+                [b'\r'] => return Ok(Step::More),
+                _ => {}
+            }
+        }
         while let Some((line, at)) = lines.line(bytes)? {
             if lines.next > self.bounds.head_bytes_max {
                 return Err(self.too_large(lines.first, bytes));
@@ -288,6 +302,7 @@ impl Scanner {
             FirstLine::Request { method_end, target_end, http_11 } => {
                 let request = head::request(head, (method_end, target_end, http_11), fields)?;
                 self.server_wide = request.server_wide;
+                self.blank = false;
                 self.follow(request.body);
                 if request.upgrade {
                     self.state = State::Paused;

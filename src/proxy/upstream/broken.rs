@@ -22,7 +22,7 @@ pub(super) enum Cause {
     Gone,
     /// What hyper says.
     Exchange(hyper::Error),
-    /// The head of an answer of HTTP/2, which HTTP/1.1 would read otherwise.
+    /// An answer of HTTP/2 that HTTP/1.1 would read otherwise, or that has too many interim ones before it.
     Malformed(Flaw),
     /// Nothing: it was not begun, since the service does not take tunnels over HTTP/2.
     NoTunnels,

@@ -19,13 +19,20 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{
     announced::{Announced, UNANNOUNCED},
     host::{About, At, Host, Shared},
+    interims::Counted,
     pool::{Http1, Session},
     resolve::Resolver,
     wire::{Carrier, Clear, Line, Raw},
 };
 use crate::{
     plan::{Endpoint, Limits, Place, Protocol, Timeouts, UpstreamTls},
-    proxy::{framing::Bounds, http1::HYPER_FIELDS_MAX, socket::Socket, strict::Strict, wire::UpstreamWire},
+    proxy::{
+        framing::{Bounds, Flaw},
+        http1::HYPER_FIELDS_MAX,
+        socket::Socket,
+        strict::Strict,
+        wire::UpstreamWire,
+    },
 };
 
 /// Where weir itself listens: no route leads there.
@@ -110,7 +117,9 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     let (carrier, protocol, line) =
         carry(settings, &host.at, (&shared.own, &shared.resolver), Some(open), within, timeouts.tls_handshake).await?;
     if protocol == Protocol::Http2 {
-        let socket = Socket::new(carrier, timeouts.body_idle);
+        let flaw = Rc::<Cell<Option<Flaw>>>::default();
+        let counted = Counted::new(carrier, limits.interim_responses_max, Rc::clone(&flaw));
+        let socket = Socket::new(counted, timeouts.body_idle);
         let mut builder = http2_builder(limits.head_bytes_max);
         builder
             .initial_stream_window_size(limits.upstream_http2_stream_window_bytes)
@@ -136,7 +145,7 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
             drop(driven.await);
             learns.end();
         });
-        return Ok(Made::Http2(Session::new(sender, line, announced, task.abort_handle(), host)));
+        return Ok(Made::Http2(Session::new(sender, line, announced, flaw, task.abort_handle(), host)));
     }
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limits.head_bytes_max);

@@ -189,7 +189,12 @@ impl Lease {
             Some(Carriage::Http1(connection)) if self.reused && !connection.line.heard() => Unprocessed::Perhaps,
             _ => Unprocessed::No,
         };
-        Broken { unsent: unsent.filter(|_| self.reused), cause: Cause::Exchange(error), unprocessed }
+        let flaw = match &self.carriage {
+            Some(Carriage::Http2(stream)) => stream.flaw(),
+            _ => None,
+        };
+        let cause = flaw.map_or(Cause::Exchange(error), Cause::Malformed);
+        Broken { unsent: unsent.filter(|_| self.reused), cause, unprocessed }
     }
 
     /// The host answered with this status.
@@ -224,6 +229,7 @@ impl Lease {
         progress: Progress,
         deadline: Option<Instant>,
     ) {
+        progress.answer();
         self.progress = Some(progress);
         self.deadline = deadline.map(|at| Deadline { at, grpc: Manner::is_grpc(response.headers()) });
     }

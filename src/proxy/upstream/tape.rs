@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use http::HeaderMap;
-use http_body::{Body, Frame, SizeHint};
+use http_body::{Frame, SizeHint};
 
 use crate::proxy::body::{BodyFailed, Consent, Stream};
 

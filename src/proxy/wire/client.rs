@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
 };
 
 use http::{HeaderValue, Response, StatusCode, header};
@@ -34,8 +34,10 @@ pub(in crate::proxy) struct ClientWire {
     heads: Cell<u64>,
     /// Requests that hyper made of them.
     calls: Cell<u64>,
-    /// Requests whose answers are not over.
-    open: Cell<u32>,
+    /// Those of them that were answered, to the last byte.
+    answered: Cell<u64>,
+    /// Who waits for that.
+    waits: RefCell<Option<Waker>>,
     /// Nothing is left to be read, and what was read ended with a message.
     read_up: Cell<bool>,
     /// hyper has more to write.
@@ -69,8 +71,7 @@ impl ClientWire {
         self.calls.set(call);
         let mut notes = self.notes.borrow_mut();
         self.note.set(notes.pop_front_if(|(head, _)| *head == call).map(|(_, note)| note));
-        self.open.set(self.open.get() + 1);
-        Serving { answer, open: Some(Open(Rc::clone(self))), last }
+        Serving { answer, wire: Rc::clone(self), last }
     }
 
     /// How many requests came.
@@ -80,7 +81,7 @@ impl ClientWire {
 
     /// How many requests came before the head that is waited for, if one is: everything that came is answered.
     pub(in crate::proxy) fn awaits_head(&self) -> Option<u64> {
-        (self.open.get() == 0 && self.heads == self.calls && !self.writing.get()).then_some(self.calls.get())
+        (self.answered == self.heads && !self.writing.get()).then_some(self.calls.get())
     }
 
     /// Whether nothing at all was begun: of the head that is waited for not a byte is there.
@@ -98,6 +99,14 @@ impl ClientWire {
         let mut outbox = self.outbox.borrow_mut();
         if outbox.len() + bytes.len() <= OUTBOX_BYTES_MAX {
             outbox.extend_from_slice(bytes);
+        }
+    }
+
+    /// A request's answer has ended, or nobody waits for it any more.
+    fn answer_ended(&self) {
+        self.answered.set(self.answered.get() + 1);
+        if let Some(waker) = self.waits.take() {
+            waker.wake();
         }
     }
 
@@ -137,6 +146,15 @@ impl ClientWire {
                 self.pause.set(Pause::Waiting);
             }
         }
+    }
+
+    /// Whether requests have come that are not answered; wakes when one is.
+    pub(in crate::proxy) fn owes_answers(&self, cx: &Context<'_>) -> bool {
+        let owes = self.heads.get() > self.answered.get();
+        if owes {
+            self.waits.replace(Some(cx.waker().clone()));
+        }
+        owes
     }
 
     /// Whether the upgrade that was waited for came to nothing; told once.
@@ -180,13 +198,13 @@ impl ClientWire {
     }
 }
 
-/// A request whose answer is not over.
+/// One answer, until it has ended.
 #[derive(Debug)]
-pub(in crate::proxy) struct Open(Rc<ClientWire>);
+pub(in crate::proxy) struct Answering(Rc<ClientWire>);
 
-impl Drop for Open {
+impl Drop for Answering {
     fn drop(&mut self) {
-        self.0.open.set(self.0.open.get() - 1);
+        self.0.answer_ended();
     }
 }
 
@@ -196,7 +214,7 @@ pin_project_lite::pin_project! {
     pub(in crate::proxy) struct Serving<F> {
         #[pin]
         answer: F,
-        open: Option<Open>,
+        wire: Rc<ClientWire>,
         last: bool,
     }
 }
@@ -214,14 +232,11 @@ impl<F: Future<Output = Result<Response<Reply>, E>>, E> Future for Serving<F> {
             // By this field hyper knows, too.
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
-        if let Some(open) = this.open.take() {
-            let wire = &open.0;
-            if wire.pause.get() == Pause::Waiting && wire.calls == wire.heads {
-                wire.pause.set(Pause::Resumed);
-            }
-            if let Ok(response) = &mut answer {
-                response.body_mut().keep_open(open);
-            }
+        if this.wire.pause.get() == Pause::Waiting && this.wire.calls.get() == this.wire.heads.get() {
+            this.wire.pause.set(Pause::Resumed);
+        }
+        if let Ok(response) = &mut answer {
+            response.body_mut().tell_end(Answering(Rc::clone(this.wire)));
         }
         Poll::Ready(answer)
     }
