@@ -19,6 +19,7 @@ mod bound;
 mod client;
 mod connection;
 mod decided;
+mod drain;
 mod exchange;
 mod framing;
 #[cfg(any(test, fuzzing))]

@@ -9,7 +9,6 @@ use std::{
 };
 
 use http::HeaderValue;
-use tokio::sync::watch;
 
 use super::{
     asking::Peer,
@@ -27,24 +26,17 @@ pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// Serves a connection until the client or a drain ends it.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    wire: Wire,
-    ip: IpAddr,
-    listener: usize,
-    drain: watch::Receiver<Option<Duration>>,
-) {
+pub(super) async fn serve(worker: Rc<Worker>, wire: Wire, ip: IpAddr, listener: usize) {
     if let Err(error) = wire.set_nodelay() {
         tracing::debug!(%error, "the client was gone at once");
         return;
     }
-    let drain_signal = drain.clone();
     // On the heap: tasks would else be as large as the largest of the ways that a connection can take.
-    let Some(opened) = Box::pin(open(&worker, wire, ip, listener, drain_signal)).await else { return };
+    let Some(opened) = Box::pin(open(&worker, wire, ip, listener)).await else { return };
     let Opened { transport, peer, protocol, source: _counted_to_the_end } = opened;
     match protocol {
-        Protocol::Http1 => Box::pin(http1::serve(worker, transport, peer, drain)).await,
-        Protocol::Http2 => Box::pin(http2::serve(worker, transport, peer, drain)).await,
+        Protocol::Http1 => Box::pin(http1::serve(worker, transport, peer)).await,
+        Protocol::Http2 => Box::pin(http2::serve(worker, transport, peer)).await,
     }
 }
 
@@ -64,13 +56,7 @@ struct Opened {
 }
 
 /// Finds out who the client is, and what it speaks: by ALPN within TLS, else by its first bytes.
-async fn open(
-    worker: &Rc<Worker>,
-    mut wire: Wire,
-    ip: IpAddr,
-    listener: usize,
-    mut drain: watch::Receiver<Option<Duration>>,
-) -> Option<Opened> {
+async fn open(worker: &Rc<Worker>, mut wire: Wire, ip: IpAddr, listener: usize) -> Option<Opened> {
     let ip = client(worker, &mut wire, ip, listener).await?;
     let source = Source::count(worker, ip, listener)?;
     let ip_text = HeaderValue::from_str(&ip.to_string()).ok()?;
@@ -89,7 +75,7 @@ async fn open(
     let within = plan.timeouts.client_head;
     drop(snapshot);
     let late = async {
-        draining(&mut drain).await;
+        worker.drain().begun().await;
         tokio::time::sleep(FIRST_REQUEST_GRACE).await;
     };
     let http2 = tokio::select! {
@@ -197,14 +183,5 @@ impl Drop for Handshake<'_> {
     fn drop(&mut self) {
         let under_way = self.0.handshakes();
         under_way.set(under_way.get() - 1);
-    }
-}
-
-/// Ready with the time that is left once the drain begins.
-pub(super) async fn draining(drain: &mut watch::Receiver<Option<Duration>>) -> Duration {
-    match drain.wait_for(Option::is_some).await {
-        Ok(timeout) => timeout.unwrap_or_default(),
-        // Whoever could drain is gone: nothing is left to wait for.
-        Err(_closed) => Duration::ZERO,
     }
 }

@@ -4,12 +4,12 @@ use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, time::Duration
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use tokio::sync::watch;
 use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
-    connection::{FIRST_REQUEST_GRACE, draining},
+    connection::FIRST_REQUEST_GRACE,
+    drain::Drain,
     framing::Bounds,
     handle::handle,
     reply::Reply,
@@ -33,21 +33,17 @@ const RESTS_AFTER: Duration = Duration::from_millis(500);
 type Stream = Socket<Strict<Transport>>;
 
 /// Serves a connection until the client or a drain ends it.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    transport: Transport,
-    peer: Peer,
-    mut drain: watch::Receiver<Option<Duration>>,
-) {
+pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) {
     let (ip, listener, wire) = (peer.ip, peer.listener, Rc::new(ClientWire::default()));
     // On the heap: while it rests there is none, and nothing of it is kept.
     let mut connection = Box::new(begin(&worker, transport, peer, &wire));
+    let mut draining = worker.drain().begun();
     let ended = loop {
         let timeout = worker.snapshot().serving.plan.timeouts.client_head;
         let spell = tokio::select! {
             biased;
             ended = &mut connection => Spell::Ended(ended),
-            _ = draining(&mut drain) => Spell::Draining,
+            _ = &mut draining => Spell::Draining,
             waiting = idle(&wire, timeout) => waiting,
         };
         match spell {
@@ -70,7 +66,7 @@ pub(super) async fn serve(
                 let mut stream = Box::new(io);
                 let woken = {
                     let _counted = Resting::count(&worker, listener);
-                    rest(&mut stream, left, &mut drain).await
+                    rest(&mut stream, left, worker.drain()).await
                 };
                 connection = Box::new(builder(&worker).serve_connection(*stream, service));
                 if !woken {
@@ -192,11 +188,11 @@ impl Drop for Resting<'_> {
 }
 
 /// Waits for a client's next bytes; `false` when its time is over, or the drain begins.
-async fn rest(stream: &mut Stream, left: Duration, drain: &mut watch::Receiver<Option<Duration>>) -> bool {
+async fn rest(stream: &mut Stream, left: Duration, drain: &Drain) -> bool {
     tokio::select! {
         biased;
         () = poll_fn(|cx| stream.poll_readable(cx)) => true,
-        _ = draining(drain) => false,
+        _ = drain.begun() => false,
         () = tokio::time::sleep(left) => false,
     }
 }

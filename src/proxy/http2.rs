@@ -18,15 +18,12 @@ use http::{Method, Request};
 use http_body::{Body, Frame, SizeHint};
 use hyper::{body::Incoming, rt::Executor, server::conn::http2, service::service_fn, upgrade::OnUpgrade};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{
-    sync::{Notify, watch},
-    time::Instant,
-};
+use tokio::{sync::Notify, time::Instant};
 use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
-    connection::{FIRST_REQUEST_GRACE, draining},
+    connection::FIRST_REQUEST_GRACE,
     handle::handle,
     idle::IdleTimer,
     reply::{Reply, ReplyError},
@@ -79,12 +76,7 @@ struct Course {
 }
 
 /// Serves HTTP/2 until the client or a drain ends the connection.
-pub(super) async fn serve(
-    worker: Rc<Worker>,
-    transport: Transport,
-    peer: Peer,
-    mut drain: watch::Receiver<Option<Duration>>,
-) {
+pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) {
     let (limits, timeouts) = {
         let snapshot = worker.snapshot();
         (snapshot.serving.plan.limits, snapshot.serving.plan.timeouts)
@@ -92,9 +84,10 @@ pub(super) async fn serve(
     let streams = Rc::new(Streams::new(&limits, &timeouts));
     let tenure = Rc::new(Tenure::begin(&worker, peer.listener));
     let (ip, peer) = (peer.ip, Rc::new(peer));
-    let stack = ServiceBuilder::new()
-        .layer(ShedLayer::new(Rc::clone(&worker)))
-        .service(tower::service_fn(move |request| Box::pin(handle(&worker, Rc::clone(&peer), request))));
+    let stack = ServiceBuilder::new().layer(ShedLayer::new(Rc::clone(&worker))).service({
+        let worker = Rc::clone(&worker);
+        tower::service_fn(move |request| Box::pin(handle(&worker, Rc::clone(&peer), request)))
+    });
     let (begun, counted) = (Rc::clone(&streams), Rc::clone(&tenure));
     let service = service_fn(move |mut request: Request<Incoming>| {
         let client = (request.method() == Method::CONNECT).then(|| hyper::upgrade::on(&mut request));
@@ -119,11 +112,11 @@ pub(super) async fn serve(
     let connection = builder(&limits, &timeouts, Tasks(Rc::clone(&streams))).serve_connection(socket, service);
     let mut connection = pin!(connection);
     let mut quiet = pin!(tokio::time::sleep_until(tenure.at_most(Instant::now() + timeouts.client_head)));
-    let mut leaving = false;
+    let (mut draining, mut leaving) = (worker.drain().begun(), false);
     let ended = loop {
         tokio::select! {
             ended = to_its_end(connection.as_mut(), &shut, &streams) => break ended,
-            _ = draining(&mut drain), if !leaving => {
+            _ = &mut draining, if !leaving => {
                 // A connection without a request would be closed over the one that is on its way.
                 let grace = if streams.begun.get() == 0 { FIRST_REQUEST_GRACE } else { Duration::ZERO };
                 if let Ok(ended) = tokio::time::timeout(grace, to_its_end(connection.as_mut(), &shut, &streams)).await {

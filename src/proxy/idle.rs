@@ -197,7 +197,7 @@ mod tests {
     async fn given_up(timer: &mut IdleTimer, every: u64, piece: usize) -> u64 {
         let begun = Instant::now();
         while begun.elapsed() < 3600 * SECOND {
-            let next = tokio::time::timeout(every as u32 * SECOND, poll_fn(|cx| timer.poll(cx)));
+            let next = tokio::time::timeout(Duration::from_secs(every), poll_fn(|cx| timer.poll(cx)));
             if next.await.is_ok() {
                 break;
             }

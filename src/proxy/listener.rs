@@ -11,14 +11,13 @@ use std::{
 use socket2::SockRef;
 use tokio::{
     net::{TcpListener, UnixListener},
-    sync::watch,
     task::JoinSet,
     time::Instant,
 };
 
 use super::{
     bound::Listening,
-    connection::{self, draining},
+    connection,
     transport::{Stream, Wire},
     worker::Worker,
 };
@@ -52,31 +51,25 @@ struct Reserve {
 ///
 /// # Errors
 /// When the socket cannot be waited for.
-pub(super) async fn accept(
-    worker: Rc<Worker>,
-    socket: Listening,
-    place: usize,
-    mut drain: watch::Receiver<Option<Duration>>,
-) -> io::Result<()> {
+pub(super) async fn accept(worker: Rc<Worker>, socket: Listening, place: usize) -> io::Result<()> {
     let acceptor = Acceptor::new(socket)?;
     let mut reserve = Reserve::new();
     let mut connections = JoinSet::new();
-    let drain_signal = drain.clone();
     let drained_by = loop {
         tokio::select! {
             accepted = acceptor.accept() => match accepted {
-                Ok((stream, ip)) => admit(&mut connections, &worker, stream, ip, place, &drain_signal),
+                Ok((stream, ip)) => admit(&mut connections, &worker, stream, ip, place),
                 Err(error) => reserve.refuse(&acceptor, &worker, place, &error).await,
             },
             Some(_ended) = connections.join_next() => {}
-            timeout = draining(&mut drain) => break Instant::now() + timeout,
+            timeout = worker.drain().begun() => break Instant::now() + timeout,
         }
     };
     // Who comes now is left to whoever listens beside; who was about to arrive is still served.
     acceptor.turn_away();
     let last = Instant::now() + LAST_ARRIVALS;
     while let Ok(Ok((stream, ip))) = tokio::time::timeout_at(last, acceptor.accept()).await {
-        admit(&mut connections, &worker, stream, ip, place, &drain_signal);
+        admit(&mut connections, &worker, stream, ip, place);
     }
     drop(acceptor);
     let ended = async { while connections.join_next().await.is_some() {} };
@@ -88,23 +81,16 @@ pub(super) async fn accept(
 }
 
 /// Serves a connection on a task of its own, unless there are too many.
-fn admit(
-    connections: &mut JoinSet<()>,
-    worker: &Rc<Worker>,
-    stream: Stream,
-    ip: IpAddr,
-    place: usize,
-    drain: &watch::Receiver<Option<Duration>>,
-) {
+fn admit(connections: &mut JoinSet<()>, worker: &Rc<Worker>, stream: Stream, ip: IpAddr, place: usize) {
     if worker.connections().get() >= worker.connections_max() {
         worker.cells().listeners[place].refused(RefusalCause::ConnectionsMax);
         return;
     }
     let open = Open::new(Rc::clone(worker), place);
-    let (worker, drain) = (Rc::clone(worker), drain.clone());
+    let worker = Rc::clone(worker);
     connections.spawn_local(async move {
         let _open = open;
-        connection::serve(worker, Wire::new(stream), ip, place, drain).await;
+        connection::serve(worker, Wire::new(stream), ip, place).await;
     });
 }
 

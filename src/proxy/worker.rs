@@ -23,6 +23,7 @@ use super::{
     asking::Peer,
     bound::{Bound, Listening, SocketFile},
     decided::Decided,
+    drain::Drain,
     in_flight::{Directory, Listed, Questions},
     listener,
     rejection::Manner,
@@ -51,6 +52,7 @@ pub(super) struct Worker {
     shared: Rc<Shared>,
     sights: watch::Receiver<Sights>,
     directory: Rc<Directory>,
+    drain: Drain,
     connections: Cell<usize>,
     in_flight: Cell<usize>,
     handshakes: Cell<usize>,
@@ -173,9 +175,10 @@ fn run(
         let worker = Rc::new(Worker::new((index, workers), live, lines, upstreamward));
         let mut accepting = JoinSet::new();
         for (place, socket) in sockets.into_iter().enumerate() {
-            accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place, drain.clone()));
+            accepting.spawn_local(listener::accept(Rc::clone(&worker), socket, place));
         }
         let mut upkeep = JoinSet::new();
+        upkeep.spawn_local(told_to_drain(Rc::clone(&worker), drain.clone()));
         upkeep.spawn_local(sweep(Rc::clone(&worker)));
         upkeep.spawn_local(questions.answer(Rc::clone(&worker.directory)));
         upkeep.spawn_local(look_out(worker));
@@ -189,6 +192,15 @@ fn run(
     // A name that is still being looked up holds nobody back.
     runtime.shutdown_background();
     Ok(())
+}
+
+async fn told_to_drain(worker: Rc<Worker>, mut told: watch::Receiver<Option<Duration>>) {
+    let timeout = match told.wait_for(Option::is_some).await {
+        Ok(timeout) => timeout.unwrap_or_default(),
+        // Whoever could tell is gone: nothing is left to wait for.
+        Err(_closed) => Duration::ZERO,
+    };
+    worker.drain.begin(timeout);
 }
 
 async fn sweep(worker: Rc<Worker>) {
@@ -230,6 +242,7 @@ impl Worker {
             follower: RefCell::new(follower),
             snapshot: RefCell::new(Rc::new(snapshot)),
             directory,
+            drain: Drain::default(),
             connections: Cell::new(0),
             in_flight: Cell::new(0),
             handshakes: Cell::new(0),
@@ -250,6 +263,10 @@ impl Worker {
             *snapshot = Rc::new(next);
         }
         Rc::clone(&snapshot)
+    }
+
+    pub(super) fn drain(&self) -> &Drain {
+        &self.drain
     }
 
     pub(super) fn in_flight(&self) -> &Cell<usize> {
