@@ -25,7 +25,7 @@ mod report;
 mod scenario;
 mod upstream;
 
-use std::{error::Error, path::PathBuf};
+use std::{error::Error, path::PathBuf, time::Duration};
 
 use clap::{Parser, Subcommand};
 
@@ -37,6 +37,8 @@ use scenario::{SCENARIOS, Scenario};
 /// What goes wrong in a benchmark ends it.
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// How long they have been idle then: some proxies give back what only the next request needs.
+const IDLE_FOR: Duration = Duration::from_secs(2);
 /// Connections that are opened to see what an idle one costs.
 const IDLE: [usize; 2] = [1_000, 10_000];
 
@@ -150,6 +152,7 @@ fn measure(
                 let before = peer.memory_kib()?;
                 let mut holding = Load::idle(scenario, peer.address(), certificate, connections).start()?;
                 holding.wait_until_ready()?;
+                std::thread::sleep(IDLE_FOR);
                 let each = (peer.memory_kib()? - before) / f64::from(u32::try_from(connections)?);
                 measured.idle_kib.push((connections, each));
             }
