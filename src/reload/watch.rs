@@ -35,8 +35,16 @@ pub async fn watch(config: PathBuf, commands: mpsc::Sender<Command>) {
     let mut noticed = Instant::now();
     loop {
         // Before the look, so that nothing can change unseen between the two.
-        if let Some(watcher) = &mut watcher {
-            rearm(watcher, &mut watched, &config);
+        if let Some(mut armed) = watcher.take() {
+            let (config, mut directories) = (config.clone(), std::mem::take(&mut watched));
+            // Off this thread: a volume that hangs must not hold up health, kills and a stop.
+            let arming = tokio::task::spawn_blocking(move || {
+                rearm(&mut armed, &mut directories, &config);
+                (armed, directories)
+            });
+            // An error is the end of the process.
+            let Ok((armed, directories)) = arming.await else { return };
+            (watcher, watched) = (Some(armed), directories);
         }
         if commands.send(Command::Look { noticed: noticed.into_std() }).await.is_err() {
             return;
@@ -68,9 +76,15 @@ pub async fn watch_overlay(state_dir: PathBuf, commands: mpsc::Sender<Command>) 
     let (hint, mut hints) = mpsc::channel::<()>(1);
     let mut watcher = watcher(hint, |event| event.paths.iter().any(|path| path.ends_with(OVERLAY)));
     loop {
-        if let Some(watcher) = &mut watcher {
-            // Anew each time: the directory may be another one, or have come.
-            watcher.watch(&state_dir, RecursiveMode::NonRecursive).ok();
+        if let Some(mut armed) = watcher.take() {
+            let state_dir = state_dir.clone();
+            // Anew each time: the directory may be another one, or have come. Off this thread, as above.
+            let arming = tokio::task::spawn_blocking(move || {
+                armed.watch(&state_dir, RecursiveMode::NonRecursive).ok();
+                armed
+            });
+            let Ok(armed) = arming.await else { return };
+            watcher = Some(armed);
         }
         if commands.send(Command::Glimpse { noticed: Instant::now().into_std() }).await.is_err() {
             return;
