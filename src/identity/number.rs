@@ -106,6 +106,7 @@ impl fmt::Display for Number {
 }
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "a float of a 64-bit whole number fits 128 bits")]
 mod tests {
     use proptest::prelude::*;
 
