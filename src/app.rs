@@ -142,7 +142,8 @@ impl App {
     fn begin(config: &Path, take_over: bool, resolver: Resolver) -> Result<App, StartError> {
         let sources = Sources::read(config).map_err(StartError::Config)?;
         let compiled = compile(&sources).map_err(StartError::Config)?;
-        let overlay = store::kept_overlay(&compiled.plan.process.state_dir).map_err(StartError::Overlay)?;
+        let overlay =
+            store::kept_overlay(&compiled.plan.process.state_dir).map_err(StartError::Overlay)?.unwrap_or_default();
         warn(&compiled, &overlay);
         let Compiled { plan, inventory, guards, .. } = compiled;
         let workers = worker_count(&plan.process);
@@ -409,6 +410,7 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let mut tasks = JoinSet::new();
+        let state_dir = parts.live.serving().plan.process.state_dir.clone();
         for socket in parts.sockets {
             let listener = tokio::net::TcpListener::from_std(socket)?;
             let router = admin::telemetry(parts.scrape.clone(), parts.readiness.clone());
@@ -422,6 +424,7 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
         tasks.spawn_local(parts.survey.run());
         tasks.spawn_local(parts.exporter.run());
         tasks.spawn_local(parts.writer.run(parts.received));
+        tasks.spawn_local(reload::watch_overlay(state_dir, parts.commands.clone()));
         tasks.spawn_local(reload::watch(parts.config, parts.commands));
         let (end, ending) = oneshot::channel();
         let observing = tokio::task::spawn_local(parts.observer.run(ending));

@@ -4,15 +4,17 @@
 //! - One task publishes; file events, signals and calls are commands to it, so writers cannot race.
 //! - A configuration that does not compile changes nothing but a metric and a log line.
 //! - Files that are being written are not read as if they were whole: two equal readings count.
+//! - What another process orders on the same `state_dir` is in force here, too, as soon as its file is seen.
 //! - An overlay is on the disk before it is published, and waits for no file of the configuration, read or kept.
 //! - A retired snapshot is freed here, not on a worker.
 
 mod command;
 mod keeping;
+mod overlaid;
 mod reading;
 mod watch;
 mod writer;
 
 pub use command::{Command, Killed, Order, OrderError, Outcome, Restored};
-pub use watch::watch;
+pub use watch::{watch, watch_overlay};
 pub use writer::Writer;

@@ -6,6 +6,8 @@
 //! - A store that cannot be written never keeps the proxy from serving.
 //! - The overlay is on the disk before it is in force; an overlay that cannot be read is an error, since
 //!   a forgotten kill is worse than a start that is refused.
+//! - Several processes may share a `state_dir`: each changes what the overlay's file says, not what it knew,
+//!   and holds the file meanwhile.
 
 mod durable;
 mod observed;
@@ -14,9 +16,10 @@ mod overlay;
 use std::{fs, io, path::Path};
 
 use crate::config::Sources;
+use durable::Hold;
 
 pub use observed::{OBSERVED, Observed, Settled, Sighting, keep_observed, kept_observed};
-pub use overlay::{OVERLAY, OverlayError, OverlayFault, keep_overlay, kept_overlay};
+pub use overlay::{OVERLAY, OverlayError, OverlayFault, change_overlay, kept_overlay};
 
 /// The folder of the last configuration that was put in force.
 pub const LAST_GOOD: &str = "last-good";
@@ -27,6 +30,7 @@ pub const LAST_GOOD: &str = "last-good";
 /// # Errors
 /// When the directory cannot be written.
 pub fn keep_last_good(state_dir: &Path, sources: &Sources) -> io::Result<()> {
+    let _held = Hold::on(&state_dir.join(LAST_GOOD))?;
     let (next, last) = (state_dir.join("last-good.next"), state_dir.join("last-good.before"));
     let place = state_dir.join(LAST_GOOD);
     remove(&next)?;

@@ -116,7 +116,7 @@ struct Rejected {
 pub(super) fn explain(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let sources = Sources::read(&arguments.config.config).map_err(StartError::Config)?;
     let Compiled { plan, .. } = compile(&sources).map_err(StartError::Config)?;
-    let standing = kept_overlay(&plan.process.state_dir)?.standing(&plan.toggles);
+    let standing = kept_overlay(&plan.process.state_dir)?.unwrap_or_default().standing(&plan.toggles);
     let body = arguments.body.as_ref().map(|path| {
         fs::read(path).with_context(|| format!("the body {} cannot be read: name a file with --body", path.display()))
     });

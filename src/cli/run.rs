@@ -1,6 +1,6 @@
 //! `weir run`: serves until it is told to stop.
 
-use std::{io, process::ExitCode};
+use std::{future, io, pin::pin, process::ExitCode};
 
 use anyhow::Context;
 use clap::ValueEnum;
@@ -44,22 +44,51 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         let mut interrupt = signal(SignalKind::interrupt()).context("SIGINT cannot be waited for")?;
         let config = &arguments.config.config;
         let app = if arguments.take_over { App::take_over(config)? } else { App::start(config)? };
-        loop {
+        let stop = async {
             tokio::select! {
-                _ = hangup.recv() => {
-                    app.reopen_access_log();
-                    app.reload().await;
-                }
-                _ = terminate.recv() => break,
-                _ = interrupt.recv() => break,
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
             }
-        }
+        };
+        let reload = async || {
+            app.reopen_access_log();
+            app.reload().await;
+        };
+        reload_until(
+            stop,
+            async || {
+                hangup.recv().await;
+            },
+            reload,
+        )
+        .await;
         tokio::select! {
             () = app.drain() => Ok(ExitCode::SUCCESS),
             _ = terminate.recv() => Ok(ExitCode::FAILURE),
             _ = interrupt.recv() => Ok(ExitCode::FAILURE),
         }
     })
+}
+
+/// Reloads at each hang-up. A volume that hangs must not hold a stop back, so that no reload is waited for: what
+/// came of it is logged.
+async fn reload_until(stop: impl Future<Output = ()>, mut hangup: impl AsyncFnMut(), reload: impl AsyncFn()) {
+    let mut stop = pin!(stop);
+    let mut wanted = false;
+    loop {
+        let reloading = async {
+            if wanted {
+                reload().await;
+            } else {
+                future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            () = &mut stop => return,
+            () = hangup() => wanted = true,
+            () = reloading => wanted = false,
+        }
+    }
 }
 
 /// Libraries warn of what a client does wrong, once for each time: a client must not be able to write a
@@ -71,5 +100,33 @@ fn log(arguments: &Arguments) {
     match arguments.log_format {
         LogFormat::Text => registry.with(lines).init(),
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_reload_that_hangs_holds_back_neither_a_stop_nor_the_next_reload() {
+        let (stop, begun) = (Notify::new(), Cell::new(0));
+        let hangup = async || {
+            if begun.get() > 1 {
+                future::pending().await
+            }
+        };
+        let reload = async || {
+            begun.set(begun.get() + 1);
+            if begun.get() > 1 {
+                stop.notify_one();
+            }
+            future::pending().await
+        };
+        reload_until(stop.notified(), hangup, reload).await;
+        assert!(begun.get() > 1);
     }
 }

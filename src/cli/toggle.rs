@@ -90,7 +90,7 @@ impl Kept {
         let sources = Sources::read(&config.config).map_err(StartError::Config)?;
         let Compiled { plan, .. } = compile(&sources).map_err(StartError::Config)?;
         let state_dir = &plan.process.state_dir;
-        let overlay = kept_overlay(state_dir)?;
+        let overlay = kept_overlay(state_dir)?.unwrap_or_default();
         let observed = kept_observed(state_dir);
         let observed = observed.with_context(|| format!("what was seen of toggles, in {}", state_dir.display()))?;
         Ok(Kept { plan, overlay, observed, now: Timestamp(jiff::Timestamp::now().as_second()) })

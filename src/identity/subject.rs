@@ -4,7 +4,7 @@ use std::{borrow::Cow, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
-use super::{Asking, Attribute, Claims};
+use super::{Asking, Attribute, Claims, Number};
 
 /// What a toggle is decided for.
 #[derive(Clone, Copy, Debug)]
@@ -32,7 +32,7 @@ pub enum Seen<'a> {
     /// A text; what a request brings is always one.
     Text(Cow<'a, str>),
     /// A number.
-    Number(f64),
+    Number(Number),
     /// True or false.
     Flag(bool),
     /// Several values, such as the groups of a token.
@@ -71,7 +71,7 @@ impl<'a> Subject<'a> {
     pub fn assignment_key(&self, sources: &[Attribute]) -> Option<Cow<'a, str>> {
         let named = sources.iter().find_map(|source| match self.read(source)? {
             Seen::Text(text) => Some(text),
-            Seen::Number(number) => Some(Cow::Owned(self.whole(source).unwrap_or_else(|| number.to_string()))),
+            Seen::Number(number) => Some(Cow::Owned(self.beyond(source).unwrap_or_else(|| number.to_string()))),
             Seen::Flag(_) | Seen::List(_) => None,
         });
         named.or_else(|| match self {
@@ -80,14 +80,14 @@ impl<'a> Subject<'a> {
         })
     }
 
-    /// The digits of a whole number, as JSON wrote them: a large one has more than a float holds.
-    fn whole(&self, source: &Attribute) -> Option<String> {
+    /// The digits of a whole number beyond 64 bits with a sign, as JSON wrote them: it has more than a float holds.
+    fn beyond(&self, source: &Attribute) -> Option<String> {
         let value = match (self, source) {
             (Subject::Context(context), source) => context.member(source)?,
             (Subject::Request(asking), Attribute::Jwt(claim)) => asking.claims?.get(claim)?,
             (Subject::Request(_), _) => return None,
         };
-        (value.is_i64() || value.is_u64()).then(|| value.to_string())
+        value.is_u64().then(|| value.to_string())
     }
 }
 
@@ -119,7 +119,7 @@ impl<'a> Seen<'a> {
         match value {
             Value::String(text) if text.is_empty() => None,
             Value::String(text) => Some(Seen::Text(Cow::Borrowed(text))),
-            Value::Number(number) => number.as_f64().map(Seen::Number),
+            Value::Number(number) => Number::of(number).map(Seen::Number),
             Value::Bool(flag) => Some(Seen::Flag(*flag)),
             Value::Array(values) => Some(Seen::List(values)),
             Value::Object(_) | Value::Null => None,

@@ -28,7 +28,7 @@ pub(super) enum Refusal {
     #[error("the body broke off")]
     Broken,
     #[error("the body is not JSON: {0}")]
-    NotJson(#[source] serde_json::Error),
+    NotJson(serde_json::Error),
     #[error("the context cannot be used: {0}")]
     Context(&'static str),
     #[error("the context has more than {0} values")]
@@ -54,7 +54,7 @@ pub(super) enum Refusal {
     #[error("the flag API is not configured")]
     Closed,
     #[error("the answer cannot be written: {0}")]
-    Unwritable(#[source] serde_json::Error),
+    Unwritable(serde_json::Error),
 }
 
 #[derive(Serialize)]

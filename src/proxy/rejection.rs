@@ -72,7 +72,7 @@ pub enum Rejection {
     Connect(#[source] ConnectError),
     /// The upstream's response could be read in more than one way, or is none.
     #[error("the service's response cannot be passed on: {0}")]
-    UpstreamMalformed(#[source] Flaw),
+    UpstreamMalformed(Flaw),
     /// The exchange with the upstream broke.
     #[error("the service closed the connection or broke HTTP")]
     UpstreamBroken(#[source] hyper::Error),

@@ -24,6 +24,11 @@ pub enum Command {
         /// When it was noticed.
         noticed: Instant,
     },
+    /// Another process may have changed the overlay's file: look, and say nothing when it has not.
+    Glimpse {
+        /// When it was noticed.
+        noticed: Instant,
+    },
     /// Load the files now and answer.
     Load(oneshot::Sender<Outcome>),
     /// Kill a toggle: everybody gets its `off` variant, whatever the configuration says.
@@ -79,7 +84,8 @@ pub enum Restored {
     NotKilled,
 }
 
-/// Why an order was not carried out. Nothing has changed then.
+/// Why an order was not carried out. Nothing has changed then. A message that ends in what to do holds its cause,
+/// and no source tells it again.
 #[derive(Debug, thiserror::Error)]
 pub enum OrderError {
     /// Neither the configuration nor the overlay has the toggle.
@@ -98,14 +104,14 @@ pub enum OrderError {
     Note,
     /// The change could not be kept, and would be forgotten by a restart.
     #[error(
-        "nothing was changed, since it could not be kept in {}: {source}; check weir.state_dir, \
+        "nothing was changed, since it could not be kept in {}: {cause}; check weir.state_dir, \
          or set enabled = false in the configuration", path.display()
     )]
     Store {
         /// The overlay's file.
         path: PathBuf,
         /// Why not.
-        source: io::Error,
+        cause: io::Error,
     },
     /// The process ends.
     #[error("weir is stopping")]

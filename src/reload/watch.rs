@@ -15,6 +15,7 @@ use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event
 use tokio::{sync::mpsc, time::Instant};
 
 use super::command::Command;
+use crate::store::OVERLAY;
 
 /// How often files are looked at without any event.
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -29,13 +30,21 @@ const HOLD_MAX: Duration = Duration::from_millis(400);
 pub async fn watch(config: PathBuf, commands: mpsc::Sender<Command>) {
     // One place is enough: an event that finds it taken is covered by the look to come.
     let (hint, mut hints) = mpsc::channel::<()>(1);
-    let mut watcher = watcher(hint);
+    let mut watcher = watcher(hint, |_event| true);
     let mut watched = BTreeSet::new();
     let mut noticed = Instant::now();
     loop {
         // Before the look, so that nothing can change unseen between the two.
-        if let Some(watcher) = &mut watcher {
-            rearm(watcher, &mut watched, &config);
+        if let Some(mut armed) = watcher.take() {
+            let (config, mut directories) = (config.clone(), std::mem::take(&mut watched));
+            // Off this thread: a volume that hangs must not hold up health, kills and a stop.
+            let arming = tokio::task::spawn_blocking(move || {
+                rearm(&mut armed, &mut directories, &config);
+                (armed, directories)
+            });
+            // An error is the end of the process.
+            let Ok((armed, directories)) = arming.await else { return };
+            (watcher, watched) = (Some(armed), directories);
         }
         if commands.send(Command::Look { noticed: noticed.into_std() }).await.is_err() {
             return;
@@ -61,7 +70,33 @@ pub async fn watch(config: PathBuf, commands: mpsc::Sender<Command>) {
     }
 }
 
-fn watcher(hint: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+/// Watches the overlay's file in a `state_dir`, which another process may change, until the writer is gone. It is
+/// always whole, so that nothing is waited for.
+pub async fn watch_overlay(state_dir: PathBuf, commands: mpsc::Sender<Command>) {
+    let (hint, mut hints) = mpsc::channel::<()>(1);
+    let mut watcher = watcher(hint, |event| event.paths.iter().any(|path| path.ends_with(OVERLAY)));
+    loop {
+        if let Some(mut armed) = watcher.take() {
+            let state_dir = state_dir.clone();
+            // Anew each time: the directory may be another one, or have come. Off this thread, as above.
+            let arming = tokio::task::spawn_blocking(move || {
+                armed.watch(&state_dir, RecursiveMode::NonRecursive).ok();
+                armed
+            });
+            let Ok(armed) = arming.await else { return };
+            watcher = Some(armed);
+        }
+        if commands.send(Command::Glimpse { noticed: Instant::now().into_std() }).await.is_err() {
+            return;
+        }
+        if tokio::time::timeout(POLL_EVERY, hints.recv()).await == Ok(None) {
+            watcher = None;
+            tokio::time::sleep(POLL_EVERY).await;
+        }
+    }
+}
+
+fn watcher(hint: mpsc::Sender<()>, concerns: impl Fn(&Event) -> bool + Send + 'static) -> Option<RecommendedWatcher> {
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
         // Reading a file is an event too, and the writer reads them all.
         let only_read = matches!(
@@ -69,7 +104,7 @@ fn watcher(hint: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
             Ok(Event { kind: EventKind::Access(AccessKind::Open(_) | AccessKind::Read), .. })
                 | Ok(Event { kind: EventKind::Access(AccessKind::Close(notify::event::AccessMode::Read)), .. })
         );
-        if !only_read {
+        if !only_read && event.as_ref().map_or(true, &concerns) {
             // Full or closed, there is nothing more to say.
             hint.try_send(()).ok();
         }

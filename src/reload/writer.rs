@@ -1,6 +1,7 @@
 //! The one task that publishes snapshots.
 
 use std::{
+    collections::btree_map::Entry,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,13 +15,13 @@ use tokio::{
 use super::{
     command::{Command, Killed, Order, OrderError, Outcome, Restored},
     keeping::{Keeping, keep},
+    overlaid::{Glimpse, Overlaid},
     reading::{Found, Judged, Look, Next, Reading, judged},
 };
 use crate::{
     config::{Guards, Inventory, Problem, Report, Sources, did_you_mean},
     live::{FirstDecision, Live, Serving},
     plan::{Kill, Listener, Overlay, Plan, Process},
-    store,
     telemetry::{Change, Meters, OrderKind, OrderOutcome, ReloadGauges},
     toggle::{Churn, Timestamp},
 };
@@ -30,6 +31,9 @@ const PROBLEMS_LOGGED_MAX: usize = 5;
 
 /// Toggles of one reload whose churn is logged, a line each.
 const CHURN_LOGGED_MAX: usize = 20;
+
+/// Kills and restorations of another process that one log line names.
+const OVERLAY_CHANGES_LOGGED_MAX: usize = 20;
 
 /// How often it is looked whether a request was decided on the newest snapshot.
 const FIRST_DECISION_EVERY: Duration = Duration::from_secs(1);
@@ -50,6 +54,13 @@ pub struct Writer {
     refused: Option<Arc<Reading>>,
     retired: Vec<Arc<Serving>>,
     keeping: Keeping,
+    overlaid: Overlaid,
+    /// The glimpse of the overlay's file that is under way.
+    glimpsing: JoinSet<Option<Glimpse>>,
+    /// The glimpse after it.
+    glimpse_wanted: Option<Instant>,
+    /// Whether the file cannot be used, which is told once.
+    overlay_broken: bool,
     /// The look that is under way, and who waits for it.
     looking: JoinSet<Found>,
     underway: Wanted,
@@ -92,6 +103,7 @@ impl Writer {
         gauges.published(serving.generation);
         let started = (serving.plan.process.clone(), serving.plan.listeners.clone());
         keep(&serving.plan.process.state_dir, &applied);
+        let overlaid = Overlaid::new(serving.plan.process.state_dir.clone());
         Writer {
             config,
             live,
@@ -104,6 +116,10 @@ impl Writer {
             refused: None,
             retired: Vec::new(),
             keeping: Keeping::default(),
+            overlaid,
+            glimpsing: JoinSet::new(),
+            glimpse_wanted: None,
+            overlay_broken: false,
             looking: JoinSet::new(),
             underway: Wanted::default(),
             wanted: Wanted::default(),
@@ -126,10 +142,17 @@ impl Writer {
                     // An error is the end of the process.
                     self.found(found.unwrap_or(Found::Unsettled));
                 }
+                Some(glimpse) = self.glimpsing.join_next() => {
+                    // Neither is there when the process ends.
+                    if let Ok(Some(glimpse)) = glimpse {
+                        self.glimpsed(glimpse);
+                    }
+                }
                 () = self.keeping.step(), if self.keeping.is_busy() => {}
                 _ = tick.tick(), if self.awaited.is_some() => {}
             }
             self.look();
+            self.glimpse();
             self.note_first_decision();
             self.retired.retain(|serving| Arc::strong_count(serving) > 1);
         }
@@ -139,6 +162,9 @@ impl Writer {
         // Who asked may have gone; what was done counts all the same.
         match command {
             Command::Look { noticed } => self.wanted.want(noticed, None),
+            Command::Glimpse { noticed } => {
+                self.glimpse_wanted.get_or_insert(noticed);
+            }
             Command::Load(answer) => self.wanted.want(Instant::now(), Some(answer)),
             Command::Kill { order, answer } => {
                 let killed = self.kill(&order).await;
@@ -265,60 +291,90 @@ impl Writer {
     async fn kill(&mut self, order: &Order) -> Result<Killed, OrderError> {
         order.check()?;
         let before = self.live.serving();
-        if let Some(kill) = before.overlay.kills.get(&order.toggle) {
-            return Ok(Killed::Already(kill.clone()));
+        let configured = before.plan.toggle_ids.contains_key(&order.toggle);
+        if !configured && !before.overlay.kills.contains_key(&order.toggle) {
+            return Err(unknown(&order.toggle, names(&before.plan)));
         }
-        let names = || before.plan.toggles.iter().map(|planned| &*planned.toggle.name);
-        if !names().any(|name| name == order.toggle) {
-            let hint = did_you_mean(&order.toggle, names());
-            let hint = hint.unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
-            return Err(OrderError::UnknownToggle { toggle: order.toggle.clone(), hint });
-        }
-        let mut overlay = Overlay::clone(&before.overlay);
         let at = jiff::Timestamp::now().as_second();
         let kill = Kill { by: order.by.clone(), at, note: order.note.clone() };
-        overlay.kills.insert(order.toggle.clone(), kill);
-        let generation = self.overlay(&before, overlay).await?;
-        Ok(Killed::Now { generation })
+        let toggle = order.toggle.clone();
+        let change = move |overlay: &mut Overlay| match overlay.kills.entry(toggle) {
+            Entry::Occupied(earlier) => Some(earlier.get().clone()),
+            Entry::Vacant(place) => {
+                place.insert(kill);
+                None
+            }
+        };
+        let (generation, earlier) = self.order(&before, change).await?;
+        Ok(earlier.map_or(Killed::Now { generation }, Killed::Already))
     }
 
     async fn restore(&mut self, order: &Order) -> Result<Restored, OrderError> {
         order.check()?;
         let before = self.live.serving();
-        let mut overlay = Overlay::clone(&before.overlay);
-        let Some(kill) = overlay.kills.remove(&order.toggle) else {
-            let names = || before.plan.toggles.iter().map(|planned| &*planned.toggle.name);
-            if names().any(|name| name == order.toggle) {
-                return Ok(Restored::NotKilled);
-            }
-            let killed = before.overlay.kills.keys().map(String::as_str);
-            let hint = did_you_mean(&order.toggle, killed.chain(names()));
-            let hint = hint.unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
-            return Err(OrderError::UnknownToggle { toggle: order.toggle.clone(), hint });
-        };
-        let generation = self.overlay(&before, overlay).await?;
-        Ok(Restored::Now { generation, kill })
+        let killed = &before.overlay.kills;
+        if !before.plan.toggle_ids.contains_key(&order.toggle) && !killed.contains_key(&order.toggle) {
+            return Err(unknown(&order.toggle, killed.keys().map(String::as_str).chain(names(&before.plan))));
+        }
+        let toggle = order.toggle.clone();
+        let (generation, kill) = self.order(&before, move |overlay| overlay.kills.remove(&toggle)).await?;
+        Ok(kill.map_or(Restored::NotKilled, |kill| Restored::Now { generation, kill }))
     }
 
-    /// Puts an overlay in force, once it is on the disk.
-    async fn overlay(&mut self, before: &Serving, overlay: Overlay) -> Result<u64, OrderError> {
+    /// Puts the overlay in force that a change makes of the file, once it is on the disk.
+    async fn order<T: Send + 'static>(
+        &mut self,
+        before: &Serving,
+        change: impl FnOnce(&mut Overlay) -> T + Send + 'static,
+    ) -> Result<(u64, T), OrderError> {
         let since = Instant::now();
-        // The directory of this process's start: the one that the next start reads.
-        let state_dir = self.started.0.state_dir.clone();
-        let path = state_dir.join(store::OVERLAY);
-        let overlay = Arc::new(overlay);
-        let (earlier, next) = (Arc::clone(&before.overlay), Arc::clone(&overlay));
-        // Off this thread: a slow volume must not hold up health and metrics.
-        let keeping = tokio::task::spawn_blocking(move || store::keep_overlay(&state_dir, &earlier, &next));
-        match keeping.await {
-            Ok(Ok(())) => {}
-            Ok(Err(source)) => return Err(OrderError::Store { path, source }),
-            Err(_ended) => return Err(OrderError::Stopping),
+        let (overlay, said) = self.overlaid.change(&before.overlay, change).await?;
+        // What another process ordered comes with it.
+        Ok((self.overlay(before, overlay, since), said))
+    }
+
+    /// Puts an overlay in force that is on the disk, unless it is.
+    fn overlay(&mut self, before: &Serving, overlay: Overlay, since: Instant) -> u64 {
+        if overlay == *before.overlay {
+            return before.generation;
         }
         // What was refused may move fewer users now, or none.
         self.refused = None;
         let meters = Arc::clone(&before.meters);
-        Ok(self.publish(Arc::clone(&before.plan), overlay, meters, Change::Overlay, since))
+        self.publish(Arc::clone(&before.plan), Arc::new(overlay), meters, Change::Overlay, since)
+    }
+
+    /// Starts the glimpse that is wanted, unless one is under way.
+    fn glimpse(&mut self) {
+        if self.glimpsing.is_empty()
+            && let Some(noticed) = self.glimpse_wanted.take()
+        {
+            let before = Arc::clone(&self.live.serving().overlay);
+            self.glimpsing.spawn(self.overlaid.clone().glimpse(noticed, before));
+        }
+    }
+
+    fn glimpsed(&mut self, Glimpse { noticed, before, found }: Glimpse) {
+        let serving = self.live.serving();
+        if !Arc::ptr_eq(&serving.overlay, &before) {
+            // It was read before an order of this process was written, or after: nobody can tell.
+            self.glimpse_wanted.get_or_insert(noticed);
+            return;
+        }
+        match found {
+            Ok(found) => {
+                self.overlay_broken = false;
+                let Some(overlay) = found.filter(|overlay| overlay != &*before) else { return };
+                let changes = changes(&before, &overlay);
+                let generation = self.overlay(&serving, overlay, noticed);
+                tracing::warn!(generation, %changes, "toggle overlay changed by another process on this state_dir");
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.overlay_broken, true) {
+                    tracing::error!(%error, "the overlay in force stays, and the next order writes the file anew");
+                }
+            }
+        }
     }
 
     /// The only place that publishes.
@@ -377,6 +433,29 @@ impl Wanted {
     fn is_asked(&self) -> bool {
         !self.answers.is_empty()
     }
+}
+
+fn names(plan: &Plan) -> impl Iterator<Item = &str> {
+    plan.toggles.iter().map(|planned| &*planned.toggle.name)
+}
+
+fn unknown<'a>(toggle: &str, names: impl Iterator<Item = &'a str>) -> OrderError {
+    let hint = did_you_mean(toggle, names).unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
+    OrderError::UnknownToggle { toggle: toggle.to_owned(), hint }
+}
+
+/// What is killed and restored from one overlay to the next, as a log line says it.
+fn changes(before: &Overlay, next: &Overlay) -> String {
+    let killed = next.kills.iter().filter(|(name, kill)| before.kills.get(*name) != Some(*kill));
+    let killed = killed.map(|(name, kill)| format!("kill {name} by {}", kill.by));
+    let restored = before.kills.keys().filter(|name| !next.kills.contains_key(*name));
+    let restored = restored.map(|name| format!("restore {name}"));
+    let mut changes: Vec<String> = killed.chain(restored).collect();
+    if let Some(more) = changes.len().checked_sub(OVERLAY_CHANGES_LOGGED_MAX).filter(|more| *more > 0) {
+        changes.truncate(OVERLAY_CHANGES_LOGGED_MAX);
+        changes.push(format!("{more} more"));
+    }
+    changes.join(", ")
 }
 
 fn log_churn(generation: u64, churn: &[Churn]) {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 
 use serde::{Deserialize, Serialize};
 
-use super::durable::{Lasting, replace};
+use super::durable::{Hold, Lasting, replace};
 
 /// The file below `state_dir`.
 pub const OBSERVED: &str = "toggles.json";
@@ -63,5 +63,7 @@ pub fn kept_observed(state_dir: &Path) -> io::Result<Observed> {
 /// # Errors
 /// When the directory cannot be written.
 pub fn keep_observed(state_dir: &Path, observed: &Observed) -> io::Result<()> {
-    replace(&state_dir.join(OBSERVED), &serde_json::to_vec(observed)?, Lasting::Whole)
+    let place = state_dir.join(OBSERVED);
+    let _held = Hold::on(&place)?;
+    replace(&place, &serde_json::to_vec(observed)?, Lasting::Whole)
 }

@@ -9,7 +9,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::durable::{Lasting, replace};
+use super::durable::{Hold, Lasting, replace};
 use crate::plan::Overlay;
 
 /// The file below `state_dir`.
@@ -55,20 +55,20 @@ pub enum OverlayFault {
     TooLarge,
 }
 
-/// The overlay that was kept last; an empty one where none was ever kept.
+/// The overlay that was kept last; `None` where none was ever kept.
 ///
 /// # Errors
 /// When there is a file and it cannot be read whole. Going on without it would forget what was killed.
-pub fn kept_overlay(state_dir: &Path) -> Result<Overlay, OverlayError> {
+pub fn kept_overlay(state_dir: &Path) -> Result<Option<Overlay>, OverlayError> {
     let path = state_dir.join(OVERLAY);
     read(&path).map_err(|cause| OverlayError { path, cause })
 }
 
-fn read(path: &Path) -> Result<Overlay, OverlayFault> {
+fn read(path: &Path) -> Result<Option<Overlay>, OverlayFault> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-            return Ok(Overlay::default());
+            return Ok(None);
         }
         Err(error) => return Err(OverlayFault::Unreadable(error)),
     };
@@ -82,27 +82,47 @@ fn read(path: &Path) -> Result<Overlay, OverlayFault> {
         Some(version) if version.as_u64() != Some(VERSION) => Err(OverlayFault::Version(version.clone())),
         _ => {
             let file: OverlayFile<'_> = serde_json::from_value(value).map_err(OverlayFault::Malformed)?;
-            Ok(file.overlay.into_owned())
+            Ok(Some(file.overlay.into_owned()))
         }
     }
 }
 
-/// Keeps an overlay: it is on the disk when this returns.
+/// Changes the overlay that is kept: it is on the disk when this returns. It is read anew, since another process
+/// may have changed it, and held meanwhile, so that of changes by two processes none is lost. `known` is what is in
+/// force here; it counts where the file is gone or not whole, since what is killed stays killed.
+///
+/// Gives the overlay after the change, and what the change said.
 ///
 /// # Errors
-/// When the directory cannot be written. `before`, which is in force, is then what the file says.
-pub fn keep_overlay(state_dir: &Path, before: &Overlay, next: &Overlay) -> io::Result<()> {
+/// When the directory cannot be written, or another process holds the file. What the file said it says again.
+pub fn change_overlay<T>(
+    state_dir: &Path,
+    known: &Overlay,
+    change: impl FnOnce(&mut Overlay) -> T,
+) -> io::Result<(Overlay, T)> {
     let path = state_dir.join(OVERLAY);
+    let _held = Hold::on(&path)?;
+    let (before, kept) = match read(&path) {
+        Ok(Some(found)) => (found, true),
+        Ok(None) => (known.clone(), *known == Overlay::default()),
+        Err(_broken) => (known.clone(), false),
+    };
+    let mut next = before.clone();
+    let said = change(&mut next);
+    if kept && next == before {
+        return Ok((next, said));
+    }
     let write = |overlay| -> io::Result<()> {
         let file = OverlayFile { version: VERSION, overlay: std::borrow::Cow::Borrowed(overlay) };
         replace(&path, &serde_json::to_vec_pretty(&file)?, Lasting::Synced)
     };
-    write(next).inspect_err(|_| {
+    let written = write(&next).inspect_err(|_| {
         // The last step alone may have failed. What cannot be promised must not come true at a restart.
-        if read(&path).is_ok_and(|found| found != *before) {
-            write(before).ok();
+        if read(&path).is_ok_and(|found| found.as_ref() == Some(&next)) {
+            write(&before).ok();
         }
-    })
+    });
+    written.map(|()| (next, said))
 }
 
 #[cfg(test)]
@@ -112,21 +132,59 @@ mod tests {
     use super::*;
     use crate::plan::Kill;
 
-    fn killed(names: &[&str]) -> Overlay {
+    fn add(overlay: &mut Overlay, name: &str) {
         let kill = Kill { by: "ops".to_owned(), at: 1_700_000_000, note: Some("it burns".to_owned()) };
-        Overlay { kills: names.iter().map(|name| ((*name).to_owned(), kill.clone())).collect() }
+        overlay.kills.insert(name.to_owned(), kill);
+    }
+
+    fn killed(names: &[&str]) -> Overlay {
+        let mut overlay = Overlay::default();
+        names.iter().for_each(|name| add(&mut overlay, name));
+        overlay
     }
 
     #[test]
     fn what_is_kept_is_read_back() {
         let directory = tempfile::tempdir().unwrap();
         let state_dir = directory.path().join("not/there/yet");
-        assert_eq!(kept_overlay(&state_dir).unwrap(), Overlay::default());
-        let (first, second) = (killed(&["a"]), killed(&["a", "b"]));
-        keep_overlay(&state_dir, &Overlay::default(), &first).unwrap();
-        assert_eq!(kept_overlay(&state_dir).unwrap(), first);
-        keep_overlay(&state_dir, &first, &second).unwrap();
-        assert_eq!(kept_overlay(&state_dir).unwrap(), second);
+        assert_eq!(kept_overlay(&state_dir).unwrap(), None);
+        let nothing = Overlay::default();
+        for (name, all) in [("a", killed(&["a"])), ("b", killed(&["a", "b"]))] {
+            // What is known here may be old: the file is what counts.
+            let kept = change_overlay(&state_dir, &nothing, |overlay| add(overlay, name)).unwrap();
+            assert_eq!(kept, (all.clone(), ()));
+            assert_eq!(kept_overlay(&state_dir).unwrap(), Some(all));
+        }
+    }
+
+    #[test]
+    fn what_is_killed_here_stays_so_when_the_file_is_gone_or_broken() {
+        let directory = tempfile::tempdir().unwrap();
+        for spoil in [|path: &Path| fs::remove_file(path), |path: &Path| fs::write(path, "{")] {
+            change_overlay(directory.path(), &killed(&["a"]), |overlay| add(overlay, "b")).unwrap();
+            spoil(&directory.path().join(OVERLAY)).unwrap();
+            let (kept, ()) = change_overlay(directory.path(), &killed(&["a"]), |overlay| add(overlay, "c")).unwrap();
+            assert_eq!(kept, killed(&["a", "c"]));
+            assert_eq!(kept_overlay(directory.path()).unwrap(), Some(kept));
+        }
+    }
+
+    #[test]
+    fn of_changes_at_once_none_is_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let names: Vec<String> = (0..40).map(|number| format!("t{number}")).collect();
+        std::thread::scope(|scope| {
+            for mine in names.chunks(10) {
+                let directory = directory.path();
+                scope.spawn(move || {
+                    for name in mine {
+                        change_overlay(directory, &Overlay::default(), |overlay| add(overlay, name)).unwrap();
+                    }
+                });
+            }
+        });
+        let kept = kept_overlay(directory.path()).unwrap().unwrap();
+        assert_eq!(kept.kills.len(), names.len());
     }
 
     #[test]
@@ -135,7 +193,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join(OVERLAY);
         fs::write(&file, whole).unwrap();
-        assert_eq!(kept_overlay(directory.path()).unwrap().kills.len(), 1);
+        assert_eq!(kept_overlay(directory.path()).unwrap().unwrap().kills.len(), 1);
         for end in 0..whole.len() {
             fs::write(&file, &whole[..end]).unwrap();
             assert!(kept_overlay(directory.path()).is_err(), "{}", &whole[..end]);
@@ -157,7 +215,7 @@ mod tests {
     fn a_place_that_cannot_be_written_keeps_what_was() {
         let directory = tempfile::tempdir().unwrap();
         fs::create_dir_all(directory.path().join("overlay.json.next/full")).unwrap();
-        assert!(keep_overlay(directory.path(), &Overlay::default(), &killed(&["a"])).is_err());
-        assert_eq!(kept_overlay(directory.path()).unwrap(), Overlay::default());
+        assert!(change_overlay(directory.path(), &Overlay::default(), |overlay| add(overlay, "a")).is_err());
+        assert_eq!(kept_overlay(directory.path()).unwrap(), None);
     }
 }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     bucket::SLOTS,
-    identity::{Context, sample::Visit},
+    identity::{Context, Number, sample::Visit},
 };
 
 const NOW: Timestamp = Timestamp(1_000);
@@ -219,18 +219,18 @@ fn every_test() -> Vec<Test> {
     let phrase = || Phrase::new("a", true);
     vec![
         Test::Equals(Literal::Text(phrase())),
-        Test::Equals(Literal::Number(1.0)),
+        Test::Equals(Literal::Number(Number::Whole(1))),
         Test::Equals(Literal::Flag(true)),
         Test::In(Literals::Texts(Phrases::new(vec!["a".into(), "B".into()], true))),
-        Test::In(Literals::Numbers(vec![1.0, 2.0])),
+        Test::In(Literals::Numbers(vec![Number::Whole(1), Number::Float(2.0)])),
         Test::StartsWith(phrase()),
         Test::EndsWith(phrase()),
         Test::Contains(phrase()),
         Test::Matches(regex::Regex::new("^a+$").unwrap()),
-        Test::Above(1.0),
-        Test::AtLeast(1.0),
-        Test::Below(1.0),
-        Test::AtMost(1.0),
+        Test::Above(Number::Whole(1)),
+        Test::AtLeast(Number::Whole(1)),
+        Test::Below(Number::Whole(1)),
+        Test::AtMost(Number::Whole(1)),
         Test::Before(NOW),
         Test::After(NOW),
         Test::Version(VersionRange::parse(">=1.2 <3").unwrap()),

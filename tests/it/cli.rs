@@ -290,6 +290,7 @@ fn why_tells_every_step_and_which_one_decides() {
     ] {
         let text = toggles(&format!("why orders-v2 {arguments}")).stdout;
         assert!(text.contains(&decides) && text.trim_end().ends_with(end), "{arguments}: {text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{arguments}: {text}");
         let steps = toggles(&format!("why orders-v2 --format json {arguments}")).json()["steps"].clone();
         let decided = steps.as_array().unwrap().iter().filter(|step| step["decided"] == json!(true)).count();
         assert_eq!(decided, 1, "{steps:#}");

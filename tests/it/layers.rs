@@ -279,3 +279,24 @@ fn a_long_file_and_a_mod_rs_are_found() {
     assert_eq!(misshape("a.rs", "x\n".repeat(500)), Some("a.rs: 500 lines before its tests".to_owned()));
     assert_eq!(misshape("a/mod.rs", String::new()), Some("a/mod.rs: name it after its folder".to_owned()));
 }
+
+/// A field's place in the variant whose text this is, when it is a source.
+fn source_place(variant: &str) -> Option<usize> {
+    let before = variant.split_once("#[source]").or_else(|| variant.split_once("#[from]"))?.0;
+    Some(before.matches(',').count())
+}
+
+#[test]
+fn an_error_tells_its_cause_or_has_it_as_source_and_never_both() {
+    for Source { path, text } in sources() {
+        for piece in text.split("#[error(").skip(1) {
+            let Some((message, rest)) = piece.split_once(")]") else { continue };
+            let variant = rest.split("#[error(").next().unwrap_or_default();
+            let variant: Vec<&str> = variant.lines().take_while(|line| !line.contains("///")).collect();
+            let variant = variant.join(" ");
+            let twice = source_place(&variant).is_some_and(|place| message.contains(&format!("{{{place}}}")))
+                || (message.contains("{source") && rest.contains(" source: "));
+            assert!(!twice, "{path}: {message} holds its source{variant}");
+        }
+    }
+}

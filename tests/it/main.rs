@@ -36,6 +36,7 @@ mod reference;
 mod reloading;
 mod requirements;
 mod resting;
+mod shared_state;
 mod simulation;
 mod soak;
 mod sticky;

@@ -159,6 +159,37 @@ fn a_chain_of_three_gives_each_user_one_decision_through_reloads() {
     });
 }
 
+#[tokio::test]
+async fn the_decision_of_a_service_s_rollout_travels_and_pins_the_arm_of_the_next_weir() {
+    let (stable, canary, secrets) = (echo("stable"), echo("canary"), Secrets::new());
+    let weir = |arms: [SocketAddr; 2], rest: &str| {
+        let split = split_config(arms[0], arms[1], &secrets.table("a", ""));
+        let service = split.replace("split = { toggle = \"t\", on = \"canary\", off = \"stable\" }\n", "");
+        assert_ne!(service, split);
+        let rollout = "[rollouts.r]\nservice = \"o\"\narm = \"canary\"\nbucket_by = \"header:x-user-id\"\n";
+        Proxy::start(&format!("{service}{rollout}{rest}"))
+    };
+    for (first_weight, next_weight, propagate, expected, variant) in [
+        ("100%", "0%", true, "canary", "canary"),
+        ("0%", "100%", true, "stable", "stable"),
+        // What does not say that it travels is decided by each weir for itself.
+        ("100%", "0%", false, "stable", "stable"),
+    ] {
+        let rest = |weight: &str| format!("weight = \"{weight}\"\npropagate = {propagate}\n");
+        let next = weir([stable.address, canary.address], &rest(next_weight));
+        let first = weir([next.address(); 2], &rest(first_weight));
+        let answer = first.client().await.get("/", &[("x-user-id", "1")]).await;
+        assert_eq!(arm(&answer), expected, "{}", answer.text());
+        let told = propagate.then_some(variant);
+        assert_eq!(field(&answer, "x-weir-toggle-rollout.r"), told, "{}", answer.text());
+        assert_eq!(member(&answer), propagate.then(|| decided(&[("rollout.r", variant)])), "{}", answer.text());
+        let pinned = format!(
+            "weir_toggle_decisions_total{{toggle=\"rollout.r\",variant=\"{variant}\",reason=\"pinned\",surface=\"pin\"}}"
+        );
+        assert_eq!(next.metric(&pinned).await, f64::from(u8::from(propagate)));
+    }
+}
+
 /// One echo behind one weir, and what a request with these fields brings it.
 struct Single {
     upstream: Upstream,

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::{
-    identity::Attribute,
+    identity::{Attribute, Number},
     toggle::{Condition, Literal, Literals, Test},
 };
 
@@ -42,24 +42,27 @@ fn tested(attr: &Attribute, test: &Test) -> Result<Value, &'static str> {
 
 fn passes(seen: &Value, test: &Test) -> Result<Value, &'static str> {
     const CASE: &str = "tests without case";
-    let number = |operator: &str, number: f64| json!({ "and": [there(seen), { operator: [seen, number] }] });
+    let number = |operator: &str, number: &Number| -> Result<Value, &'static str> {
+        let number = number.exact_float().ok_or("whole numbers beyond 2^53")?;
+        Ok(json!({ "and": [there(seen), { operator: [seen, number] }] }))
+    };
     let is_text = |text: &str| json!({ "===": [seen, text] });
     Ok(match test {
         Test::Equals(Literal::Text(phrase)) => is_text(phrase.verbatim().ok_or(CASE)?),
-        Test::Equals(Literal::Number(wanted)) => number("==", *wanted),
+        Test::Equals(Literal::Number(wanted)) => number("==", wanted)?,
         Test::In(Literals::Texts(phrases)) => {
             json!({ "or": phrases.verbatim().ok_or(CASE)?.iter().map(|text| is_text(text)).collect::<Vec<_>>() })
         }
         Test::In(Literals::Numbers(numbers)) => {
-            json!({ "or": numbers.iter().map(|wanted| number("==", *wanted)).collect::<Vec<_>>() })
+            json!({ "or": numbers.iter().map(|wanted| number("==", wanted)).collect::<Result<Vec<_>, _>>()? })
         }
         Test::StartsWith(phrase) => json!({ "starts_with": [seen, phrase.verbatim().ok_or(CASE)?] }),
         Test::EndsWith(phrase) => json!({ "ends_with": [seen, phrase.verbatim().ok_or(CASE)?] }),
         Test::Contains(phrase) => json!({ "in": [phrase.verbatim().ok_or(CASE)?, seen] }),
-        Test::Above(bound) => number(">", *bound),
-        Test::AtLeast(bound) => number(">=", *bound),
-        Test::Below(bound) => number("<", *bound),
-        Test::AtMost(bound) => number("<=", *bound),
+        Test::Above(bound) => number(">", bound)?,
+        Test::AtLeast(bound) => number(">=", bound)?,
+        Test::Below(bound) => number("<", bound)?,
+        Test::AtMost(bound) => number("<=", bound)?,
         Test::Equals(Literal::Flag(_)) => return Err("flags that are read from texts"),
         Test::Before(_) | Test::After(_) => return Err("dates"),
         Test::Version(_) => return Err("ranges of versions"),

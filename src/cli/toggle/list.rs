@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use super::{
     Format, Kept,
-    table::{Table, wrapped},
+    table::{COLUMNS, Table, wrapped},
 };
 use crate::{
     catalogue::Entry,
@@ -14,9 +14,6 @@ use crate::{
 /// Widths that leave room for the last column in 80, as long as names are short: those are never cut, since
 /// they are there to be copied.
 const WIDTHS: [usize; 7] = [usize::MAX, 10, 12, 5, 10, 16, 4];
-
-/// Columns of a terminal.
-const COLUMNS: usize = 80;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {

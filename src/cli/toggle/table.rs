@@ -1,5 +1,8 @@
 //! Tables, for terminals and for Markdown.
 
+/// Columns of a terminal.
+pub(super) const COLUMNS: usize = 80;
+
 /// A table; every row has a cell for each head.
 pub(super) struct Table {
     pub(super) heads: Vec<&'static str>,
@@ -27,6 +30,24 @@ impl Table {
         lines.collect::<Vec<_>>().join("\n")
     }
 
+    /// Two aligned columns, the first at most as wide as said, both together no wider than `columns`. What is longer
+    /// goes on in the next line: nothing is cut.
+    pub(super) fn folded(&self, first: usize, columns: usize) -> String {
+        let heads: Vec<String> = self.heads.iter().map(|head| head.to_uppercase()).collect();
+        let rows: Vec<&Vec<String>> = std::iter::once(&heads).chain(&self.rows).collect();
+        let longest = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or_default();
+        let width = longest.min(first);
+        let mut lines = Vec::new();
+        for row in rows {
+            let (left, right) = (folded(&row[0], width), folded(&row[1], columns - width - 2));
+            for place in 0..left.len().max(right.len()) {
+                let cell = |lines: &[String]| lines.get(place).cloned().unwrap_or_default();
+                lines.push(format!("{:<width$}  {}", cell(&left), cell(&right)).trim_end().to_owned());
+            }
+        }
+        lines.join("\n")
+    }
+
     pub(super) fn markdown(&self) -> String {
         let line = |cells: &mut dyn Iterator<Item = String>| format!("| {} |", cells.collect::<Vec<_>>().join(" | "));
         let head = line(&mut self.heads.iter().map(|head| (*head).to_owned()));
@@ -41,6 +62,15 @@ fn fitted(cell: &str, width: usize) -> String {
         return cell.to_owned();
     }
     cell.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// A text in lines of so many columns, broken at spaces, and within words that are longer.
+fn folded(text: &str, columns: usize) -> Vec<String> {
+    let lines = wrapped(text, columns, "").into_iter().flat_map(|line| {
+        let chars: Vec<char> = line.chars().collect();
+        chars.chunks(columns.max(1)).map(|chunk| chunk.iter().collect()).collect::<Vec<String>>()
+    });
+    lines.collect()
 }
 
 /// A text in lines of so many columns, broken at spaces; a word that is longer stays whole.
@@ -71,6 +101,15 @@ mod tests {
     fn a_text_is_broken_at_spaces_and_loses_nothing() {
         assert_eq!(wrapped("a bb cccccccc dd e", 6, "  "), ["  a bb", "  cccccccc", "  dd e"]);
         assert!(wrapped(" ", 6, "  ").is_empty());
+    }
+
+    #[test]
+    fn a_folded_table_keeps_its_columns_and_loses_nothing() {
+        let row = |step: &str, outcome: &str| vec![step.to_owned(), outcome.to_owned()];
+        let rows = vec![row("rule of all testers", "does not match"), row("a", "decides"), row("12345678901234", "b")];
+        let text = "STEP        OUTCOME\nrule of     does not\nall         match\ntesters\na           decides\n\
+                    1234567890  b\n1234";
+        assert_eq!(Table { heads: vec!["step", "outcome"], rows }.folded(10, 20), text);
     }
 
     #[test]

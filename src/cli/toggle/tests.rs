@@ -183,6 +183,18 @@ requires = [{ toggle = "base", variant = "on" }]
 }
 
 #[test]
+fn whole_numbers_that_flagd_would_round_are_told_and_left_out() {
+    for (number, told) in [("9007199254740991", 0), ("9007199254740992", 1), ("-9007199254740993", 1)] {
+        let rule = format!("rules = [{{ when = {{ attr = \"context:id\", at_least = {number} }}, serve = \"on\" }}]");
+        let toggle = "[toggles.t]\ncategory = \"ops\"\nowner = \"o\"\nvariants = { on = true, off = false }\n\
+                      default = \"off\"\n";
+        let (_, untold) = export::definition(&compiled(&format!("{toggle}{rule}\n")));
+        assert_eq!(untold.len(), told, "{number}: {untold:?}");
+        assert!(untold.iter().all(|line| line.contains("flagd has no whole numbers beyond 2^53")), "{untold:?}");
+    }
+}
+
+#[test]
 fn rules_are_written_only_where_they_are_exact() {
     let chain = |when: Value| json!({ "if": [when, "on"] });
     let var = |name: &str| json!({ "var": name });

@@ -7,7 +7,10 @@ use http::{HeaderName, HeaderValue, Method, Request, header};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::{Format, Kept, table::Table};
+use super::{
+    Format, Kept,
+    table::{COLUMNS, Table},
+};
 use crate::{
     bucket::SLOTS,
     cli::{
@@ -20,6 +23,9 @@ use crate::{
     proxy::{read_asking, read_claims},
     toggle::{Category, Choice, Moment, Reason, Rule, Serve, Split, Toggle, ToggleId},
 };
+
+/// Columns of the steps' names; a longer one goes on in the next line.
+const STEP_COLUMNS: usize = 30;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct Arguments {
@@ -98,7 +104,7 @@ pub(super) fn why(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     print(&match arguments.format {
         Format::Json => serde_json::to_string_pretty(&explanation)?,
-        Format::Text => explanation.text(|table| table.text(&[18])),
+        Format::Text => explanation.text(|table| table.folded(STEP_COLUMNS, COLUMNS)),
         Format::Markdown => explanation.text(Table::markdown),
     })?;
     Ok(ExitCode::SUCCESS)

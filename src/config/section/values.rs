@@ -7,7 +7,7 @@ use toml::{
 };
 
 use super::Field;
-use crate::toggle::Timestamp;
+use crate::{identity, toggle::Timestamp};
 
 /// The largest integer that every language's JSON keeps exact.
 const INTEGER_MAX: i64 = (1 << 53) - 1;
@@ -48,27 +48,39 @@ impl Field<'_> {
         }
     }
 
-    /// The value as a finite number, whole or not.
-    pub(in crate::config) fn number(&self) -> Option<f64> {
+    /// The value as a finite number to compare with, whole or not.
+    pub(in crate::config) fn number(&self) -> Option<identity::Number> {
         let hint = "write a number without quotes, as in 100 or 2.5";
         match self.value {
-            DeValue::Integer(_) | DeValue::Float(_) => {
-                let number = self.written_number().and_then(|number| number.as_f64());
+            DeValue::Integer(_) => self.whole_number().map(identity::Number::Whole).or_else(|| {
+                self.refuse(
+                    "the number has more than 64 bits".to_owned(),
+                    "identities of any length are compared as texts: put it in quotes",
+                );
+                None
+            }),
+            DeValue::Float(_) => {
+                let number = self.float().map(identity::Number::Float);
                 number.or_else(|| self.refuse_type("a finite number", hint))
             }
             _ => self.refuse_type("a number", hint),
         }
     }
 
+    /// A number as JSON holds it; `None` when another language would round it.
     fn written_number(&self) -> Option<Number> {
-        match self.value {
-            DeValue::Integer(integer) => {
-                let number = i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()?;
-                (-INTEGER_MAX..=INTEGER_MAX).contains(&number).then(|| number.into())
-            }
-            DeValue::Float(float) => float.as_str().replace('_', "").parse::<f64>().ok().and_then(Number::from_f64),
-            _ => None,
-        }
+        let whole = self.whole_number().filter(|number| (-INTEGER_MAX..=INTEGER_MAX).contains(number));
+        whole.map(Number::from).or_else(|| self.float().and_then(Number::from_f64))
+    }
+
+    fn whole_number(&self) -> Option<i64> {
+        let integer = self.value.as_integer()?;
+        i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
+    }
+
+    fn float(&self) -> Option<f64> {
+        let DeValue::Float(float) = self.value else { return None };
+        float.as_str().replace('_', "").parse().ok().filter(|number: &f64| number.is_finite())
     }
 
     /// The value as a whole number of at least `min`.

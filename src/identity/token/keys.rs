@@ -29,7 +29,7 @@ struct Key {
 pub enum KeyError {
     /// The file is no JSON Web Key Set (RFC 7517 §5).
     #[error("it is no JSON Web Key Set: {0}")]
-    Syntax(#[source] serde_json::Error),
+    Syntax(serde_json::Error),
     /// Nothing in it can verify a signature.
     #[error("it holds no RSA, EC or Ed25519 key for signatures")]
     None,
@@ -38,7 +38,7 @@ pub enum KeyError {
     TooMany,
     /// One of them is broken.
     #[error("its key {0} cannot be used: {1}")]
-    Broken(usize, #[source] jsonwebtoken::errors::Error),
+    Broken(usize, jsonwebtoken::errors::Error),
     /// The secret is too short.
     #[error("a secret has at least {SECRET_BYTES_MIN} bytes")]
     Short,

@@ -138,19 +138,27 @@ fn rules_are_compared_by_whom_they_match() {
             with(vec![rule("renamed", "a", split_of(30_000)), rule("b", "b", Serve::Variant(ON))]),
             "toggle t: 20% third -> on (rule \"renamed\")",
         ),
-        (with(vec![rule("a", "a", split_of(10_000))]), "toggle t: rule \"b\" is gone"),
+        (
+            with(vec![rule("a", "a", split_of(10_000))]),
+            "toggle t: rule \"b\" is gone (for unknown many: no max_churn holds that back)",
+        ),
         (
             with(vec![rule("a", "z", split_of(10_000)), rule("b", "b", Serve::Variant(ON))]),
-            "toggle t: rule \"a\" matches others",
+            "toggle t: rule \"a\" matches others (for unknown many: no max_churn holds that back)",
         ),
         (
             with(vec![rule("b", "b", Serve::Variant(ON)), rule("a", "a", split_of(10_000))]),
-            "toggle t: its rules are tried in another order",
+            "toggle t: its rules are tried in another order (for unknown many: no max_churn holds that back)",
         ),
     ] {
         assert_eq!(text(side(&before, None), side(&after, None)), expected);
     }
-    assert_eq!(text(side(&with(vec![]), None), side(&before, None)), "toggle t: rule \"a\" is new; rule \"b\" is new");
+    let uncounted = churn(side(&with(vec![]), None), side(&before, None), Timestamp(1000));
+    assert_eq!(uncounted.most(), Portion::default(), "max_churn lets it pass");
+    assert_eq!(
+        text(side(&with(vec![]), None), side(&before, None)),
+        "toggle t: rule \"a\" is new; rule \"b\" is new (for unknown many: no max_churn holds that back)"
+    );
 }
 
 #[test]

@@ -33,6 +33,10 @@ impl fmt::Display for Churn {
         for (index, note) in self.notes.iter().enumerate() {
             write!(f, "{}{note}", if index == 0 && self.shifts.is_empty() { "" } else { "; " })?;
         }
+        if self.notes.iter().any(Note::is_uncounted) {
+            // A share that nobody can know must not read like none.
+            f.write_str(" (for unknown many: no max_churn holds that back)")?;
+        }
         Ok(())
     }
 }

@@ -8,7 +8,7 @@ use crate::identity::Seen;
 /// them, and a date alone is the moment it begins in UTC.
 pub(super) fn seconds(seen: &Seen<'_>) -> Option<f64> {
     match seen {
-        Seen::Number(number) => Some(*number),
+        Seen::Number(number) => Some(number.float()),
         Seen::Text(text) => {
             if let Some(moment) = plain(text.as_bytes()) {
                 return Some(moment);

@@ -12,7 +12,7 @@ use super::{
     version::{self, VersionRange},
 };
 use crate::{
-    identity::{Attribute, Glance, Seen, Subject},
+    identity::{Attribute, Glance, Number, Seen, Subject},
     toggle::Timestamp,
 };
 
@@ -33,13 +33,13 @@ pub enum Test {
     /// `matches`: a regular expression that runs in linear time.
     Matches(Regex),
     /// `above`: a larger number.
-    Above(f64),
+    Above(Number),
     /// `at_least`: this number or a larger one.
-    AtLeast(f64),
+    AtLeast(Number),
     /// `below`: a smaller number.
-    Below(f64),
+    Below(Number),
     /// `at_most`: this number or a smaller one.
-    AtMost(f64),
+    AtMost(Number),
     /// `before`: an earlier moment.
     Before(Timestamp),
     /// `after`: a later moment.
@@ -58,7 +58,7 @@ pub enum Literal {
     /// A text.
     Text(Phrase),
     /// A number.
-    Number(f64),
+    Number(Number),
     /// True or false.
     Flag(bool),
 }
@@ -69,7 +69,7 @@ pub enum Literals {
     /// Texts.
     Texts(Phrases),
     /// Numbers.
-    Numbers(Vec<f64>),
+    Numbers(Vec<Number>),
 }
 
 impl Test {
@@ -146,22 +146,12 @@ fn text<'s>(seen: &'s Seen<'_>) -> Option<&'s str> {
     if let Seen::Text(text) = seen { Some(text) } else { None }
 }
 
-fn number(seen: &Seen<'_>) -> Option<f64> {
+fn number(seen: &Seen<'_>) -> Option<Number> {
     match seen {
         Seen::Number(number) => Some(*number),
-        Seen::Text(text) => written(text),
+        Seen::Text(text) => Number::written(text),
         Seen::Flag(_) | Seen::List(_) => None,
     }
-}
-
-fn written(text: &str) -> Option<f64> {
-    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-    // Most numbers are short and whole, and need no general parser.
-    if digits && (1..=9).contains(&text.len()) {
-        let whole = text.bytes().fold(0, |whole, digit| whole * 10 + u32::from(digit - b'0'));
-        return Some(f64::from(whole));
-    }
-    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 fn flag(seen: &Seen<'_>) -> Option<bool> {

@@ -40,7 +40,8 @@ impl<'a> From<Seen<'a>> for Datum<'a> {
     fn from(seen: Seen<'a>) -> Datum<'a> {
         match seen {
             Seen::Text(text) => Datum::Text(text),
-            Seen::Number(number) => Datum::Number(number),
+            // As flagd computes: a float.
+            Seen::Number(number) => Datum::Number(number.float()),
             Seen::Flag(flag) => Datum::Flag(flag),
             Seen::List(values) => Datum::Array(values),
         }

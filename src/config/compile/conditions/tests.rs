@@ -54,6 +54,21 @@ fn every_test_has_two_sides() {
         (r#"equals = "beta""#, json!(["beta"]), json!(["Beta", "bet", "", null, 1, true, {"a": "beta"}])),
         (r#"equals = "beta", ignore_case = true"#, json!(["beta", "BETA"]), json!(["alpha"])),
         (r#"equals = 1"#, json!([1, 1.0, "1", "1.0", " 1 "]), json!([2, "one", true, "", null])),
+        (
+            r#"equals = 9007199254740993"#,
+            json!([9_007_199_254_740_993_u64, "9007199254740993"]),
+            json!([9_007_199_254_740_992_u64, "9007199254740992", 9_007_199_254_740_992.0]),
+        ),
+        (
+            r#"in = [9007199254740993, -9223372036854775808]"#,
+            json!([9_007_199_254_740_993_u64, i64::MIN]),
+            json!([9_007_199_254_740_992_u64, i64::MIN + 1, u64::MAX]),
+        ),
+        (
+            r#"above = 9223372036854775806"#,
+            json!([i64::MAX, u64::MAX, "9223372036854775807", [1, i64::MAX]]),
+            json!([i64::MAX - 1, "9223372036854775806"]),
+        ),
         (r#"equals = -0.5"#, json!([-0.5, "-0.5"]), json!([0.5])),
         (r#"equals = true"#, json!([true, "true"]), json!([false, "false", 1, "yes", null])),
         (r#"equals = false"#, json!([false, "false"]), json!([true, 0, "", null])),
