@@ -115,7 +115,12 @@ fn check_against_another_configuration_tells_whom_it_moves() {
             "toggle orders-v2: 100% on -> off (rule \"beta testers\"); 10% on -> off (everybody else); \
              switched off, however many that moves",
         ),
-        ("equals = \"beta\"", "equals = \"gamma\"", "toggle orders-v2: rule \"beta testers\" matches others"),
+        (
+            "equals = \"beta\"",
+            "equals = \"gamma\"",
+            "toggle orders-v2: rule \"beta testers\" matches others \
+             (for unknown many: no max_churn holds that back)",
+        ),
         (
             "[\"header:x-user-id\", \"cookie:sid\"]",
             "[\"cookie:sid\"]",
@@ -269,7 +274,7 @@ fn why_tells_every_step_and_which_one_decides() {
     for (arguments, decides, end) in [
         (
             "-H x-user-id:42",
-            format!("decides: slot {SLOT_OF_42} of 100000; [0, 10000) on, [10000, 100000) off"),
+            format!("decides: slot {SLOT_OF_42} of 100000; [0, 10000) on, [10000, 100000)\n                   off"),
             "orders-v2: off = false (split)",
         ),
         (

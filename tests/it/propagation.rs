@@ -181,7 +181,7 @@ async fn the_decision_of_a_service_s_rollout_travels_and_pins_the_arm_of_the_nex
         let answer = first.client().await.get("/", &[("x-user-id", "1")]).await;
         assert_eq!(arm(&answer), expected, "{}", answer.text());
         let told = propagate.then_some(variant);
-        assert_eq!(field(&answer, "x-weir-toggle-rollout.r"), told, "{}", answer.text());
+        assert_eq!(field(&answer, "x-weir-toggle-rollout-r"), told, "{}", answer.text());
         assert_eq!(member(&answer), propagate.then(|| decided(&[("rollout.r", variant)])), "{}", answer.text());
         let pinned = format!(
             "weir_toggle_decisions_total{{toggle=\"rollout.r\",variant=\"{variant}\",reason=\"pinned\",surface=\"pin\"}}"

@@ -65,13 +65,14 @@ enum Pause {
 }
 
 impl ClientWire {
-    /// The service's side: a request came; its answer is on the way, perhaps the connection's `last` one.
-    pub(in crate::proxy) fn serve<F>(self: &Rc<Self>, answer: F, last: bool) -> Serving<F> {
+    /// The service's side: a request came, and `answer` makes its answer, perhaps the connection's `last` one.
+    pub(in crate::proxy) fn serve<F>(self: &Rc<Self>, answer: impl FnOnce() -> F, last: bool) -> Serving<F> {
         let call = self.calls.get() + 1;
         self.calls.set(call);
         let mut notes = self.notes.borrow_mut();
         self.note.set(notes.pop_front_if(|(head, _)| *head == call).map(|(_, note)| note));
-        Serving { answer, wire: Rc::clone(self), last }
+        drop(notes);
+        Serving { answer: answer(), wire: Rc::clone(self), last }
     }
 
     /// How many requests came.
