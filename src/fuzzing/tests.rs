@@ -13,7 +13,7 @@ use super::*;
 const SEEDS_MIN: usize = 4;
 
 /// Inputs for each target that no person has written; [`ROUNDS`] asks for more.
-const ROUNDS_EACH: u64 = 250;
+const ROUNDS_EACH: u64 = 800;
 
 /// The variable that holds another number of rounds, for a long run without a fuzzer:
 /// `WEIR_FUZZ_ROUNDS=100000 cargo test --lib fuzzing`.
