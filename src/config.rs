@@ -15,6 +15,8 @@ mod compile;
 mod document;
 mod expiry;
 mod flagd;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod guard;
 mod names;
 mod report;

@@ -72,6 +72,10 @@ pub mod app;
 pub mod cli;
 pub mod ofrep;
 
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
+
 pub use app::{Addresses, App, StartError};
 pub use proxy::Resolver;
 pub use reload::{Killed, OrderError, Outcome, Restored};

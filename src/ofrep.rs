@@ -17,6 +17,8 @@ mod desk;
 mod etag;
 mod evaluate;
 mod events;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod pace;
 mod pins;
 mod question;

@@ -23,8 +23,7 @@ mod drain;
 mod exchange;
 mod framing;
 #[cfg(any(test, fuzzing))]
-#[doc(hidden)]
-pub mod fuzzing;
+pub(crate) mod fuzzing;
 mod half_closed;
 mod handle;
 mod headers;

@@ -20,6 +20,8 @@ use durable::Hold;
 
 pub use observed::{OBSERVED, Observed, Settled, Sighting, keep_observed, kept_observed};
 pub use overlay::{OVERLAY, OverlayError, OverlayFault, change_overlay, kept_overlay};
+#[cfg(any(test, fuzzing))]
+pub(crate) use overlay::{parse as parse_overlay, text as overlay_text};
 
 /// The folder of the last configuration that was put in force.
 pub const LAST_GOOD: &str = "last-good";

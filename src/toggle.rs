@@ -29,6 +29,8 @@ use crate::{
 };
 
 pub use churn::{Churn, Move, Needs, Note, Population, Portion, Shift, Side, churn, lacking};
+#[cfg(any(test, fuzzing))]
+pub(crate) use condition::fuzzing;
 pub use condition::{Condition, Literal, Literals, Phrase, Phrases, Segment, Test, VersionRange, VersionRangeError};
 pub use moment::{Moment, Pin, Timestamp};
 pub use reason::{REASON_CODES, Reason};

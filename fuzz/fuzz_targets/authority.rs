@@ -1,4 +1,3 @@
-//! Hosts and ports.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| weir::proxy::fuzzing::authority(data));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| weir::fuzzing::run("authority", input));

@@ -1,4 +1,3 @@
-//! Fields of one hop.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| weir::proxy::fuzzing::forwarded(data));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| weir::fuzzing::run("forwarded", input));

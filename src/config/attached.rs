@@ -35,18 +35,29 @@ const FILES_MAX: usize = 10_000;
 
 /// What the named files held, by their paths as they are written; or why they could not be read.
 #[derive(Clone, Default, PartialEq, Eq)]
-pub(super) struct Attached(BTreeMap<String, Result<Arc<[u8]>, String>>);
+pub(super) struct Attached(BTreeMap<String, Found>);
+
+/// What a file held, or why it could not be read.
+type Found = Result<Arc<[u8]>, String>;
+
+/// Reads the file of a path as it is written.
+type Reader<'a> = &'a dyn Fn(&str) -> Found;
 
 impl Attached {
     /// Reads every file that the settings name. Relative paths start from `root`.
     pub(super) fn read(root: &Path, settings: &[SourceFile]) -> Attached {
+        Attached::gather(settings, &|path| read(&root.join(path)).map_err(|error| error.to_string()))
+    }
+
+    /// Has every file read that the settings name.
+    pub(super) fn gather(settings: &[SourceFile], read: Reader<'_>) -> Attached {
         let mut files = BTreeMap::new();
         let texts = settings.iter().filter_map(|file| std::str::from_utf8(&file.bytes).ok());
         for text in texts.filter(|text| MARKS.iter().any(|mark| text.contains(mark))) {
             let (table, _reported_when_compiled) = DeTable::parse_recoverable(text);
             for (name, value) in table.get_ref() {
                 if !FREE_TABLES.contains(&&**name.get_ref()) {
-                    find(name.get_ref(), value.get_ref(), root, &mut files);
+                    find(name.get_ref(), value.get_ref(), read, &mut files);
                 }
             }
         }
@@ -79,16 +90,14 @@ impl fmt::Debug for Attached {
     }
 }
 
-fn find(key: &str, value: &DeValue<'_>, root: &Path, files: &mut BTreeMap<String, Result<Arc<[u8]>, String>>) {
+fn find(key: &str, value: &DeValue<'_>, read: Reader<'_>, files: &mut BTreeMap<String, Found>) {
     match value {
         DeValue::String(path) if FILE_KEYS.contains(&key) && files.len() < FILES_MAX => {
-            files
-                .entry(path.to_string())
-                .or_insert_with(|| read(&root.join(&**path)).map_err(|error| error.to_string()));
+            files.entry(path.to_string()).or_insert_with(|| read(path));
         }
-        DeValue::Array(values) => values.iter().for_each(|value| find(key, value.get_ref(), root, files)),
+        DeValue::Array(values) => values.iter().for_each(|value| find(key, value.get_ref(), read, files)),
         DeValue::Table(table) => {
-            table.iter().for_each(|(name, value)| find(name.get_ref(), value.get_ref(), root, files));
+            table.iter().for_each(|(name, value)| find(name.get_ref(), value.get_ref(), read, files));
         }
         _ => {}
     }

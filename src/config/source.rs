@@ -92,16 +92,19 @@ impl Sources {
     }
 
     /// One file of this text.
-    #[cfg(test)]
+    #[cfg(any(test, fuzzing))]
     pub(crate) fn of_text(text: &str) -> Sources {
-        let settings = vec![SourceFile { path: "weir.toml".into(), bytes: text.as_bytes().into() }];
-        Sources {
-            root: PathBuf::new(),
-            settings,
-            contracts: Vec::new(),
-            flags: Vec::new(),
-            attached: Attached::default(),
-        }
+        Sources::of_parts(text.as_bytes(), None, b"")
+    }
+
+    /// One file of settings, perhaps one of flags, and what every file holds that the settings name.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn of_parts(settings: &[u8], flags: Option<&[u8]>, attached: &[u8]) -> Sources {
+        let file = |name: &str, bytes: &[u8]| SourceFile { path: name.into(), bytes: bytes.into() };
+        let settings = vec![file("weir.toml", settings)];
+        let attached = Attached::gather(&settings, &|_path| Ok(attached.into()));
+        let flags = flags.map(|flags| file("app.flagd.json", flags)).into_iter().collect();
+        Sources { root: PathBuf::new(), settings, contracts: Vec::new(), flags, attached }
     }
 
     /// The directory that the configuration's relative paths start from.

@@ -56,6 +56,11 @@ fn leading_number(text: &str) -> Option<(u64, &str)> {
     Some((number.parse().ok()?, rest))
 }
 
+/// A number of digits alone: the library takes a sign, too.
+fn digits(text: &str) -> Option<u64> {
+    leading_number(text).filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number)
+}
+
 /// An address to listen on.
 pub(super) fn socket_address(text: &str) -> Result<SocketAddr, &'static str> {
     let address = text.parse();
@@ -97,7 +102,7 @@ pub(super) fn place(text: &str) -> Result<Place, &'static str> {
     let named = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
     // A host of digits and dots alone was meant as an address and is none.
     let numeric = host.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    let port = port.parse::<u16>().ok().filter(|port| *port != 0);
+    let port = digits(port).and_then(|port| u16::try_from(port).ok()).filter(|port| *port != 0);
     match port {
         Some(port) if named && !numeric => Ok(Place::Name { host: host.into(), port }),
         _ => Err(SYNTAX),
@@ -106,7 +111,7 @@ pub(super) fn place(text: &str) -> Result<Place, &'static str> {
 
 /// A whole percentage of at least 1, such as `"50%"`.
 pub(super) fn percent(text: &str) -> Result<u32, &'static str> {
-    let number = text.strip_suffix('%').and_then(|number| number.parse().ok());
+    let number = text.strip_suffix('%').and_then(digits).and_then(|number| u32::try_from(number).ok());
     number.filter(|number| (1..=100).contains(number)).ok_or("a share is a text from \"1%\" to \"100%\"")
 }
 
@@ -181,6 +186,7 @@ mod tests {
             "orders:",
             "orders:0",
             "127.0.0.1:0",
+            "orders:+80",
             ":80",
             "http://orders:80",
             "or ders:80",
@@ -197,7 +203,7 @@ mod tests {
     #[test]
     fn shares_are_whole_percentages() {
         assert_eq!((percent("1%"), percent("100%")), (Ok(1), Ok(100)));
-        for text in ["", "0%", "101%", "50", "5.5%", "-1%"] {
+        for text in ["", "0%", "101%", "50", "5.5%", "-1%", "+5%"] {
             assert!(percent(text).is_err(), "{text}");
         }
     }

@@ -117,7 +117,7 @@ pub(super) fn guest<'a>(settings: &'a Ofrep, head: &Parts, stream: bool) -> Resu
 }
 
 /// `Authorization: Bearer …` (RFC 6750 §2.1); the scheme's case does not matter.
-fn bearer(head: &Parts) -> Option<&[u8]> {
+pub(super) fn bearer(head: &Parts) -> Option<&[u8]> {
     let (scheme, token) = head.headers.get(header::AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
     scheme.eq_ignore_ascii_case(b"bearer ").then(|| token.trim_ascii())
 }

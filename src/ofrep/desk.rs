@@ -43,7 +43,7 @@ pub struct Desk {
 
 /// What is asked.
 #[derive(Debug, PartialEq, Eq)]
-enum Endpoint {
+pub(super) enum Endpoint {
     Flag(String),
     Flags,
     Events,
@@ -134,7 +134,7 @@ pub(super) fn now() -> Timestamp {
 }
 
 impl Endpoint {
-    fn of(path: &str) -> Endpoint {
+    pub(super) fn of(path: &str) -> Endpoint {
         if path == EVENTS {
             return Endpoint::Events;
         }
@@ -149,7 +149,7 @@ impl Endpoint {
     }
 
     /// How it is asked.
-    fn method(&self) -> Result<Method, Refusal> {
+    pub(super) fn method(&self) -> Result<Method, Refusal> {
         match self {
             Endpoint::Flag(_) | Endpoint::Flags => Ok(Method::POST),
             Endpoint::Events => Ok(Method::GET),

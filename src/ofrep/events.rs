@@ -59,7 +59,7 @@ pub(super) fn is_awaited(desk: &Desk, serving: &Serving, head: &Parts, now: Time
 }
 
 /// Seconds since 1970, or a date and time as RFC 3339 writes them.
-fn moment(text: &str) -> Option<Timestamp> {
+pub(super) fn moment(text: &str) -> Option<Timestamp> {
     let seconds = text.parse().ok();
     seconds.or_else(|| Some(text.parse::<jiff::Timestamp>().ok()?.as_second())).map(Timestamp)
 }

@@ -36,7 +36,7 @@ pub(super) async fn read(body: Body, limits: &OfrepLimits) -> Result<Question, R
     parse(&body.to_bytes(), limits)
 }
 
-fn parse(body: &[u8], limits: &OfrepLimits) -> Result<Question, Refusal> {
+pub(super) fn parse(body: &[u8], limits: &OfrepLimits) -> Result<Question, Refusal> {
     if body.trim_ascii().is_empty() {
         return Ok(Question::default());
     }

@@ -248,7 +248,13 @@ fn add_request_id(headers: &mut HeaderMap, caller: Caller) {
     let sound = |id: &HeaderValue| {
         (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
     };
-    if caller.trusted && headers.get(&X_REQUEST_ID).is_some_and(sound) {
+    let mut told = headers.get_all(&X_REQUEST_ID).iter();
+    if let (true, Some(first)) = (caller.trusted, told.next().filter(|id| sound(id))) {
+        // Of several the next one to read them could take another.
+        if told.next().is_some() {
+            let first = first.clone();
+            headers.insert(X_REQUEST_ID, first);
+        }
         return;
     }
     let mut id = [0; 32];
@@ -391,5 +397,11 @@ serve = "on"
     fn a_request_id_that_no_log_wants_is_replaced() {
         let headers = rewritten(&[("host", "a"), ("x-request-id", "a b")], true);
         assert_eq!(text(&headers, "x-request-id").map(|id| id.len()), Some(32));
+    }
+
+    #[test]
+    fn of_several_request_ids_the_first_goes_on() {
+        let headers = rewritten(&[("host", "a"), ("x-request-id", "mine"), ("x-request-id", "a b")], true);
+        assert_eq!(headers.get_all("x-request-id").iter().collect::<Vec<_>>(), ["mine"]);
     }
 }

@@ -69,7 +69,7 @@ fn outcome(error: &io::Error) -> HandshakeOutcome {
 }
 
 /// The client's name: its SPIFFE id, else its first DNS name, else its common name.
-fn consumer(certificate: &[u8]) -> Option<String> {
+pub(super) fn consumer(certificate: &[u8]) -> Option<String> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let names = certificate.subject_alternative_name().ok().flatten();
     let names = || names.iter().flat_map(|names| &names.value.general_names);

@@ -3,11 +3,11 @@
 //! h2 has refused pseudo-fields that are missing, repeated or late, fields of one connection, names that
 //! are no lower-case token, values with CR, LF or NUL, and bodies of another length than announced.
 
-use http::{HeaderMap, HeaderValue, Method, Version, header, request};
+use http::{HeaderMap, HeaderValue, Method, Version, header, request, uri::PathAndQuery};
 use hyper::ext::Protocol;
 
 use super::{
-    framing::{Bounds, is_spaced, judge_request},
+    framing::{Bounds, Flaw, is_spaced, judge_request},
     rejection::Rejection,
 };
 
@@ -22,8 +22,12 @@ pub(super) fn translate(head: &mut request::Parts, bounds: &Bounds) -> Result<()
     if head.headers.values().any(|value| is_spaced(value.as_bytes())) {
         return Err(Rejection::BadField);
     }
-    let path = head.uri.path_and_query().map(http::uri::PathAndQuery::as_str);
-    judge_request(&head.method, path, &head.headers, bounds)?;
+    let path = head.uri.path_and_query();
+    // Of a path that is nothing but a fragment nothing is left: it reads as "/", and is written as nothing at all.
+    if path.is_some_and(|path| path.as_str() == "/" && *path != PathAndQuery::from_static("/")) {
+        return Err(Flaw::Target.into());
+    }
+    judge_request(&head.method, path.map(PathAndQuery::as_str), &head.headers, bounds)?;
     one_host(head)?;
     // What extended CONNECT asks for, GET with Upgrade does (RFC 8441 §5).
     if head.method == Method::CONNECT && head.extensions.get::<Protocol>().is_some() {
@@ -67,26 +71,21 @@ mod tests {
     use http::Request;
 
     use super::*;
-    use crate::proxy::framing::Flaw;
+
+    const BOUNDS: Bounds =
+        Bounds { head_bytes_max: 1000, target_bytes_max: 30, fields_max: 100, trailer_bytes_max: 1, interim_max: 1 };
 
     fn translated(uri: &str, fields: &[(&'static str, &'static str)]) -> Result<HeaderMap, Rejection> {
         asked(Method::GET, uri, fields)
     }
 
     fn asked(method: Method, uri: &str, fields: &[(&'static str, &'static str)]) -> Result<HeaderMap, Rejection> {
-        let bounds = Bounds {
-            head_bytes_max: 1000,
-            target_bytes_max: 30,
-            fields_max: 100,
-            trailer_bytes_max: 1,
-            interim_max: 1,
-        };
         let mut request = Request::builder().version(Version::HTTP_2).method(method).uri(uri);
         for (name, value) in fields {
             request = request.header(*name, HeaderValue::from_static(value));
         }
         let mut head = request.body(()).unwrap().into_parts().0;
-        translate(&mut head, &bounds).map(|()| head.headers)
+        translate(&mut head, &BOUNDS).map(|()| head.headers)
     }
 
     #[test]
@@ -129,6 +128,14 @@ mod tests {
                 "{uri} {fields:?} {refused:?}"
             );
         }
+        // As h2 puts a target together.
+        let mut parts = http::uri::Parts::default();
+        parts.scheme = Some(http::uri::Scheme::HTTP);
+        parts.authority = Some(http::uri::Authority::from_static("a"));
+        parts.path_and_query = Some("#fragment".parse().unwrap());
+        let nothing = http::Uri::from_parts(parts).unwrap();
+        let mut head = Request::builder().version(Version::HTTP_2).uri(nothing).body(()).unwrap().into_parts().0;
+        assert!(matches!(translate(&mut head, &BOUNDS), Err(Rejection::Framing(Flaw::Target))));
         assert!(translated("http://a/%41?%zz", &[("content-length", "0")]).is_ok());
         let many = vec![("x", "1"); 101];
         assert!(matches!(translated("http://a/", &many), Err(Rejection::TooManyFields { .. })));

@@ -12,6 +12,8 @@
 mod announced;
 mod broken;
 mod connect;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod grpc;
 mod health;
 mod host;

@@ -58,7 +58,7 @@ impl FromStr for HostPattern {
         let canonical = canonical_host(name);
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'[' | b']' | b':');
         let keeps_its_length = canonical.len() == name.len() || format!("{canonical}.").len() == name.len();
-        if canonical.is_empty() || !keeps_its_length || !canonical.bytes().all(plain) {
+        if canonical.is_empty() || canonical.ends_with('.') || !keeps_its_length || !canonical.bytes().all(plain) {
             return Err(HostPatternError);
         }
         let host = canonical.into_owned();

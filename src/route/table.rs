@@ -114,7 +114,8 @@ impl Paths {
         let mut rest = Some(&path[..deepest]);
         std::iter::from_fn(move || {
             let cut = rest?;
-            rest = cut.rfind('/').map(|slash| &cut[..slash]);
+            // The empty prefix is every path, that of `OPTIONS *` too.
+            rest = cut.rfind('/').map(|slash| &cut[..slash]).or_else(|| (!cut.is_empty()).then_some(""));
             Some(cut)
         })
     }

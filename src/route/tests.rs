@@ -60,6 +60,14 @@ fn the_most_specific_route_wins() {
 }
 
 #[test]
+fn the_path_of_a_server_as_a_whole_is_below_the_empty_prefix_alone() {
+    for deeper in [None, Some(pattern("*", "/a/b*", &[], &[]))] {
+        let table = RouteTable::new([pattern("*", "/*", &[], &[])].into_iter().chain(deeper).collect()).unwrap();
+        assert_eq!(find(&table, &Method::OPTIONS, "a.org", "*", &HeaderMap::new()), Some(0));
+    }
+}
+
+#[test]
 fn a_request_that_nothing_matches_has_no_route() {
     let table = RouteTable::new(vec![pattern("a.org", "/x*", &[Method::GET], &[])]).unwrap();
     for (method, host, path) in
@@ -90,7 +98,7 @@ fn routes_that_one_request_matches_equally_well_are_a_tie() {
 
 #[test]
 fn hosts_and_paths_that_cannot_match_are_refused() {
-    for host in ["", "*.", "a.org:80", "*", "a b", "*.*.org"] {
+    for host in ["", "*.", "a.org:80", "*", "a b", "*.*.org", "a.org.."] {
         assert_eq!(host.parse::<HostPattern>(), Err(HostPatternError), "{host}");
     }
     for path in ["", "a", "/a?b", "/a#b", "/a b"] {

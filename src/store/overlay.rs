@@ -77,12 +77,17 @@ fn read(path: &Path) -> Result<Option<Overlay>, OverlayFault> {
     if bytes.len() as u64 > FILE_BYTES_MAX {
         return Err(OverlayFault::TooLarge);
     }
-    let value: Value = serde_json::from_slice(&bytes).map_err(OverlayFault::Malformed)?;
+    parse(&bytes).map(Some)
+}
+
+/// Reads a file's text.
+pub(crate) fn parse(bytes: &[u8]) -> Result<Overlay, OverlayFault> {
+    let value: Value = serde_json::from_slice(bytes).map_err(OverlayFault::Malformed)?;
     match value.get("version") {
         Some(version) if version.as_u64() != Some(VERSION) => Err(OverlayFault::Version(version.clone())),
         _ => {
             let file: OverlayFile<'_> = serde_json::from_value(value).map_err(OverlayFault::Malformed)?;
-            Ok(Some(file.overlay.into_owned()))
+            Ok(file.overlay.into_owned())
         }
     }
 }
@@ -112,10 +117,7 @@ pub fn change_overlay<T>(
     if kept && next == before {
         return Ok((next, said));
     }
-    let write = |overlay| -> io::Result<()> {
-        let file = OverlayFile { version: VERSION, overlay: std::borrow::Cow::Borrowed(overlay) };
-        replace(&path, &serde_json::to_vec_pretty(&file)?, Lasting::Synced)
-    };
+    let write = |overlay| replace(&path, &text(overlay)?, Lasting::Synced);
     let written = write(&next).inspect_err(|_| {
         // The last step alone may have failed. What cannot be promised must not come true at a restart.
         if read(&path).is_ok_and(|found| found.as_ref() == Some(&next)) {
@@ -123,6 +125,12 @@ pub fn change_overlay<T>(
         }
     });
     written.map(|()| (next, said))
+}
+
+/// A file's text.
+pub(crate) fn text(overlay: &Overlay) -> io::Result<Vec<u8>> {
+    let file = OverlayFile { version: VERSION, overlay: std::borrow::Cow::Borrowed(overlay) };
+    Ok(serde_json::to_vec_pretty(&file)?)
 }
 
 #[cfg(test)]

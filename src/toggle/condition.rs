@@ -4,6 +4,8 @@
 //! `not` makes no truth of what is unknown. So a peer can gain nothing by a claim, nor by leaving one out.
 
 mod date;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzzing;
 mod phrase;
 mod test;
 mod version;

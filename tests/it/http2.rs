@@ -153,6 +153,11 @@ async fn requests_that_http1_would_read_otherwise_are_refused() {
         ("no path", pseudo(&[sound[0], sound[1], (":authority", b"a")]), &["reset"]),
         ("no method", pseudo(&sound[1..]), &["reset"]),
         ("an empty path", pseudo(&[sound[0], sound[1], (":path", b"")]), &["reset"]),
+        (
+            "a path that is a fragment alone",
+            pseudo(&[sound[0], sound[1], (":path", b"#x"), (":authority", b"a")]),
+            &["400"],
+        ),
         ("a path that is none", pseudo(&[sound[0], sound[1], (":path", b"x y")]), &["reset"]),
         ("an unknown pseudo-field", frames::block(&[(":x", b"1")]), &["reset", "gone"]),
         ("a late pseudo-field", [frames::block(&[("x", b"1")]), frames::get(&[])].concat(), &["reset", "gone"]),

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::command::package;
 
 /// The rank of every top-level module; a module may use only lower ranks.
-const RANKS: [(&str, u8); 21] = [
+const RANKS: [(&str, u8); 22] = [
     ("bucket", 0),
     ("identity", 1),
     ("propagation", 1),
@@ -27,6 +27,7 @@ const RANKS: [(&str, u8); 21] = [
     ("ofrep", 7),
     ("app", 8),
     ("cli", 9),
+    ("fuzzing", 9),
 ];
 
 /// The roots of the library and the binary: they name every module and are used by none.

@@ -1,9 +1,10 @@
 //! Lines as they are written: JSON, or the common log format of NCSA's server.
 
-use std::fmt::Write;
+use std::{fmt::Write, io};
 
 use http::Version;
 use serde::Serialize;
+use serde_json::{Serializer, ser::Formatter};
 
 use super::Line;
 use crate::plan::LogFormat;
@@ -47,12 +48,12 @@ struct Json<'a> {
 
 impl Line {
     /// Appends the line, with its end, as the configuration in force at its request wants it.
-    pub(super) fn write(&self, text: &mut Vec<u8>) {
+    pub(in crate::proxy) fn write(&self, text: &mut Vec<u8>) {
         let format = self.serving.plan.access_log.as_ref().map(|log| log.format);
         match format {
             Some(LogFormat::Common) => text.extend_from_slice(self.common().as_bytes()),
             // Texts, numbers and flags always serialise.
-            _ => drop(serde_json::to_writer(&mut *text, &self.json())),
+            _ => drop(self.json().serialize(&mut Serializer::with_formatter(&mut *text, Printable))),
         }
         text.push(b'\n');
     }
@@ -108,6 +109,21 @@ impl Line {
     }
 }
 
+/// JSON on one line, with the control characters escaped that JSON itself allows: a terminal obeys those of
+/// ISO 6429 (U+0080 to U+009F) as well.
+struct Printable;
+
+impl Formatter for Printable {
+    fn write_string_fragment<W: io::Write + ?Sized>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
+        let mut rest = fragment;
+        while let Some((place, control)) = rest.char_indices().find(|(_, c)| c.is_control()) {
+            write!(writer, "{}\\u{:04x}", &rest[..place], u32::from(control))?;
+            rest = &rest[place + control.len_utf8()..];
+        }
+        writer.write_all(rest.as_bytes())
+    }
+}
+
 fn millis(duration: std::time::Duration) -> f64 {
     // Microseconds are as exact as anybody reads them.
     (duration.as_secs_f64() * 1e6).round() / 1e3
@@ -131,6 +147,17 @@ fn escape(line: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_control_character_of_a_text_stands_in_json_as_it_is() {
+        for text in ["plain", "", "\u{7f}", "a\u{85}b\u{9b}31m", "\u{0}\n\"\\é\u{2028}"] {
+            let mut json = Vec::new();
+            text.serialize(&mut Serializer::with_formatter(&mut json, Printable)).unwrap();
+            let json = String::from_utf8(json).unwrap();
+            assert!(!json.contains(char::is_control), "{json:?}");
+            assert_eq!(serde_json::from_str::<String>(&json).unwrap(), text, "{json:?}");
+        }
+    }
 
     #[test]
     fn nothing_that_a_client_sent_ends_a_field_or_a_line() {

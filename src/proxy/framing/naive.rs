@@ -390,6 +390,15 @@ fn trailer<'a>(outcome: &mut Outcome, input: &'a [u8], maxima: Maxima) -> Option
     None
 }
 
+/// Whether it is field lines and nothing else.
+pub(in crate::proxy) fn are_fields(text: &str) -> bool {
+    let text = text.strip_suffix("\r\n").unwrap_or(text);
+    text.split("\r\n").filter(|line| !line.is_empty()).all(|line| {
+        let field = line.split_once(':');
+        !line.contains('\n') && field.is_some_and(|(name, value)| is_token(name) && is_value(value))
+    })
+}
+
 fn is_token(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
 }

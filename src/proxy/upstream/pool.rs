@@ -256,14 +256,14 @@ impl Http1 {
 }
 
 /// The `timeout` of a `Keep-Alive` field, in seconds.
-fn announced(field: &str) -> Option<u64> {
+pub(super) fn announced(field: &str) -> Option<u64> {
     let parameters = field.split(',').filter_map(|parameter| parameter.split_once('='));
     let mut timeouts = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"));
     timeouts.next()?.1.trim().parse().ok()
 }
 
 /// Shorter by a second or a quarter: the request that is sent has to come before the peer closes.
-fn below(seconds: u64) -> Duration {
+pub(super) fn below(seconds: u64) -> Duration {
     let announced = Duration::from_secs(seconds);
     announced - (announced / 4).min(Duration::from_secs(1))
 }

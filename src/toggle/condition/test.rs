@@ -116,7 +116,7 @@ impl Test {
     }
 
     #[inline]
-    fn holds(&self, seen: &Seen<'_>) -> bool {
+    pub(super) fn holds(&self, seen: &Seen<'_>) -> bool {
         match self {
             Test::Equals(Literal::Text(phrase)) => text(seen).is_some_and(|text| phrase.is(text)),
             Test::Equals(Literal::Number(wanted)) => number(seen) == Some(*wanted),
