@@ -13,7 +13,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::Half;
 use crate::proxy::{framing::Flaw, reply::Reply, tunnel::Tunnel};
 
-/// Bytes of interim responses that may wait to be written; those of more are left out.
+/// Bytes of interim responses that may wait to be written; those of more are left out. No key of the configuration: what
+/// operators set is `interim_responses_max`, and ten of the size that anybody sends fit many times.
 const OUTBOX_BYTES_MAX: usize = 64 << 10;
 
 /// What is special about a request, so that its service has to know.
