@@ -118,7 +118,7 @@ fn begin(
     // hyper asks its service for nothing before a call, and these are always ready.
     let calls = Rc::clone(wire);
     let service =
-        service_fn(move |request: Request<Incoming>| calls.serve(stack.clone().call(request), tenure.is_last()));
+        service_fn(move |request: Request<Incoming>| calls.serve(|| stack.clone().call(request), tenure.is_last()));
     builder(worker).serve_connection(stream(worker, transport, wire), service)
 }
 

@@ -66,13 +66,14 @@ enum Pause {
 }
 
 impl ClientWire {
-    /// The service's side: a request came; its answer is on the way, perhaps the connection's `last` one.
-    pub(in crate::proxy) fn serve<F>(self: &Rc<Self>, answer: F, last: bool) -> Serving<F> {
+    /// The service's side: a request came, which `answer` answers, perhaps as the connection's `last` one. It is begun
+    /// here, when what is special about the request is known.
+    pub(in crate::proxy) fn serve<F>(self: &Rc<Self>, answer: impl FnOnce() -> F, last: bool) -> Serving<F> {
         let call = self.calls.get() + 1;
         self.calls.set(call);
-        let mut notes = self.notes.borrow_mut();
-        self.note.set(notes.pop_front_if(|(head, _)| *head == call).map(|(_, note)| note));
-        Serving { answer, wire: Rc::clone(self), last }
+        let note = self.notes.borrow_mut().pop_front_if(|(head, _)| *head == call).map(|(_, note)| note);
+        self.note.set(note);
+        Serving { answer: answer(), wire: Rc::clone(self), last }
     }
 
     /// How many requests came.
