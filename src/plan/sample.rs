@@ -153,6 +153,8 @@ pub(crate) fn timeouts() -> Timeouts {
         stream_idle: second,
         expect_continue: second,
         linger: second,
+        first_request: second,
+        goaway: second,
         half_closed: second,
         tunnel_idle: second,
         upstream_idle: second,

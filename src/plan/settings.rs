@@ -107,6 +107,10 @@ pub struct Timeouts {
     pub tls_handshake: Duration,
     /// From one request's end to the next one's whole head, on a client's connection.
     pub client_head: Duration,
+    /// From the beginning of a drain to the first request of a connection that had none.
+    pub first_request: Duration,
+    /// How long a client of HTTP/2 without open streams may take to agree that its connection ends.
+    pub goaway: Duration,
     /// How long an HTTP/2 connection may be silent before it is asked for a sign of life.
     pub http2_ping: Duration,
     /// How long that sign may take.

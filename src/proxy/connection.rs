@@ -2,9 +2,12 @@
 //! response.
 
 use std::{
+    future::poll_fn,
     net::{IpAddr, Ipv6Addr},
+    pin::{Pin, pin},
     rc::Rc,
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
@@ -18,9 +21,6 @@ use super::{
     worker::Worker,
 };
 use crate::telemetry::{HandshakeOutcome, RefusalCause};
-
-/// How long a new connection may take to its first request once the drain has begun.
-pub(super) const FIRST_REQUEST_GRACE: Duration = Duration::from_millis(100);
 
 /// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
 const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -72,11 +72,11 @@ async fn open(worker: &Rc<Worker>, mut wire: Wire, ip: IpAddr, listener: usize) 
         (peer.secure, peer.consumer) = (true, secured.consumer);
         return Some(Opened { transport: Transport::Tls(secured.stream), peer, protocol, source });
     }
-    let within = plan.timeouts.client_head;
+    let (within, first_request) = (plan.timeouts.client_head, plan.timeouts.first_request);
     drop(snapshot);
     let late = async {
         worker.drain().begun().await;
-        tokio::time::sleep(FIRST_REQUEST_GRACE).await;
+        tokio::time::sleep(first_request).await;
     };
     let http2 = tokio::select! {
         begins = tokio::time::timeout(within, wire.begins_with(HTTP2_PREFACE)) => begins.ok()?.ok()?,
@@ -184,4 +184,20 @@ impl Drop for Handshake<'_> {
         let under_way = self.0.handshakes();
         under_way.set(under_way.get() - 1);
     }
+}
+
+/// Lets a connection go on to its first request, but for no longer: one without would be closed over the request that
+/// is on its way. Gives the connection's end when that comes first.
+pub(super) async fn to_first_request<C: Future>(
+    mut connection: Pin<&mut C>,
+    asked: impl Fn() -> bool,
+    within: Duration,
+) -> Option<C::Output> {
+    let mut late = pin!(tokio::time::sleep(within));
+    poll_fn(|cx| match connection.as_mut().poll(cx) {
+        Poll::Ready(ended) => Poll::Ready(Some(ended)),
+        Poll::Pending if asked() => Poll::Ready(None),
+        Poll::Pending => late.as_mut().poll(cx).map(|()| None),
+    })
+    .await
 }

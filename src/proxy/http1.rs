@@ -8,7 +8,7 @@ use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
-    connection::FIRST_REQUEST_GRACE,
+    connection::to_first_request,
     drain::Drain,
     framing::Bounds,
     handle::handle,
@@ -49,9 +49,9 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
         match spell {
             Spell::Ended(ended) => break ended,
             Spell::Draining => {
-                // A connection without a request would be closed over the one that is on its way.
-                let grace = if wire.calls() > 0 { Duration::ZERO } else { FIRST_REQUEST_GRACE };
-                if let Ok(ended) = Box::pin(tokio::time::timeout(grace, &mut connection)).await {
+                let within = worker.snapshot().serving.plan.timeouts.first_request;
+                let going_on = to_first_request(Pin::new(&mut *connection), || wire.calls() > 0, within);
+                if let Some(ended) = Box::pin(going_on).await {
                     break ended;
                 }
                 Pin::new(&mut *connection).graceful_shutdown();

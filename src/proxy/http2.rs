@@ -23,7 +23,7 @@ use tower::{Service, ServiceBuilder};
 
 use super::{
     asking::Peer,
-    connection::FIRST_REQUEST_GRACE,
+    connection::to_first_request,
     handle::handle,
     idle::IdleTimer,
     reply::{Reply, ReplyError},
@@ -36,9 +36,6 @@ use super::{
     worker::Worker,
 };
 use crate::plan::{Limits, Timeouts};
-
-/// How long a client without open streams may take to agree that the connection ends.
-const GOAWAY_GRACE: Duration = Duration::from_secs(1);
 
 /// The streams of one connection.
 struct Streams {
@@ -117,9 +114,9 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
         tokio::select! {
             ended = to_its_end(connection.as_mut(), &shut, &streams) => break ended,
             _ = &mut draining, if !leaving => {
-                // A connection without a request would be closed over the one that is on its way.
-                let grace = if streams.begun.get() == 0 { FIRST_REQUEST_GRACE } else { Duration::ZERO };
-                if let Ok(ended) = tokio::time::timeout(grace, to_its_end(connection.as_mut(), &shut, &streams)).await {
+                let asked = || streams.begun.get() > 0;
+                let going_on = pin!(to_its_end(connection.as_mut(), &shut, &streams));
+                if let Some(ended) = to_first_request(going_on, asked, timeouts.first_request).await {
                     break ended;
                 }
                 leaving = true;
@@ -128,7 +125,7 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
                 tracing::debug!(peer = %ip, begun = streams.begun.get(), cancelled = streams.cancelled.get(), "a client had its requests, or cancels most of them");
                 leaving = true;
             }
-            () = quiet.as_mut() => match streams.quiet_until(if leaving { GOAWAY_GRACE } else { timeouts.client_head }) {
+            () = quiet.as_mut() => match streams.quiet_until(if leaving { timeouts.goaway } else { timeouts.client_head }) {
                 Some(later) => {
                     leaving = leaving || tenure.is_over();
                     quiet.as_mut().reset(tenure.at_most(later));
@@ -140,7 +137,7 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
         }
         if leaving {
             connection.as_mut().graceful_shutdown();
-            quiet.as_mut().reset(Instant::now() + GOAWAY_GRACE);
+            quiet.as_mut().reset(Instant::now() + timeouts.goaway);
         }
     };
     if let Err(error) = ended {

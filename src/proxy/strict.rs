@@ -24,7 +24,8 @@ use super::{
 /// refusal keeps its place behind the answers to earlier requests, and is counted like any other.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nhost: refused\r\nconnection: close\r\n\r\n";
 
-/// How many bytes behind a request for an upgrade are read before its answer.
+/// How many bytes behind a request for an upgrade are read before its answer. No key of the configuration: what is more
+/// waits in the socket, and nothing is refused for it.
 const PAUSED_BYTES_MAX: usize = 16 << 10;
 
 /// How a client's connection ends.

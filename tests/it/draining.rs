@@ -8,7 +8,10 @@ use std::{
 
 use crate::{
     plain_config,
-    support::{Client, Process, Upstream},
+    support::{
+        Client, Process, Upstream,
+        frames::{END_HEADERS, END_STREAM, Frames, HEADERS, SETTINGS, get},
+    },
 };
 
 /// An upstream that tells of a request, and answers it when it is told to.
@@ -71,6 +74,32 @@ fn an_idle_connection_does_not_hold_a_stop_back() {
     used.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     used.read_exact(&mut [0; 20]).unwrap();
     proxy.signal("TERM");
+    proxy.logged("weir stopped");
+    assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn first_request_is_how_long_a_drain_waits_for_that_of_a_new_connection_and_no_longer_than_that() {
+    let upstream = Upstream::named("v1");
+    let timeouts = "[timeouts]\nfirst_request = \"1h\"\ngoaway = \"1h\"\n";
+    let mut proxy = Process::start(&plain_config(upstream.address, "", timeouts));
+    let mut http1 = TcpStream::connect(proxy.address).unwrap();
+    let mut http2 = Frames::connect(proxy.address, &[]);
+    assert!(http2.next_of(SETTINGS).is_some());
+    // Whoever comes later is served, so all of them were accepted.
+    let mut last = TcpStream::connect(proxy.address).unwrap();
+    last.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
+    last.read_to_end(&mut Vec::new()).unwrap();
+    proxy.signal("TERM");
+    proxy.logged("draining");
+    http1.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    http1.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("connection: close"), "{answer}");
+    http2.send(HEADERS, END_HEADERS | END_STREAM, 1, &get(&[])).unwrap();
+    assert_eq!(http2.next_of(HEADERS).unwrap().stream, 1);
+    // It agrees by closing.
+    drop(http2);
     proxy.logged("weir stopped");
     assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
 }

@@ -20,13 +20,14 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, StatusCode};
 use http_body_util::{BodyExt, Full};
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
-};
+use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::support::{Fault, Faulty, Process, dead, every_seed};
 
@@ -51,10 +52,14 @@ struct World {
 
 impl World {
     fn new(seed: u64, random: &mut fastrand::Rng) -> World {
-        let faulty = |of: u64| Faulty::start(seed ^ of << 60, REQUESTS, Some(8), Fault::any);
+        let mut faulty = |of: u64| {
+            let protocol = ["http1", "h2"][random.usize(..2)];
+            Faulty::start(protocol, seed ^ of << 60, REQUESTS, Some(8), Fault::any)
+        };
+        let (stable, canary) = (faulty(1), faulty(2));
         World {
-            stable: faulty(1),
-            canary: faulty(2),
+            stable,
+            canary,
             dead: dead(),
             lame_duck: ["0s", "50ms"][random.usize(..2)],
             draining: AtomicBool::new(false),
@@ -71,7 +76,11 @@ impl World {
         let listener = either("", "requests_per_connection_max = 3\nconnection_age_max = \"200ms\"");
         let (stand_in, weight) = (either("fail", "stable"), either("30%", "70%"));
         let lame_duck = self.lame_duck;
-        let (stable, canary) = (self.stable.address, self.canary.address);
+        let arm = |faulty: &Faulty| {
+            let (address, protocol) = (faulty.address, faulty.protocol);
+            format!("endpoints = [\"{address}\"{dead}], ejection = {ejection}, protocol = \"{protocol}\"")
+        };
+        let (stable, canary) = (arm(&self.stable), arm(&self.canary));
         format!(
             r#"
 [weir]
@@ -89,8 +98,8 @@ stream_idle = "100ms"
 connect = "200ms"
 [services.o]
 split = {{ toggle = "t", on = "canary", off = "stable" }}
-arms.stable = {{ endpoints = ["{stable}"{dead}], ejection = {ejection} }}
-arms.canary = {{ endpoints = ["{canary}"{dead}], ejection = {ejection}, on_unavailable = "{stand_in}" }}
+arms.stable = {{ {stable} }}
+arms.canary = {{ {canary}, on_unavailable = "{stand_in}" }}
 [[routes]]
 name = "o"
 match = {{ path_prefix = "/" }}
@@ -117,44 +126,106 @@ weight = "{weight}"
     }
 }
 
+/// What a client speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Version {
+    Http10,
+    Http11,
+    Http2,
+}
+
 /// A client's connection.
 enum Speaking {
-    Http1(http1::SendRequest<Full<Bytes>>),
+    /// For one request.
+    Http10(TcpStream),
+    Http11(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
 }
 
+/// An answer, as far as it came.
+struct Answer {
+    status: StatusCode,
+    /// None when it broke off, and the client was told.
+    body: Option<Bytes>,
+    /// Whether nobody could be told: an end by the connection is all that HTTP/1.0 has without a length.
+    untold: bool,
+}
+
+/// Why there is no answer.
+struct Unanswered {
+    why: String,
+    /// The request was given back.
+    unsent: bool,
+}
+
 impl Speaking {
-    async fn connect(address: SocketAddr, two: bool) -> Option<Speaking> {
-        let connecting = tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect(address));
-        let stream = TokioIo::new(connecting.await.ok()?.ok()?);
-        if two {
-            let (sender, connection) = http2::handshake(TokioExecutor::new(), stream).await.ok()?;
-            tokio::spawn(connection);
-            return Some(Speaking::Http2(sender));
-        }
-        let (sender, connection) = http1::handshake(stream).await.ok()?;
-        tokio::spawn(connection);
-        Some(Speaking::Http1(sender))
+    async fn connect(address: SocketAddr, version: Version) -> Option<Speaking> {
+        let connecting = tokio::time::timeout(Duration::from_secs(5), TcpStream::connect(address));
+        let stream = connecting.await.ok()?.ok()?;
+        Some(match version {
+            Version::Http10 => Speaking::Http10(stream),
+            Version::Http11 => {
+                let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+                tokio::spawn(connection);
+                Speaking::Http11(sender)
+            }
+            Version::Http2 => {
+                let (sender, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.ok()?;
+                tokio::spawn(connection);
+                Speaking::Http2(sender)
+            }
+        })
     }
 
-    /// The answer's head, or why there is none.
-    async fn ask(&mut self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, hyper::Error> {
-        match self {
-            Speaking::Http1(sender) => sender.send_request(request).await,
+    async fn ask(&mut self, mut request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {
+        let answer = match self {
+            Speaking::Http10(stream) => return ask_http10(stream, request).await,
+            Speaking::Http11(sender) => sender.send_request(request).await,
             Speaking::Http2(sender) => {
                 *request.uri_mut() = format!("http://shop{}", request.uri().path()).parse().unwrap();
                 request.headers_mut().remove("host");
                 sender.send_request(request).await
             }
-        }
+        };
+        // Given back unsent: the connection was ending, and another one takes it.
+        let answer = answer.map_err(|error| Unanswered { why: format!("{error:?}"), unsent: error.is_canceled() })?;
+        let status = answer.status();
+        let body = answer.into_body().collect().await.ok().map(http_body_util::Collected::to_bytes);
+        Ok(Answer { status, body, untold: false })
     }
 
     async fn is_ready(&mut self) -> bool {
         match self {
-            Speaking::Http1(sender) => sender.ready().await.is_ok(),
+            Speaking::Http10(_) => false,
+            Speaking::Http11(sender) => sender.ready().await.is_ok(),
             Speaking::Http2(sender) => sender.ready().await.is_ok(),
         }
     }
+}
+
+/// Asks as an old client does, and reads until the connection ends.
+async fn ask_http10(stream: &mut TcpStream, request: Request<Full<Bytes>>) -> Result<Answer, Unanswered> {
+    let unanswered = |why: String| Unanswered { why, unsent: false };
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.unwrap().to_bytes();
+    let user = head.headers["x-user-id"].to_str().unwrap();
+    let mut text = format!("{} {} HTTP/1.0\r\nhost: shop\r\nx-user-id: {user}\r\n", head.method, head.uri);
+    if !body.is_empty() {
+        text.push_str(&format!("content-length: {}\r\n", body.len()));
+    }
+    let text = [text.as_bytes(), b"\r\n", &body].concat();
+    stream.write_all(&text).await.map_err(|error| unanswered(error.to_string()))?;
+    let mut answer = Vec::new();
+    // A reset behind the answer's end, or in the middle of it, is the end of it, too.
+    stream.read_to_end(&mut answer).await.ok();
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").ok_or_else(|| unanswered(format!("no answer: {answer:?}")))?;
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    let status = status.ok_or_else(|| unanswered(format!("no status: {head:?}")))?;
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let whole = length.is_none_or(|length| length.parse() == Ok(body.len()));
+    let body = whole.then(|| Bytes::copy_from_slice(body.as_bytes()));
+    Ok(Answer { status, body, untold: length.is_none() })
 }
 
 /// What goes wrong with one request, if anything does.
@@ -166,10 +237,9 @@ async fn wrong(
 ) -> Option<String> {
     let unsafe_to_repeat = request.method() == Method::POST;
     let answer = match connection {
-        // Given back unsent: the connection was ending, and another one takes it.
         Some(connection) => match connection.ask(request).await {
-            Err(error) if error.is_canceled() && world.arrived(number) == 0 => return None,
-            answer => answer.map_err(|error| format!("{error:?}")),
+            Err(unanswered) if unanswered.unsent && world.arrived(number) == 0 => return None,
+            answer => answer.map_err(|unanswered| unanswered.why),
         },
         None => Err("no connection".to_owned()),
     };
@@ -181,37 +251,38 @@ async fn wrong(
             return (arrived > 0 || !draining).then(|| format!("{error}, after it came to a service {arrived} times"));
         }
     };
-    let status = answer.status();
-    let body = answer.into_body().collect().await.map(http_body_util::Collected::to_bytes);
     let arrived = world.arrived(number);
     if unsafe_to_repeat && arrived > 1 {
         return Some(format!("it was sent {arrived} times"));
     }
-    match (status, body) {
-        (StatusCode::OK, Ok(body)) if body != Faulty::body(number) => Some(format!("{body:?} passed as whole")),
-        (StatusCode::OK, Ok(_)) => None,
-        // It broke off, and the client was told.
-        (StatusCode::OK, Err(_)) => {
-            if matches!(connection, Some(Speaking::Http1(_))) {
+    let whole = Faulty::body(number);
+    match (answer.status, answer.body) {
+        (StatusCode::OK, Some(body)) if answer.untold && whole.as_bytes().starts_with(&body) => None,
+        (StatusCode::OK, Some(body)) if body != whole => Some(format!("{body:?} passed as whole")),
+        (StatusCode::OK, Some(_)) => None,
+        (StatusCode::OK, None) => {
+            if matches!(connection, Some(Speaking::Http11(_))) {
                 *connection = None;
             }
             None
         }
-        (StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT, Ok(_)) => None,
+        (StatusCode::BAD_GATEWAY | StatusCode::SERVICE_UNAVAILABLE | StatusCode::GATEWAY_TIMEOUT, Some(_)) => None,
         (status, body) => Some(format!("{status} with {body:?}")),
     }
 }
 
 /// Asks until its requests are done or the proxy is gone; tells of each.
 async fn ask(world: &World, address: SocketAddr, mut random: fastrand::Rng, done: mpsc::Sender<()>) -> Vec<String> {
-    let (two, mut connection, mut complaints) = (random.bool(), None::<Speaking>, Vec::new());
+    let version =
+        [Version::Http10, Version::Http11, Version::Http11, Version::Http2, Version::Http2][random.usize(..5)];
+    let (mut connection, mut complaints) = (None::<Speaking>, Vec::new());
     for _ in 0..REQUESTS_EACH {
         let ready = match &mut connection {
             Some(connection) => connection.is_ready().await,
             None => false,
         };
         if !ready {
-            connection = Speaking::connect(address, two).await;
+            connection = Speaking::connect(address, version).await;
         }
         let number = world.next.fetch_add(1, Ordering::SeqCst);
         let (method, body) = if random.bool() { (Method::POST, "payload") } else { (Method::GET, "") };
@@ -220,8 +291,7 @@ async fn ask(world: &World, address: SocketAddr, mut random: fastrand::Rng, done
         let begun = Instant::now();
         let found = tokio::time::timeout(HANGS_AFTER, wrong(world, &mut connection, request, number)).await;
         let found = found.unwrap_or_else(|_elapsed| Some(format!("it hangs since {:?}", begun.elapsed())));
-        let http = if two { "HTTP/2" } else { "HTTP/1.1" };
-        complaints.extend(found.map(|found| format!("{method} /{number} over {http}: {found}")));
+        complaints.extend(found.map(|found| format!("{method} /{number} over {version:?}: {found}")));
         // Who listens has all that was to happen behind it.
         done.send(()).ok();
     }

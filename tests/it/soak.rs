@@ -33,10 +33,10 @@ fn misbehave(address: SocketAddr, random: &mut fastrand::Rng, path: usize) -> st
     }
     let mut stream = std::net::TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(60)))?;
-    let get = format!("GET /{path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
-    let post = |length: usize| {
-        format!("POST /{path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: {length}\r\n\r\npayload")
-    };
+    let (version, host) = (["HTTP/1.1", "HTTP/1.0"][random.usize(..2)], ["one", "two"][random.usize(..2)]);
+    let fields = format!("{version}\r\nhost: {host}\r\nconnection: close");
+    let get = format!("GET /{path} {fields}\r\n\r\n");
+    let post = |length: usize| format!("POST /{path} {fields}\r\ncontent-length: {length}\r\n\r\npayload");
     match random.u8(..8) {
         // Gone before its answer, by a close or by a reset.
         0 => return stream.write_all(get.as_bytes()),
@@ -127,12 +127,19 @@ async fn settled(process: &Process) -> (u64, usize) {
 async fn faulty_requests_leave_nothing_behind() {
     let requests = usize::try_from(number("WEIR_SOAK").unwrap_or(2_000)).unwrap();
     let seed = number("WEIR_SEED").unwrap_or(1);
-    let upstream = Faulty::start(seed, requests, Some(16), Fault::quick);
-    let endpoints = format!("\"{}\", \"{}\"", upstream.address, dead());
-    let arms = format!("arms.stable = {{ endpoints = [{endpoints}], ejection = \"off\" }}");
+    let [one, two] = ["http1", "h2"].map(|protocol| Faulty::start(protocol, seed, requests, Some(16), Fault::quick));
+    let arms = |faulty: &Faulty| {
+        let (endpoints, protocol) = (format!("\"{}\", \"{}\"", faulty.address, dead()), faulty.protocol);
+        format!("arms.stable = {{ endpoints = [{endpoints}], ejection = \"off\", protocol = \"{protocol}\" }}")
+    };
     let retries = "timeout = \"1s\"\nretries = { attempts = 1, on = [\"reset\"], backoff_base = \"1ms\" }";
     let times = "[timeouts]\nbody_idle = \"200ms\"\nstream_idle = \"200ms\"\nclient_head = \"1s\"";
-    let process = Process::start(&arms_config(&arms, retries, times));
+    let of_http2 = format!(
+        "{times}\n[services.two]\n{}\n[[routes]]\nname = \"two\"\nmatch = {{ host = \"two\", path_prefix = \"/\" }}\n\
+         service = \"two\"\n{retries}\n",
+        arms(&two)
+    );
+    let process = Process::start(&arms_config(&arms(&one), retries, &of_http2));
     let quarter = requests / 4;
     soak(process.address, seed, 0..quarter);
     let (memory_before, descriptors_before) = settled(&process).await;

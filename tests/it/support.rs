@@ -2,6 +2,7 @@
 
 mod client;
 mod faulty;
+mod faulty_http2;
 pub(crate) mod frames;
 mod pki;
 mod proxy;

@@ -209,3 +209,21 @@ async fn a_reload_reaches_connections_that_stand_and_off_is_the_default() {
     }
     assert_eq!(client.rest(), "");
 }
+
+#[test]
+fn goaway_is_how_long_a_client_may_take_to_agree_that_its_connection_ends() {
+    let upstream = Upstream::named("v1");
+    for (within, ends) in [("50ms", true), ("1h", false)] {
+        let config = config(upstream.address, "requests_per_connection_max = 1");
+        let proxy = Proxy::start(&format!("{config}[timeouts]\ngoaway = \"{within}\"\n"));
+        let mut client = Frames::connect(proxy.address(), &[]);
+        client.send(HEADERS, END_HEADERS | END_STREAM, 1, &get(&[])).unwrap();
+        assert!(client.next_of(GOAWAY).is_some());
+        // It says nothing to the question that comes with it, and asks one itself where it is still listened to.
+        if !ends {
+            client.send(PING, 0, 0, &[7; 8]).unwrap();
+        }
+        let told = std::iter::from_fn(|| client.next_of(PING)).find(|frame| frame.payload == [7; 8]);
+        assert_eq!(told.is_none(), ends, "{within}");
+    }
+}

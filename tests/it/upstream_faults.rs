@@ -59,12 +59,12 @@ fn without_interims(mut answer: &str) -> &str {
 }
 
 /// What one seed does wrong.
-fn complaint(seed: u64) -> Option<String> {
+fn complaint(protocol: &'static str, seed: u64) -> Option<String> {
     let mut random = fastrand::Rng::with_seed(seed);
-    let upstream = Faulty::start(seed, REQUESTS, None, Fault::any);
+    let upstream = Faulty::start(protocol, seed, REQUESTS, None, Fault::any);
     let retries =
         if random.bool() { "retries = { attempts = 2, on = [\"reset\", \"5xx\", \"connect-failure\"] }" } else { "" };
-    let arms = format!("arms.stable = {{ endpoints = [\"{}\"] }}", upstream.address);
+    let arms = format!("arms.stable = {{ endpoints = [\"{}\"], protocol = \"{protocol}\" }}", upstream.address);
     let times = "[timeouts]\nbody_idle = \"100ms\"\nstream_idle = \"100ms\"\n";
     let proxy = Proxy::start(&arms_config(&arms, &format!("timeout = \"200ms\"\n{retries}"), times));
     for number in 0..REQUESTS {
@@ -103,7 +103,12 @@ fn complaint(seed: u64) -> Option<String> {
 
 #[test]
 fn no_fault_of_a_service_hangs_corrupts_or_repeats() {
-    every_seed(30, complaint);
+    every_seed(30, |seed| complaint("http1", seed));
+}
+
+#[test]
+fn no_fault_of_a_service_of_http_2_does_either() {
+    every_seed(30, |seed| complaint("h2", seed));
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::{
     thread,
 };
 
-use http::StatusCode;
+use http::{Response, StatusCode};
+use http_body_util::Full;
 
 use crate::{
     arms_config, plain_config, rejections,
@@ -165,4 +166,26 @@ fn a_stream_that_is_idle_in_both_directions_is_given_up() {
     let proxy = Proxy::start(&plain_config(upstream.address, "", "[timeouts]\nstream_idle = \"50ms\""));
     let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n");
     assert!(answer.ends_with("4\r\nhalf\r\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn share_max_is_how_many_endpoints_of_an_arm_are_ejected_at_once() {
+    let failing = || Upstream::answering(|_seen| Response::builder().status(500).body(Full::default()).unwrap());
+    let upstreams: Vec<Upstream> = std::iter::repeat_with(failing).take(4).collect();
+    let endpoints: Vec<String> = upstreams.iter().map(|upstream| format!("\"{}\"", upstream.address)).collect();
+    for (share, ejected) in [("25%", 1.0), ("50%", 2.0), ("75%", 3.0)] {
+        let ejection = format!("{{ failures = 1, base = \"1h\", max = \"1h\", share_max = \"{share}\" }}");
+        let arm = format!("arms.stable = {{ endpoints = [{}], ejection = {ejection} }}", endpoints.join(", "));
+        let proxy = Proxy::start(&arms_config(&arm, "", ""));
+        let mut client = proxy.client().await;
+        for _ in 0..60 {
+            assert_eq!(client.get("/", &[]).await.status, 500);
+        }
+        let mut seen = 0.0;
+        for upstream in &upstreams {
+            let series = format!("weir_upstream_hosts{{endpoint=\"{}\",state=\"ejected\"}}", upstream.address);
+            seen += proxy.metric(&series).await;
+        }
+        assert_eq!(seen, ejected, "{share}");
+    }
 }

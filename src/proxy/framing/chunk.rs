@@ -2,7 +2,8 @@
 
 use super::{bytes, field, flaw::Flaw};
 
-/// A size line longer than this is refused; extensions that somebody uses (signatures) are far shorter.
+/// A size line longer than this is refused; extensions that somebody uses (signatures) are far shorter. No key of the
+/// configuration: like the digits of a size it is a part of what a sound chunk is.
 pub(super) const LINE_BYTES_MAX: usize = 1024;
 
 /// Digits of a size: more of them are zeros that somebody counts otherwise, or too much for anybody.

@@ -7,7 +7,8 @@ use super::{
     target::{agrees, target},
 };
 
-/// A method longer than this is none that anybody knows.
+/// A method longer than this is none that anybody knows. No key of the configuration: the longest that is registered has
+/// half of it.
 const METHOD_BYTES_MAX: usize = 32;
 
 /// What follows a head.

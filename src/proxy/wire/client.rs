@@ -13,7 +13,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use super::Half;
 use crate::proxy::{framing::Flaw, reply::Reply, tunnel::Tunnel};
 
-/// Bytes of interim responses that may wait to be written; those of more are left out.
+/// Bytes of interim responses that may wait to be written; those of more are left out. No key of the configuration: what
+/// operators set is `interim_responses_max`, and ten of the size that anybody sends fit many times.
 const OUTBOX_BYTES_MAX: usize = 64 << 10;
 
 /// What is special about a request, so that its service has to know.
@@ -65,13 +66,13 @@ enum Pause {
 }
 
 impl ClientWire {
-    /// The service's side: a request came, and `answer` makes its answer, perhaps the connection's `last` one.
+    /// The service's side: a request came, which `answer` answers, perhaps as the connection's `last` one. It is begun
+    /// here, when what is special about the request is known.
     pub(in crate::proxy) fn serve<F>(self: &Rc<Self>, answer: impl FnOnce() -> F, last: bool) -> Serving<F> {
         let call = self.calls.get() + 1;
         self.calls.set(call);
-        let mut notes = self.notes.borrow_mut();
-        self.note.set(notes.pop_front_if(|(head, _)| *head == call).map(|(_, note)| note));
-        drop(notes);
+        let note = self.notes.borrow_mut().pop_front_if(|(head, _)| *head == call).map(|(_, note)| note);
+        self.note.set(note);
         Serving { answer: answer(), wire: Rc::clone(self), last }
     }
 

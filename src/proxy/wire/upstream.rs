@@ -10,7 +10,8 @@ use http::{HeaderValue, Method};
 use super::Half;
 use crate::proxy::framing::{Awaited, interim_fields};
 
-/// Bytes of interim responses that may wait for the request's task; those of more are left out.
+/// Bytes of interim responses that may wait for the request's task; those of more are left out. As fixed as the room
+/// that they go to from here.
 const INTERIM_BYTES_MAX: usize = 64 << 10;
 
 /// What the stream of a connection to an upstream and the request on it tell each other.

@@ -11,9 +11,9 @@ use std::{
     time::Duration,
 };
 
-use super::Upstream;
+use super::{Upstream, faulty_http2};
 
-/// What happens to one answer.
+/// What happens to one answer of HTTP/1.1; one of HTTP/2 has something like it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Fault {
     None,
@@ -40,6 +40,8 @@ pub(crate) enum Fault {
 #[derive(Debug)]
 pub(crate) struct Faulty {
     pub(crate) address: SocketAddr,
+    /// What it speaks, as it is configured.
+    pub(crate) protocol: &'static str,
     arrived: Arc<[AtomicUsize]>,
     _upstream: Upstream,
 }
@@ -70,8 +72,9 @@ impl Fault {
 
 impl Faulty {
     /// Serves requests of numbers below `requests`; one in `refused` connections is reset as soon as it is
-    /// there.
+    /// there. Its protocol is `http1` or `h2`.
     pub(crate) fn start(
+        protocol: &'static str,
         seed: u64,
         requests: usize,
         refused: Option<u32>,
@@ -80,18 +83,23 @@ impl Faulty {
         let arrived: Arc<[AtomicUsize]> = (0..requests).map(|_| AtomicUsize::new(0)).collect();
         let counted = Arc::clone(&arrived);
         let upstream = Upstream::acting(move |stream, number, _seen| {
-            let (stream, counted) = (stream.into_std().unwrap(), Arc::clone(&counted));
-            stream.set_nonblocking(false).unwrap();
+            let counted = Arc::clone(&counted);
             let mut random = fastrand::Rng::with_seed(seed ^ (number as u64) << 32);
-            if refused.is_some_and(|refused| random.u32(..refused) == 0) {
-                socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok();
-            } else {
-                // Either end may break it off: that is what is tried.
-                thread::spawn(move || serve(stream, random, &counted, draw).ok());
+            let refused = refused.is_some_and(|refused| random.u32(..refused) == 0);
+            async move {
+                if refused {
+                    socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO)).ok();
+                } else if protocol == "h2" {
+                    faulty_http2::serve(stream, random, counted, draw).await;
+                } else {
+                    let stream = stream.into_std().unwrap();
+                    stream.set_nonblocking(false).unwrap();
+                    // Either end may break it off: that is what is tried.
+                    thread::spawn(move || serve(stream, random, &counted, draw).ok());
+                }
             }
-            async {}
         });
-        Faulty { address: upstream.address, arrived, _upstream: upstream }
+        Faulty { address: upstream.address, protocol, arrived, _upstream: upstream }
     }
 
     /// How often the request of this number came.
