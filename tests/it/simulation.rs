@@ -10,6 +10,7 @@
 //! configuration changes and the drain begins; who of the clients is first is up to the machine.
 
 use std::{
+    error::Error as _,
     net::SocketAddr,
     sync::{
         atomic::{AtomicBool, AtomicUsize, Ordering},
@@ -187,6 +188,11 @@ impl Speaking {
                 sender.send_request(request).await
             }
         };
+        if let Err(error) = &answer
+            && is_broken_off(error)
+        {
+            return Ok(Answer { status: StatusCode::OK, body: None, untold: false });
+        }
         // Given back unsent: the connection was ending, and another one takes it.
         let answer = answer.map_err(|error| Unanswered { why: format!("{error:?}"), unsent: error.is_canceled() })?;
         let status = answer.status();
@@ -201,6 +207,13 @@ impl Speaking {
             Speaking::Http2(sender) => sender.ready().await.is_ok(),
         }
     }
+}
+
+/// Whether an answer over HTTP/2 broke off so early that the reset overtook its head, which waited for a socket with
+/// room. By the code the client knows that its request may have been acted on (RFC 9113 §8.7).
+fn is_broken_off(error: &hyper::Error) -> bool {
+    let reset = error.source().and_then(|source| source.downcast_ref::<h2::Error>());
+    reset.is_some_and(|reset| reset.is_reset() && reset.reason() == Some(h2::Reason::INTERNAL_ERROR))
 }
 
 /// Asks as an old client does, and reads until the connection ends.
