@@ -26,7 +26,7 @@ use super::{
 pub(super) const HYPER_FIELDS_MAX: usize = 100;
 
 /// After so long without a request a connection gives back what hyper keeps for the next one: two buffers, of
-/// which each has touched a page at least. To make them anew costs the next request 2 µs.
+/// which each has touched a page at least. Rare enough that whoever asks again pays little for making them anew.
 const RESTS_AFTER: Duration = Duration::from_millis(500);
 
 /// A client's connection, as hyper reads and writes it.

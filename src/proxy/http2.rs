@@ -53,6 +53,9 @@ struct Streams {
     next: RefCell<Option<Rc<Reading>>>,
 }
 
+/// So many requests that hyper resets by itself may be read at once.
+const RESETS_AT_ONCE_MAX: usize = 100;
+
 /// How far the client has read one response.
 #[derive(Default)]
 struct Reading {
@@ -122,7 +125,8 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
                 leaving = true;
             }
             () = streams.enough.notified(), if !leaving => {
-                tracing::debug!(peer = %ip, begun = streams.begun.get(), cancelled = streams.cancelled.get(), "a client had its requests, or cancels most of them");
+                let (begun, cancelled) = (streams.begun.get(), streams.cancelled.get());
+                tracing::debug!(peer = %ip, begun, cancelled, "a client had its requests, or cancels most of them");
                 leaving = true;
             }
             () = quiet.as_mut() => match streams.quiet_until(if leaving { timeouts.goaway } else { timeouts.client_head }) {
@@ -146,19 +150,21 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
 }
 
 /// A connection to its end. hyper ends its future, too, when it resets a CONNECT that has a length (`content-length:
-/// 5`), which is the fault of one stream: as long as nobody shut the socket, the others go on where they were.
+/// 5`), which is the fault of one stream: as long as nobody shut the socket, the others go on where they were. After
+/// [`RESETS_AT_ONCE_MAX`] without a pause the end is taken for one: no worker may turn on the spot.
 fn to_its_end<C: Future<Output = hyper::Result<()>>>(
     mut connection: Pin<&mut C>,
     shut: &Cell<bool>,
     streams: &Streams,
 ) -> impl Future<Output = hyper::Result<()>> {
     std::future::poll_fn(move |cx| {
-        loop {
+        for _ in 0..RESETS_AT_ONCE_MAX {
             match ready!(connection.as_mut().poll(cx)) {
                 Ok(()) if !shut.get() => streams.count_reset(),
                 ended => return Poll::Ready(ended),
             }
         }
+        Poll::Ready(Ok(()))
     })
 }
 

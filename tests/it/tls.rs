@@ -5,6 +5,7 @@ use std::{
     io::{Read, Write},
     net::TcpStream,
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -13,6 +14,7 @@ use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use rustls::{ClientConfig, HandshakeKind, pki_types::CertificateDer};
 use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 use weir::Outcome;
 
@@ -147,6 +149,23 @@ async fn a_session_is_resumed_until_the_files_change() {
     applied(&proxy.app().reload().await);
     assert_eq!(kind().await, Some(HandshakeKind::Full));
     assert_eq!(proxy.metric(&handshakes("resumed")).await, 2.0);
+}
+
+#[tokio::test]
+async fn a_client_that_agrees_on_http_2_and_says_nothing_holds_up_nobody() {
+    let scene = Scene::new();
+    let one_worker = "[timeouts]\nclient_head = \"100ms\"\n[weir]\nworkers = 1\nstate_dir = \"state\"\n";
+    let proxy = Proxy::start(&scene.config(SHOP, one_worker));
+    let mut config = scene.authority.client(None);
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let mut silent = dial(&proxy, "shop.example.com", config).await.unwrap();
+    // Its time passes before it has sent the preface. The end is with or without a `close_notify`.
+    let ended = async { silent.read_to_end(&mut Vec::new()).await };
+    tokio::time::timeout(Duration::from_secs(60), ended).await.unwrap().ok();
+    let stream = dial(&proxy, "shop.example.com", scene.authority.client(None)).await.unwrap();
+    let answer =
+        tokio::time::timeout(Duration::from_secs(60), async { Client::over(stream).await.get("/", &[]).await });
+    assert_eq!(answer.await.unwrap().text(), "v1");
 }
 
 #[tokio::test]
