@@ -16,7 +16,7 @@ use hyper::{
     client::conn::http2::{self, SendRequest},
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     plain_config,
@@ -223,18 +223,23 @@ async fn a_quiet_connection_is_told_and_closed() {
     }
 }
 
-#[tokio::test]
-async fn a_drain_lets_streams_end_and_closes_their_connection() {
-    let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let (go, going) = tokio::sync::watch::channel(false);
-
+/// An upstream that tells of each request, and answers it when it is told to.
+fn holding() -> (Upstream, mpsc::UnboundedReceiver<()>, watch::Sender<bool>) {
+    let (arrived, arrivals) = mpsc::unbounded_channel();
+    let (go, going) = watch::channel(false);
     let upstream = Upstream::raw(move |mut stream, _number| {
         arrived.send(()).unwrap();
         while !*going.borrow() {
             std::thread::yield_now();
         }
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").unwrap();
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
     });
+    (upstream, arrivals, go)
+}
+
+#[tokio::test]
+async fn a_drain_lets_streams_end_and_closes_their_connection() {
+    let (upstream, mut arrivals, go) = holding();
     let proxy = start(&upstream, "");
     let mut client = connect(proxy.address()).await;
     let answer = client.send_request(get());
@@ -307,15 +312,7 @@ fn odd_connects() -> [Vec<u8>; 2] {
 
 #[tokio::test]
 async fn a_connect_with_a_length_is_reset_and_its_neighbours_are_served() {
-    let (arrived, mut arrivals) = mpsc::unbounded_channel();
-    let (go, going) = tokio::sync::watch::channel(false);
-    let upstream = Upstream::raw(move |mut stream, _number| {
-        arrived.send(()).unwrap();
-        while !*going.borrow() {
-            std::thread::yield_now();
-        }
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
-    });
+    let (upstream, mut arrivals, go) = holding();
     let proxy = start(&upstream, "");
     let mut client = Frames::connect(proxy.address(), &[]);
     client.send(HEADERS, END_HEADERS | END_STREAM, 1, &frames::get(&[])).unwrap();
