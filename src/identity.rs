@@ -11,6 +11,7 @@
 mod attribute;
 mod glance;
 mod host;
+mod network;
 mod number;
 mod subject;
 mod token;
@@ -22,6 +23,7 @@ use http::{HeaderMap, Method};
 pub use attribute::{Attribute, AttributeError, cookie};
 pub use glance::Glance;
 pub use host::canonical_host;
+pub use network::within;
 pub use number::Number;
 pub use subject::{Context, Seen, Subject};
 pub use token::{Claims, KeyError, Keys, TOKEN_OUTCOMES, TokenError, Verifier};

@@ -64,17 +64,25 @@ impl Attribute {
     #[must_use]
     #[inline]
     pub fn read<'a>(&self, asking: &'a Asking<'_>) -> Option<Cow<'a, str>> {
+        match self {
+            Attribute::Query(name) => query(asking.query?, name),
+            Attribute::Ip => Some(Cow::Owned(asking.caller.ip.to_string())),
+            held => held.held(asking).map(Cow::Borrowed),
+        }
+    }
+
+    /// The value of an attribute that nothing has to be made for. It comes in registers: a larger answer would go
+    /// through memory, and cost as much again as finding it.
+    fn held<'a>(&self, asking: &'a Asking<'_>) -> Option<&'a str> {
         let value = match self {
-            Attribute::Header(name) => Cow::Borrowed(text(asking.headers.get(name)?)?),
-            Attribute::Cookie(name) => Cow::Borrowed(cookie(asking.headers, name)?),
-            Attribute::Query(name) => query(asking.query?, name)?,
-            Attribute::Method => Cow::Borrowed(asking.method.as_str()),
-            Attribute::Path => Cow::Borrowed(asking.path),
-            Attribute::Host => Cow::Borrowed(&*asking.host),
-            Attribute::Ip => Cow::Owned(asking.caller.ip.to_string()),
-            Attribute::Jwt(name) => Cow::Borrowed(asking.claims?.get(name)?.as_str()?),
-            Attribute::Consumer => Cow::Borrowed(asking.consumer?),
-            Attribute::Context(_) => return None,
+            Attribute::Header(name) => return text(asking.headers.get(name)?),
+            Attribute::Cookie(name) => cookie(asking.headers, name)?,
+            Attribute::Method => asking.method.as_str(),
+            Attribute::Path => asking.path,
+            Attribute::Host => &asking.host,
+            Attribute::Jwt(name) => asking.claims?.get(name)?.as_str()?,
+            Attribute::Consumer => asking.consumer?,
+            Attribute::Query(_) | Attribute::Ip | Attribute::Context(_) => return None,
         };
         (!value.is_empty()).then_some(value)
     }
@@ -130,10 +138,11 @@ impl fmt::Display for Attribute {
     }
 }
 
-/// What a field says, without the blanks around it. Nearly all is plain letters, for which there is a shorter look.
-fn text(field: &HeaderValue) -> Option<&str> {
+/// What a field says, without the blanks around it; `None` when that is nothing. Nearly all is plain letters, for
+/// which there is a shorter look.
+pub(super) fn text(field: &HeaderValue) -> Option<&str> {
     let text = field.to_str().ok().or_else(|| std::str::from_utf8(field.as_bytes()).ok())?;
-    Some(text.trim_ascii())
+    Some(text.trim_ascii()).filter(|text| !text.is_empty())
 }
 
 /// The first cookie of that name (RFC 6265 §4.2.1: `name=value` pairs divided by `; `).
@@ -153,7 +162,7 @@ pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     std::str::from_utf8(value?).ok()
 }
 
-/// The first query parameter of that name, read as `application/x-www-form-urlencoded`.
+/// The first query parameter of that name, read as `application/x-www-form-urlencoded`; `None` when it is empty.
 fn query<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let all_plain = is_plain(query.as_bytes());
     let named = |key: &[u8]| {
@@ -168,7 +177,7 @@ fn query<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
         let pair = &pairs[..end];
         let key = memchr(b'=', pair).unwrap_or(pair.len());
         if named(&pair[..key]) {
-            return form_decoded(pair.get(key + 1..).unwrap_or_default());
+            return form_decoded(pair.get(key + 1..)?).filter(|value| !value.is_empty());
         }
         pairs = pairs.get(end + 1..)?;
     }

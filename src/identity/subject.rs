@@ -55,7 +55,8 @@ impl<'a> Subject<'a> {
 
     /// The attribute's value; `None` when it is absent or empty.
     #[must_use]
-    #[inline]
+    // A call would leave its answer in memory in two halves and read it as a whole, for which the processor has to wait.
+    #[inline(always)]
     pub fn read(&self, attribute: &Attribute) -> Option<Seen<'a>> {
         match self {
             Subject::Request(asking) => match attribute {

@@ -10,7 +10,7 @@ use http::{HeaderValue, Version};
 use ipnet::IpNet;
 
 use super::{Address, Tls};
-use crate::identity::{Attribute, Verifier};
+use crate::identity::{Attribute, Verifier, within};
 
 /// Settings that take effect when the process starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -220,7 +220,6 @@ impl Listener {
     /// Whether the peer's word counts.
     #[must_use]
     pub fn trusts(&self, peer: IpAddr) -> bool {
-        let peer = peer.to_canonical();
-        self.trusted_networks.iter().any(|network| network.contains(&peer))
+        within(&self.trusted_networks, peer)
     }
 }

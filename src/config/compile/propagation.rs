@@ -11,7 +11,7 @@ use crate::{
         section::{Field, Section},
         units,
     },
-    identity::canonical_host,
+    identity::{canonical_host, within},
     plan::{Arm, PlannedToggle, Propagation, ToggleId},
     propagation::{Keyring, MEMBER_BYTES_MAX, Secret, SecretError},
     route::HostPattern,
@@ -49,7 +49,7 @@ impl TrustedHosts {
     pub(super) fn trusts(&self, authority: &str) -> bool {
         let host = canonical_host(authority);
         if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-            return self.networks.iter().any(|network| network.contains(&ip.to_canonical()));
+            return within(&self.networks, ip);
         }
         self.names.iter().any(|name| match name {
             HostPattern::Exact(name) => *name == *host,

@@ -1,7 +1,5 @@
 //! Tests: what one attribute's value has to be.
 
-use std::net::IpAddr;
-
 use ipnet::IpNet;
 use regex::Regex;
 use serde_json::Value;
@@ -12,7 +10,7 @@ use super::{
     version::{self, VersionRange},
 };
 use crate::{
-    identity::{Attribute, Glance, Number, Seen, Subject},
+    identity::{Attribute, Glance, Number, Seen, Subject, within},
     toggle::Timestamp,
 };
 
@@ -160,9 +158,4 @@ fn flag(seen: &Seen<'_>) -> Option<bool> {
         Seen::Text(text) => text.parse().ok(),
         Seen::Number(_) | Seen::List(_) => None,
     }
-}
-
-fn within(networks: &[IpNet], ip: IpAddr) -> bool {
-    let ip = ip.to_canonical();
-    networks.iter().any(|network| network.contains(&ip))
 }
