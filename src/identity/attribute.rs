@@ -10,6 +10,8 @@ use super::Asking;
 
 /// A part of a request, as configuration names it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+// A tag of its own is read faster than one that hides in a field.
+#[repr(u8)]
 pub enum Attribute {
     /// `header:NAME`: the first field of that name.
     Header(HeaderName),
