@@ -11,7 +11,7 @@ use tokio::sync::{oneshot, watch};
 use crate::{
     live::{Live, Serving},
     plan::Span,
-    store::{Observed, Settled, Sighting, keep_observed, kept_observed},
+    store::{Counts, Observed, Settled, Sighting, keep_observed, kept_observed},
     telemetry::{Meters, ToggleGauges},
     toggle::{Timestamp, ToggleId, VariantId},
 };
@@ -22,9 +22,6 @@ const WRITE_EVERY: Duration = Duration::from_secs(60);
 /// How long the last write may hold up the end of the process.
 const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
 
-/// How long a toggle is remembered that no configuration has any more.
-const GONE_SECONDS_MAX: i64 = 90 * 24 * 3600;
-
 /// The task's state.
 #[derive(Debug)]
 pub struct Observer {
@@ -32,8 +29,10 @@ pub struct Observer {
     published: watch::Receiver<Arc<Meters>>,
     gauges: ToggleGauges,
     state_dir: PathBuf,
+    /// As it was kept last, but for what was decided since.
     observed: Observed,
-    /// What of each count is in `observed` already, by toggle and variant.
+    fresh: Counts,
+    /// What of each meter was counted already, by toggle and variant.
     counted: BTreeMap<(String, String), u64>,
     /// Whether the last write failed, so that it is told once.
     failing: bool,
@@ -48,7 +47,16 @@ impl Observer {
             tracing::warn!(%error, "what was seen of toggles before is lost: ages and counts start anew");
             Observed::default()
         });
-        Observer { live, published, gauges, state_dir, observed, counted: BTreeMap::new(), failing: false }
+        Observer {
+            live,
+            published,
+            gauges,
+            state_dir,
+            observed,
+            fresh: Counts::new(),
+            counted: BTreeMap::new(),
+            failing: false,
+        }
     }
 
     /// Observes until it is told to stop, and writes a last time.
@@ -111,21 +119,26 @@ impl Observer {
                 }
                 let counted = self.counted.entry((toggle.name.clone(), name.to_owned())).or_default();
                 if count > *counted {
-                    *seen.decisions.entry(name.to_owned()).or_default() += count - *counted;
+                    let fresh = self.fresh.entry(toggle.name.clone()).or_default();
+                    *fresh.entry(name.to_owned()).or_default() += count - *counted;
                     *counted = count;
                     seen.last_decision = Some(now);
                 }
             }
         }
-        self.observed.toggles.retain(|_, seen| now - seen.last_seen < GONE_SECONDS_MAX);
     }
 
     async fn write(&mut self) {
-        let (state_dir, observed) = (self.state_dir.clone(), self.observed.clone());
+        let (state_dir, observed, fresh) = (self.state_dir.clone(), self.observed.clone(), self.fresh.clone());
+        let now = jiff::Timestamp::now().as_second();
         // Off this thread: a slow volume must not hold up health and metrics.
-        let written = tokio::task::spawn_blocking(move || keep_observed(&state_dir, &observed)).await;
+        let written = tokio::task::spawn_blocking(move || keep_observed(&state_dir, &observed, &fresh, now)).await;
         match written {
-            Ok(Ok(())) => self.failing = false,
+            Ok(Ok(kept)) => {
+                self.observed = kept;
+                self.fresh.clear();
+                self.failing = false;
+            }
             Ok(Err(error)) => {
                 self.gauges.write_failed();
                 if !self.failing {

@@ -6,8 +6,8 @@
 //! - A store that cannot be written never keeps the proxy from serving.
 //! - The overlay is on the disk before it is in force; an overlay that cannot be read is an error, since
 //!   a forgotten kill is worse than a start that is refused.
-//! - Several processes may share a `state_dir`: each changes what the overlay's file says, not what it knew,
-//!   and holds the file meanwhile.
+//! - Several processes may share a `state_dir`: each changes what the files of kills and of what was seen say, not
+//!   what it knew, and holds the file meanwhile.
 
 mod durable;
 mod observed;
@@ -18,7 +18,7 @@ use std::{fs, io, path::Path};
 use crate::config::Sources;
 use durable::Hold;
 
-pub use observed::{OBSERVED, Observed, Settled, Sighting, keep_observed, kept_observed};
+pub use observed::{Counts, OBSERVED, Observed, Settled, Sighting, keep_observed, kept_observed};
 pub use overlay::{OVERLAY, OverlayError, OverlayFault, change_overlay, kept_overlay};
 #[cfg(any(test, fuzzing))]
 pub(crate) use overlay::{parse as parse_overlay, text as overlay_text};

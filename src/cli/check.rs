@@ -42,12 +42,12 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let earlier = earlier.transpose()?;
     let compiled = Sources::read(&arguments.config.config).and_then(|sources| compile(&sources));
     let difference = earlier.as_ref().zip(compiled.as_ref().ok()).map(|(earlier, next)| Difference::of(earlier, next));
-    let compiled = compiled.and_then(unexpired);
-    let report = match (&compiled, difference.as_ref().map(|difference| &difference.judged)) {
-        (Ok(_), Some(Err(exceeded))) => exceeded.clone(),
-        (Ok(compiled), Some(Ok(idle))) => compiled.warnings.clone().with(idle.clone()),
-        (Ok(compiled), None) => compiled.warnings.clone(),
-        (Err(report), _) => report.clone(),
+    let report = match &compiled {
+        Ok(compiled) => {
+            let judged = difference.as_ref().map(Difference::problems).unwrap_or_default();
+            compiled.warnings.clone().with(expired(compiled)).with(judged)
+        }
+        Err(report) => report.clone(),
     };
     print(&match arguments.format {
         Format::Json => serde_json::to_string_pretty(&json(&report, difference.as_ref()))?,
@@ -64,10 +64,8 @@ pub(super) fn check(arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 /// What expired is an error here, where somebody can still do something about it; it keeps no proxy from
 /// serving.
-fn unexpired(compiled: Compiled) -> Result<Compiled, Report> {
-    let now = Timestamp(jiff::Timestamp::now().as_second());
-    let expired: Vec<_> = compiled.expired(now).cloned().collect();
-    if expired.is_empty() { Ok(compiled) } else { Err(compiled.warnings.with(expired)) }
+fn expired(compiled: &Compiled) -> Vec<Problem> {
+    compiled.expired(Timestamp(jiff::Timestamp::now().as_second())).cloned().collect()
 }
 
 fn summary(Compiled { plan, .. }: &Compiled) -> String {
@@ -101,6 +99,10 @@ impl Difference {
         let churn = earlier.plan.churn_to(&standing, &next.plan, &standing, now);
         let judged = next.guards.judge(&earlier.guards, &churn);
         Difference { changes: earlier.inventory.changes_to(&next.inventory), churn, judged }
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.judged.clone().unwrap_or_else(|exceeded| exceeded.problems().to_vec())
     }
 
     fn text(&self) -> String {

@@ -5,7 +5,7 @@ use http::{HeaderMap, HeaderValue};
 
 use super::input;
 use crate::propagation::{
-    BAGGAGE, Draft, Keyring, MEMBER_BYTES_MAX, Reading, Secret, TRACEPARENT, Terms, TraceId, read, strip,
+    BAGGAGE, Draft, Entry, Keyring, MEMBER_BYTES_MAX, Reading, Secret, TRACEPARENT, Terms, TraceId, read, strip,
     traceparent as new_traceparent, wishes as read_wishes, write,
 };
 
@@ -29,12 +29,14 @@ pub(super) fn baggage(input: &[u8]) {
     let reading = read(&headers, &terms);
     if let Reading::Valid(member) = &reading {
         assert!((NOW - MAX_AGE..=NOW + 60).contains(&member.issued()));
-        // Written anew it says the same: there is one spelling.
+        // Written anew it says the same, by the name that its secret has here.
         let mut draft = Draft::new(&keyring, member.issued(), MEMBER_BYTES_MAX);
-        member.entries().for_each(|entry| draft.add(entry));
+        let said: Vec<Entry<'_>> = member.entries().collect();
+        said.iter().for_each(|entry| draft.add(*entry));
         if let (0, Some(text)) = (draft.left_out(), draft.sign(trace.expect("it was signed for one"))) {
             write(&mut headers, &text);
-            assert_eq!(read(&headers, &terms), reading);
+            let Reading::Valid(again) = read(&headers, &terms) else { panic!("{text}") };
+            assert_eq!((again.issued(), again.entries().collect()), (member.issued(), said));
         }
     }
     let others = others(&headers);

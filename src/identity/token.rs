@@ -37,7 +37,7 @@ pub struct Verifier {
 /// Why a token proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// It is no signed JSON Web Token, lacks `exp`, or is too long.
+    /// It is no signed JSON Web Token, lacks `exp`, is too long, or asks for extensions by `crit`.
     #[error("it is no signed token with an expiry")]
     Malformed,
     /// No key fits it.

@@ -97,15 +97,12 @@ impl Change<'_> {
         let (old, new) = (self.before.plan, self.after.plan);
         let (left, right) = (old.toggle(before), new.toggle(after));
         let (names_before, names_after) = (old.required(left), new.required(right));
-        let (mut most, mut uncounted) = (Portion::default(), false);
+        let mut most = Portion::default();
         for (needed, name) in right.toggle.requires.iter().zip(&names_after) {
             // A toggle that is new has been required by nobody.
             let compared = self.churns[needed.toggle.0].as_ref().filter(|_| names_before.contains(name));
             match compared {
-                Some(compared) => {
-                    most = most.beside(compared.most_of(name.1));
-                    uncounted |= compared.notes.iter().any(Note::is_uncounted);
-                }
+                Some(compared) => most = most.beside(compared.most_of(name.1)),
                 None => most = most.beside(self.after.lacking(needed)),
             }
         }
@@ -116,9 +113,6 @@ impl Change<'_> {
         }
         if most > Portion::default() {
             churn.notes.push(Note::Required(most));
-        }
-        if uncounted {
-            churn.notes.push(Note::RequiredUncounted);
         }
     }
 }

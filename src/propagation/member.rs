@@ -67,10 +67,9 @@ impl Member {
             return Err(Refusal::Malformed);
         }
         let (Some(id), Some(issued)) = (id, issued) else { return Err(Refusal::Malformed) };
-        let secret = keyring.secret(id).ok_or(Refusal::UnknownKey)?;
         let trace = trace.ok_or(Refusal::Traceless)?;
-        if !secret.verifies(trace, signed.as_bytes(), mac.as_bytes()) {
-            return Err(Refusal::BadSignature);
+        if !keyring.verifies(id, trace, signed.as_bytes(), mac.as_bytes()) {
+            return Err(if keyring.knows(id) { Refusal::BadSignature } else { Refusal::UnknownKey });
         }
         // What follows was signed, so it is well formed unless a later version of weir writes otherwise.
         let entries = parts.next().unwrap_or_default();

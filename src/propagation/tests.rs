@@ -90,6 +90,15 @@ fn each_secret_verifies_and_the_first_one_signs() {
 }
 
 #[test]
+fn a_secret_verifies_whatever_another_weir_calls_it() {
+    let nameless = Keyring::new(Secret::new(None, &[b'a'; SECRET_BYTES_MIN]).unwrap(), Vec::new());
+    let renamed = Keyring::new(secret("old", b'b'), Vec::new());
+    for keyring in [nameless, renamed] {
+        assert!(matches!(reading(&signed(&keyring, &[("t", "on")])), Reading::Valid(_)), "{keyring:?}");
+    }
+}
+
+#[test]
 fn a_member_holds_for_its_trace_and_its_hour() {
     let member = signed(&keyring(), &[("t", "on")]);
     let at = |trace, now| match read_at(&[member.as_bytes()], trace, now) {

@@ -3,10 +3,12 @@
 //! It is computed from the layouts, not sampled. Under one keying (bucketing, salt and sources of the key)
 //! a user keeps the slot, so the shares are lengths of overlaps. Under another one the two assignments are
 //! independent, so they are products of shares.
-
 //!
 //! Targeting that is nothing but shares of the toggle's own key is as exact as a split. Of any other
 //! expression it is only known that it differs: then all are reckoned with.
+//!
+//! Whom a rule matches that comes, goes or matches others, nobody knows either. They were one population before
+//! and are one afterwards, so of them at most so many move as of any pair of populations.
 //!
 //! What a toggle requires of others is either the same for everybody, and then exact, or it varies: then
 //! whoever it moves is reckoned with on top, since nobody knows which users the two have in common.
@@ -111,8 +113,6 @@ pub enum Note {
     Requires,
     /// What it requires moved, for at most so many of any population.
     Required(Portion),
-    /// What it requires moved some of whom it is not known how many they are.
-    RequiredUncounted,
     /// A rule is new.
     RuleAdded(String),
     /// A rule is gone.
@@ -121,6 +121,8 @@ pub enum Note {
     RuleChanged(String),
     /// The rules are tried in another order.
     Reordered,
+    /// Whom other rules match than before, or none: nobody knows how many they are. At most so many of them move.
+    Rematched(Portion),
     /// The targeting expression decides otherwise: any number may move, so all are reckoned with.
     Targeting,
     /// It picks the arms of this service, and did not, or picked others.
@@ -167,33 +169,16 @@ impl Churn {
             let moves = shift.moves.iter().filter(|moved| counts(moved));
             moves.fold(Portion::default(), |sum, moved| sum + moved.portion)
         };
+        let rematched = self.notes.iter().filter_map(|note| match note {
+            Note::Rematched(portion) => Some(*portion),
+            _ => None,
+        });
         let required = self.notes.iter().filter_map(|note| match note {
             Note::Required(portion) => Some(*portion),
             _ => None,
         });
-        required.fold(self.shifts.iter().map(moved).max().unwrap_or_default(), Portion::beside)
-    }
-}
-
-impl Note {
-    /// Whether it moves somebody, and nobody knows how many.
-    #[must_use]
-    pub fn is_uncounted(&self) -> bool {
-        match self {
-            Note::RequiredUncounted
-            | Note::RuleAdded(_)
-            | Note::RuleRemoved(_)
-            | Note::RuleChanged(_)
-            | Note::Reordered => true,
-            Note::Added
-            | Note::Removed
-            | Note::Redrawn
-            | Note::Requires
-            | Note::Required(_)
-            | Note::Targeting
-            | Note::Steers(_)
-            | Note::SwitchedOff => false,
-        }
+        let most = self.shifts.iter().map(moved).chain(rematched).max().unwrap_or_default();
+        required.fold(most, Portion::beside)
     }
 }
 

@@ -118,8 +118,8 @@ fn check_against_another_configuration_tells_whom_it_moves() {
         (
             "equals = \"beta\"",
             "equals = \"gamma\"",
-            "toggle orders-v2: rule \"beta testers\" matches others \
-             (for unknown many: no max_churn holds that back)",
+            "toggle orders-v2: rule \"beta testers\" matches others; \
+             at most 90% of those concerned move, however many they are",
         ),
         (
             "[\"header:x-user-id\", \"cookie:sid\"]",
@@ -147,6 +147,13 @@ fn check_against_another_configuration_tells_whom_it_moves() {
     });
     assert_eq!(json["churn"], json!([{"toggle": "orders-v2", "shifts": [shift], "notes": []}]));
     assert!(json["changes"].as_array().unwrap().contains(&json!("~rollouts.orders")), "{json:#}");
+    let both = reference(&[
+        ("weight = \"10%\"\n", "weight = \"14%\"\n"),
+        ("max_churn = \"100%\"                  # default", "max_churn = \"3%\" # default"),
+        ("expires = 2031-06-30                # release", "expires = 2021-06-30 # release"),
+    ]);
+    let ran = against(&both, "");
+    assert!(ran.stdout.contains("expired at") && ran.stdout.contains("max_churn is 3%, and"), "all at once: {ran:#?}");
     let idle = reference(&[("acknowledged_churn = \"0%\"", "acknowledged_churn = \"30%\"")]);
     let ran = against(&idle, "");
     let told = "warning: acknowledged_churn of the toggle \"orders-v2\" acknowledges nothing here";

@@ -239,6 +239,33 @@ async fn a_kill_waits_for_no_reload_and_the_reload_sees_it() {
 }
 
 #[tokio::test]
+async fn a_rule_for_everybody_is_held_back_like_a_share_for_everybody() {
+    let upstreams = upstreams();
+    let guarded = "max_churn = \"10%\"";
+    let ruled = |serve: &str, more: &str| {
+        format!(
+            "{}[[toggles.t.rules]]\nname = \"all\"\nwhen = {{ attr = \"path\", starts_with = \"/\" }}\n\
+             serve = \"{serve}\"\n",
+            config(&upstreams, &format!("{guarded}\n{more}"), "10%")
+        )
+    };
+    let proxy = proxy(&upstreams, guarded, "10%");
+    let outcome = proxy.reload(&ruled("on", "")).await;
+    let Outcome::Rejected(report) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(
+        report.problems()[0].message,
+        "max_churn is 10%, and this moves more: toggle t: rule \"all\" is new; at most 90% of those concerned move, \
+         however many they are"
+    );
+    assert!(report.problems()[0].hint.as_deref().unwrap().contains("acknowledged_churn = \"90%\""));
+    // It takes `on` from those who have it, and they are 10%.
+    assert!(matches!(proxy.reload(&ruled("off", "")).await, Outcome::Applied { .. }));
+    proxy.reload(&config(&upstreams, guarded, "10%")).await;
+    let meant = ruled("on", "acknowledged_churn = \"90%\"");
+    assert!(matches!(proxy.reload(&meant).await, Outcome::Applied { .. }));
+}
+
+#[tokio::test]
 async fn a_reload_that_moves_too_many_is_refused_unless_the_file_says_it_is_meant() {
     let upstreams = upstreams();
     let proxy = proxy(&upstreams, "max_churn = \"10%\"", "10%");

@@ -141,3 +141,24 @@ async fn of_kills_by_two_processes_at_once_none_is_lost() {
         tokio::time::timeout(SEEN_WITHIN, wait).await.expect("not seen in time");
     }
 }
+
+#[tokio::test]
+async fn decisions_of_two_processes_add_up() {
+    let upstream = Upstream::named("canary");
+    let directory = TempDir::new().unwrap();
+    let state = directory.path().join("state");
+    let config = split_config(upstream.address, upstream.address, &toggle_config("off = \"off\"", "100%"));
+    for (round, expected) in [(0, 10), (1, 20)] {
+        let apps = ["a", "b"].map(|name| start(&directory.path().join(format!("{name}{round}")), &state, &config));
+        for (app, requests) in apps.iter().zip([3, 7]) {
+            let mut client = Client::connect(address(app)).await;
+            for _ in 0..requests {
+                assert_eq!(arm(&mut client).await, "canary");
+            }
+        }
+        for app in apps {
+            app.drain().await;
+        }
+        assert_eq!(store::kept_observed(&state).unwrap().toggles["t"].decisions["on"], expected);
+    }
+}

@@ -53,9 +53,11 @@ impl<'a> Moved<'a> {
         &self.toggles
     }
 
-    /// The same, once it is known that no cohort group is called like a toggle outside of it.
+    /// The same, once it is known that no cohort group is called like a toggle outside of it, and that all of each
+    /// hash alike.
     pub(super) fn with_groups(self, groups: &[(ToggleId, Group<'_>)]) -> Moved<'a> {
         self.toggles.refuse_strangers(groups);
+        self.toggles.refuse_discord(groups);
         self
     }
 

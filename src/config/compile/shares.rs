@@ -15,6 +15,8 @@ pub(super) struct Whose<'v> {
     pub(super) category: Option<Category>,
     /// The toggle's salt.
     pub(super) salt: &'v str,
+    /// Whether it is that of a cohort group, whose splits and rollouts all choose the same users.
+    pub(super) grouped: bool,
 }
 
 /// How shares lie on the slots.
@@ -78,7 +80,11 @@ impl<'a> Keys<'a> {
             }
             return idle.is_empty().then_some(None);
         };
-        let salt = salt.map_or_else(|| Some(format!("{}#split", whose.salt)), |field| salt_of(&field));
+        let salt = match salt {
+            Some(field) => salt_of(&field),
+            None if whose.grouped => Some(whose.salt.to_owned()),
+            None => Some(format!("{}#split", whose.salt)),
+        };
         let bucket_by = keys.map_or(Some(Vec::new()), |field| bucket_by(field, whose.category));
         let words = [("packed", Layout::Packed), ("reserved", Layout::Reserved)];
         let layout = layout.map_or(Some(Layout::Packed), |field| field.word(&words));

@@ -142,6 +142,20 @@ impl<'a> Toggles<'a> {
         }
     }
 
+    /// Refuses groups whose toggles hash otherwise than the first one of the group: no two would choose the same users.
+    pub(super) fn refuse_discord(&self, groups: &[(ToggleId, Group<'_>)]) {
+        let mut first: BTreeMap<&str, &Toggle> = BTreeMap::new();
+        for (id, (group, field)) in groups {
+            let Some(PlannedToggle { toggle, .. }) = &self.toggles[id.0] else { continue };
+            let other = *first.entry(group).or_insert(toggle);
+            if other.bucketing != toggle.bucketing {
+                let [here, there] = [toggle.bucketing, other.bucketing].map(Bucketing::as_str);
+                let message = format!("{:?} of this group hashes by {there}, and this toggle by {here}", other.name);
+                field.refuse(message, "give all toggles of a group one bucketing, or this one a group of its own");
+            }
+        }
+    }
+
     pub(super) fn name(&self, id: ToggleId) -> &str {
         self.names.name(id.0)
     }
@@ -212,7 +226,8 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     let group = section.take("cohort_group");
     let salt = salt(name, own_salt.as_ref(), group.as_ref());
     let group = salt.clone().zip(group);
-    let whose = Whose { variants: variants.as_deref(), category, salt: salt.as_deref().unwrap_or(name) };
+    let grouped = group.is_some();
+    let whose = Whose { variants: variants.as_deref(), category, salt: salt.as_deref().unwrap_or(name), grouped };
     let split = shares::Keys::of_toggle(&mut section).with_salt(own_salt).read(whose);
     let rules = section.take("rules").map_or(Some(Vec::new()), |field| rules(field, whose, segments));
     let keyless = bucket_by.as_ref().is_some_and(Vec::is_empty);

@@ -81,6 +81,10 @@ impl Keys {
     /// The members of a token that one of the keys signed.
     pub(super) fn members(&self, token: &str) -> Result<Map<String, Value>, TokenError> {
         let header = decode_header(token).map_err(|_error| TokenError::Malformed)?;
+        if header.crit.is_some() {
+            // It says what a reader has to understand, and no such extension is known here (RFC 7515 §4.1.11).
+            return Err(TokenError::Malformed);
+        }
         let fits = |key: &&Key| {
             let named = header.kid.is_none() || key.id.is_none() || key.id == header.kid;
             named && key.validation.algorithms.contains(&header.alg)

@@ -82,6 +82,15 @@ fn a_signature_of_somebody_else_proves_nothing() {
     assert_eq!(verifier().verify(&format!("{unsigned}."), NOW), Err(TokenError::Malformed));
 }
 
+#[test]
+fn a_token_with_extensions_that_have_to_be_understood_proves_nothing() {
+    for crit in [json!(["b64"]), json!(["exp"]), json!([])] {
+        let header = json!({ "alg": "HS256", "b64": false, "crit": crit });
+        let signed = hmac_token(&header, &claims(&json!({})), SECRET);
+        assert_eq!(verifier().verify(&signed, NOW), Err(TokenError::Malformed), "{crit}");
+    }
+}
+
 /// A key pair and the key set that holds its public half.
 fn elliptic(id: &str) -> (EcdsaKeyPair, Vec<u8>) {
     let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();

@@ -67,12 +67,7 @@ fn what_some_have_is_reckoned_with_on_top() {
             "toggle dep: 5% off -> on (everybody else); what it requires moved up to 10%",
             "15%",
         ),
-        (
-            plain("0%", "30%"),
-            pair("0%", beta, "30%"),
-            "toggle dep: what it requires has other rules (for unknown many: no max_churn holds that back)",
-            "0%",
-        ),
+        (plain("0%", "30%"), pair("0%", beta, "30%"), "toggle dep: what it requires moved up to 100%", "100%"),
         (
             pair("50%", |_| {}, "100%"),
             pair("50%", |toggle| toggle.enabled = false, "100%"),

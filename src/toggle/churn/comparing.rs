@@ -117,6 +117,25 @@ impl<'a> Face<'a> {
         Face { side, flat: Some(flat.clone()), left_out, needs, rules, rest: flat, aims: Aims::Nothing }
     }
 
+    /// What those get whom each rule matches.
+    fn served(&self) -> impl Iterator<Item = Layout<'a>> {
+        self.rules.iter().map(|rule| Layout::of_serve(self.side.toggle, &rule.serve))
+    }
+
+    /// What each population gets; `None` where nobody knows of one.
+    fn populations(&self) -> Option<Vec<Layout<'a>>> {
+        if matches!(self.aims, Aims::Anything(_)) {
+            return None;
+        }
+        let mut distinct: Vec<Layout<'a>> = Vec::new();
+        for layout in self.served().chain([self.rest.clone(), self.keyed().clone()]) {
+            if !distinct.iter().any(|other| other.is_same_as(&layout)) {
+                distinct.push(layout);
+            }
+        }
+        Some(distinct)
+    }
+
     /// What those get whom no rule matches and who have a key, as far as that is known.
     fn keyed(&self) -> &Layout<'a> {
         match &self.aims {
@@ -139,6 +158,28 @@ fn aims_elsewhere(before: &Face<'_>, after: &Face<'_>) -> bool {
         || named(before) != named(after)
         || left.draws() && (before.bucketing, &before.salt) != (after.bucketing, &after.salt)
         || left.asks_key() && before.bucket_by != after.bucket_by
+}
+
+/// Who gets something else, and what.
+fn moved<'a>(
+    before: &'a Layout<'_>,
+    after: &'a Layout<'_>,
+) -> impl Iterator<Item = ((Option<VariantId>, Option<VariantId>), Portion)> {
+    let overlaps = if before.is_redrawn_by(after) { before.products(after) } else { before.overlaps(after) };
+    overlaps
+        .into_iter()
+        .filter(|((from, to), portion)| before.variant(*from) != after.variant(*to) && *portion > Portion::default())
+}
+
+/// The largest share of a population that moves, whichever it was in before and is in afterwards.
+fn most_between(before: &Option<Vec<Layout<'_>>>, after: &Option<Vec<Layout<'_>>>) -> Portion {
+    let (Some(before), Some(after)) = (before, after) else {
+        let nobody = |layouts: &Option<Vec<Layout<'_>>>| layouts.as_ref().is_some_and(Vec::is_empty);
+        return if nobody(before) || nobody(after) { Portion::default() } else { Portion::WHOLE };
+    };
+    let pairs = before.iter().flat_map(|before| after.iter().map(move |after| (before, after)));
+    let portions = pairs.map(|(before, after)| moved(before, after).map(|(_, portion)| portion));
+    portions.map(|portions| portions.fold(Portion::default(), |sum, portion| sum + portion)).max().unwrap_or_default()
 }
 
 /// Whom a rule matches: equal texts match the same users.
@@ -202,6 +243,10 @@ impl Churn {
             let layout = Layout::of_serve(before, &earlier[place].serve);
             self.compare(population, &layout, &Layout::of_serve(after, &rule.serve));
         }
+        let told = self.notes.len();
+        let fresh = unmatched.iter().map(|rule| Layout::of_serve(after, &rule.serve)).collect();
+        let gone = earlier.iter().zip(&taken).filter(|(_, taken)| !**taken);
+        let gone = gone.map(|(rule, _)| Layout::of_serve(before, &rule.serve)).collect();
         for rule in unmatched {
             let same_name = (0..earlier.len()).find(|place| !taken[*place] && earlier[*place].name == rule.name);
             self.notes.push(match same_name {
@@ -212,19 +257,26 @@ impl Churn {
                 None => Note::RuleAdded(rule.name.clone()),
             });
         }
-        let gone = earlier.iter().zip(&taken).filter(|(_, taken)| !**taken);
-        self.notes.extend(gone.map(|(rule, _)| Note::RuleRemoved(rule.name.clone())));
+        let removed = earlier.iter().zip(&taken).filter(|(_, taken)| !**taken);
+        self.notes.extend(removed.map(|(rule, _)| Note::RuleRemoved(rule.name.clone())));
+        let caught = most_between(&left.populations(), &Some(fresh));
+        let mut most = caught.max(most_between(&Some(gone), &right.populations()));
         if !order.is_sorted() {
             self.notes.push(Note::Reordered);
+            // Whom two rules match both times gets what the other one says.
+            most = most.max(most_between(&Some(left.served().collect()), &Some(right.served().collect())));
+        }
+        if self.notes.len() > told && most > Portion::default() {
+            self.notes.push(Note::Rematched(most));
         }
     }
 
     fn compare(&mut self, population: Population, before: &Layout<'_>, after: &Layout<'_>) {
         let redrawn = before.is_redrawn_by(after);
-        let overlaps = if redrawn { before.products(after) } else { before.overlaps(after) };
-        let moves = overlaps.into_iter().filter_map(|((from, to), portion)| {
-            let moved = before.variant(from) != after.variant(to) && portion > Portion::default();
-            moved.then(|| Move { from: before.name(from), to: after.name(to), portion })
+        let moves = moved(before, after).map(|((from, to), portion)| Move {
+            from: before.name(from),
+            to: after.name(to),
+            portion,
         });
         let moves: Vec<Move> = moves.collect();
         if redrawn && !self.notes.contains(&Note::Redrawn) {

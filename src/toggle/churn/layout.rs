@@ -119,6 +119,11 @@ impl<'a> Layout<'a> {
         }
     }
 
+    /// Whether another one of the same toggle gives everybody the same.
+    pub(super) fn is_same_as(&self, other: &Layout<'_>) -> bool {
+        self.keying == other.keying && self.bands == other.bands
+    }
+
     /// Lengths of the overlaps: every user keeps the slot.
     pub(super) fn overlaps(&self, after: &Layout<'_>) -> Overlaps {
         let mut overlaps = Overlaps::new();

@@ -140,25 +140,69 @@ fn rules_are_compared_by_whom_they_match() {
         ),
         (
             with(vec![rule("a", "a", split_of(10_000))]),
-            "toggle t: rule \"b\" is gone (for unknown many: no max_churn holds that back)",
+            "toggle t: rule \"b\" is gone; at most 100% of those concerned move, however many they are",
         ),
         (
             with(vec![rule("a", "z", split_of(10_000)), rule("b", "b", Serve::Variant(ON))]),
-            "toggle t: rule \"a\" matches others (for unknown many: no max_churn holds that back)",
+            "toggle t: rule \"a\" matches others; at most 100% of those concerned move, however many they are",
         ),
         (
             with(vec![rule("b", "b", Serve::Variant(ON)), rule("a", "a", split_of(10_000))]),
-            "toggle t: its rules are tried in another order (for unknown many: no max_churn holds that back)",
+            "toggle t: its rules are tried in another order; at most 90% of those concerned move, however many they are",
         ),
     ] {
         assert_eq!(text(side(&before, None), side(&after, None)), expected);
     }
-    let uncounted = churn(side(&with(vec![]), None), side(&before, None), Timestamp(1000));
-    assert_eq!(uncounted.most(), Portion::default(), "max_churn lets it pass");
-    assert_eq!(
-        text(side(&with(vec![]), None), side(&before, None)),
-        "toggle t: rule \"a\" is new; rule \"b\" is new (for unknown many: no max_churn holds that back)"
-    );
+}
+
+#[test]
+fn whom_another_rule_matches_counts_as_far_as_it_may_move_them() {
+    let with = |rules: &[(&str, VariantId)]| {
+        let rules = rules.iter().map(|(name, variant)| rule(name, name, Serve::Variant(*variant)));
+        Toggle { rules: rules.collect(), ..toggle() }
+    };
+    for (before, after, weight, expected, most) in [
+        (
+            with(&[]),
+            with(&[("a", ON)]),
+            "0%",
+            "rule \"a\" is new; at most 100% of those concerned move, however many they are",
+            "100%",
+        ),
+        (
+            with(&[]),
+            with(&[("a", ON)]),
+            "40%",
+            "rule \"a\" is new; at most 60% of those concerned move, however many they are",
+            "60%",
+        ),
+        (
+            with(&[("a", OFF)]),
+            with(&[]),
+            "5%",
+            "rule \"a\" is gone; at most 5% of those concerned move, however many they are",
+            "5%",
+        ),
+        // What is left of a rollout that is over.
+        (with(&[("a", ON), ("b", ON)]), with(&[]), "100%", "rule \"a\" is gone; rule \"b\" is gone", "0%"),
+        // Who was matched by the other rule may be now by this one.
+        (
+            with(&[("a", THIRD)]),
+            with(&[("a", THIRD), ("b", ON)]),
+            "90%",
+            "rule \"b\" is new; at most 100% of those concerned move, however many they are",
+            "100%",
+        ),
+    ] {
+        let churn = churn(side(&before, share(weight)), side(&after, share(weight)), Timestamp(1000));
+        assert_eq!((churn.to_string(), churn.most().to_string()), (format!("toggle t: {expected}"), most.to_owned()));
+    }
+    let aimed = |rules: &[(&str, VariantId)]| Toggle {
+        rules: with(rules).rules,
+        ..aiming(r#"{"if":[{"var":"header:x"},"on","off"]}"#)
+    };
+    let unknown = churn(side(&aimed(&[]), None), side(&aimed(&[("a", ON)]), None), Timestamp(1000));
+    assert_eq!(unknown.most(), Portion::WHOLE, "{unknown}");
 }
 
 #[test]

@@ -33,10 +33,6 @@ impl fmt::Display for Churn {
         for (index, note) in self.notes.iter().enumerate() {
             write!(f, "{}{note}", if index == 0 && self.shifts.is_empty() { "" } else { "; " })?;
         }
-        if self.notes.iter().any(Note::is_uncounted) {
-            // A share that nobody can know must not read like none.
-            f.write_str(" (for unknown many: no max_churn holds that back)")?;
-        }
         Ok(())
     }
 }
@@ -72,7 +68,6 @@ impl fmt::Display for Note {
             Note::Redrawn => f.write_str("all are drawn anew, since bucketing, salt or bucket_by differs"),
             Note::Requires => f.write_str("it requires other toggles"),
             Note::Required(portion) => write!(f, "what it requires moved up to {portion}"),
-            Note::RequiredUncounted => f.write_str("what it requires has other rules"),
             Note::RuleAdded(name) => write!(f, "rule {name:?} is new"),
             Note::RuleRemoved(name) => write!(f, "rule {name:?} is gone"),
             Note::RuleChanged(name) => write!(f, "rule {name:?} matches others"),
@@ -81,6 +76,9 @@ impl fmt::Display for Note {
                 write!(f, "it picks the arms of service {service} otherwise than before, however many that moves")
             }
             Note::SwitchedOff => f.write_str("switched off, however many that moves"),
+            Note::Rematched(portion) => {
+                write!(f, "at most {portion} of those concerned move, however many they are")
+            }
             Note::Reordered => f.write_str("its rules are tried in another order"),
         }
     }

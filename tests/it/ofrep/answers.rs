@@ -93,6 +93,36 @@ async fn the_application_and_the_proxy_agree_on_every_user() {
 }
 
 #[tokio::test]
+async fn toggles_of_a_group_choose_the_same_users_however_the_share_is_written() {
+    let split = "split = [{ serve = \"on\", weight = \"30%\" }, { serve = \"off\", weight = \"70%\" }]\n";
+    let toggles: String = [
+        ("rolled", "[rollouts.r]\ntoggle = \"rolled\"\nvariant = \"on\"\nweight = \"30%\"\n".to_owned()),
+        ("split", split.to_owned()),
+        (
+            "ruled",
+            format!(
+                "[[toggles.ruled.rules]]\nname = \"r\"\nwhen = {{ attr = \"path\", starts_with = \"/\" }}\n{split}"
+            ),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, share)| toggle(name, &format!("bucket_by = \"header:x-user-id\"\ncohort_group = \"g\"\n{share}")))
+    .collect();
+    let proxy = Proxy::start(&config("", &toggles));
+    let mut app = caller(&proxy).await;
+    let mut given = BTreeSet::new();
+    for user in 0..50 {
+        let body = json!({"context": {"targetingKey": user.to_string(), "path": "/"}}).to_string();
+        let answer = json(&post(&mut app, FLAGS, &[], &body).await);
+        let variants: Vec<String> =
+            answer["flags"].as_array().unwrap().iter().map(|flag| flag["variant"].to_string()).collect();
+        assert!(variants.len() == 3 && variants.iter().all(|variant| *variant == variants[0]), "{user}: {answer}");
+        given.insert(variants[0].clone());
+    }
+    assert_eq!(given.len(), 2);
+}
+
+#[tokio::test]
 async fn a_value_keeps_its_type() {
     for (written, expected) in [
         ("10", "10"),
