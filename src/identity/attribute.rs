@@ -29,7 +29,7 @@ pub enum Attribute {
     Ip,
     /// `consumer`: what the verified client certificate names the client.
     Consumer,
-    /// `context:NAME`: a member of an application's evaluation context; a request has none.
+    /// `context:NAME`: a member of an application's evaluation context, by name or JSON Pointer; a request has none.
     Context(String),
     /// `jwt:CLAIM`: a claim of the token that the listener verified, by name or JSON Pointer.
     Jwt(String),

@@ -107,12 +107,24 @@ impl<'a> Context<'a> {
     /// configuration names the attribute, such as `header:x-cohort`. What has to be verified is no such member.
     fn member(&self, attribute: &Attribute) -> Option<&'a Value> {
         match attribute {
-            Attribute::Context(name) => self.members.get(name),
+            Attribute::Context(name) => member(self.members, name),
             Attribute::Jwt(name) => self.claims?.get(name),
             Attribute::Consumer => None,
             other => self.members.get(&other.to_string()),
         }
     }
+}
+
+/// The member of that name; a name that starts with `/` is a JSON Pointer (RFC 6901).
+pub(super) fn member<'a>(members: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
+    let Some(pointer) = name.strip_prefix('/') else { return members.get(name) };
+    let mut parts = pointer.split('/').map(|part| part.replace("~1", "/").replace("~0", "~"));
+    let first = members.get(&parts.next()?)?;
+    parts.try_fold(first, |value, part| match value {
+        Value::Object(members) => members.get(&part),
+        Value::Array(values) => values.get(part.parse::<usize>().ok()?),
+        _ => None,
+    })
 }
 
 impl<'a> Seen<'a> {

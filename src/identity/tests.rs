@@ -124,3 +124,23 @@ fn hosts_compare_without_port_case_or_trailing_dot() {
         assert_eq!(canonical_host(authority), host);
     }
 }
+
+#[test]
+fn what_is_nested_in_a_context_is_reached_by_a_pointer() {
+    let members = serde_json::from_str(r#"{"account":{"plan":"gold","a/b":["x",7]},"plan":"bare"}"#).unwrap();
+    let subject = Subject::Context(&Context { targeting_key: None, members: &members, claims: None });
+    for (name, expected) in [
+        ("/account/plan", Some("gold")),
+        ("/account/a~1b/0", Some("x")),
+        ("plan", Some("bare")),
+        ("/plan", Some("bare")),
+        ("/account/plan/0", None),
+        ("/account/a~1b/2", None),
+        ("account/plan", None),
+        ("/", None),
+    ] {
+        let attribute: Attribute = format!("context:{name}").parse().unwrap();
+        let seen = subject.read(&attribute);
+        assert_eq!(seen, expected.map(|text| Seen::Text(text.into())), "{name}");
+    }
+}

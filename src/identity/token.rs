@@ -10,6 +10,8 @@ mod keys;
 
 use serde_json::{Map, Value};
 
+use super::subject::member;
+
 pub use keys::{KeyError, Keys};
 
 /// What a verified token says.
@@ -134,14 +136,7 @@ impl Claims {
     /// The claim of that name; a name that starts with `/` is a JSON Pointer (RFC 6901) into the claims.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Value> {
-        let Some(pointer) = name.strip_prefix('/') else { return self.members.get(name) };
-        let mut parts = pointer.split('/').map(|part| part.replace("~1", "/").replace("~0", "~"));
-        let first = self.members.get(&parts.next()?)?;
-        parts.try_fold(first, |value, part| match value {
-            Value::Object(members) => members.get(&part),
-            Value::Array(values) => values.get(part.parse::<usize>().ok()?),
-            _ => None,
-        })
+        member(&self.members, name)
     }
 
     fn is_for(&self, audiences: &[String]) -> bool {

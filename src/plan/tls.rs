@@ -15,6 +15,8 @@ pub struct Tls {
     pub server: Arc<ServerConfig>,
     /// Its certificates, in the order of the configuration.
     pub certificates: Vec<Certificate>,
+    /// Whether clients show certificates, or may.
+    pub clients: bool,
     /// Digest of everything that it was made of.
     pub(crate) made_of: [u8; 32],
 }

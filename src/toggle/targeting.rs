@@ -20,7 +20,7 @@ mod version;
 
 use serde_json::{Map, Value};
 
-use super::{Timestamp, Toggle, VariantId};
+use super::{Timestamp, Toggle, Variant, VariantId};
 use crate::identity::{Attribute, Subject};
 
 use datum::Datum;
@@ -76,6 +76,29 @@ impl Targeting {
         let mut timed = self.expression.looks_anywhere();
         self.expression.lookups(&mut |lookup| timed |= lookup.place == Place::Timestamp);
         timed
+    }
+
+    /// Results that are written out and name no variant: whoever gets one gets an error.
+    #[must_use]
+    pub fn strays(&self, variants: &[Variant]) -> Vec<Flaw> {
+        let mut strays: Vec<String> = Vec::new();
+        self.expression.results(&mut |result| {
+            let name = match result {
+                Value::String(name) => name.clone(),
+                Value::Bool(_) | Value::Number(_) => result.to_string(),
+                Value::Null | Value::Array(_) | Value::Object(_) => return,
+            };
+            if !variants.iter().any(|variant| variant.name == name) && !strays.contains(&name) {
+                strays.push(name);
+            }
+        });
+        let flaw = |stray: String| Flaw {
+            pointer: String::new(),
+            message: format!("its result {stray:?} is no variant: whoever gets it gets an error"),
+            hint: "name one of variants, or say null for the default".to_owned(),
+            fatal: false,
+        };
+        strays.into_iter().map(flaw).collect()
     }
 
     /// Attributes that are compared; those that are only hashed are not among them.

@@ -6,33 +6,46 @@ use crate::{
     config::document::Document,
     identity::Attribute,
     plan::PlannedToggle,
-    toggle::{Condition, Toggle},
+    toggle::{Targeting, Toggle},
 };
 
-/// Warns of toggles that look at tokens where none is verified, and of decisions that would travel where none does.
-pub(super) fn warn(document: &Document<'_>, toggles: &[PlannedToggle], verifies: bool, travels: bool) {
-    let reads_token = |toggle: &Toggle| !verifies && toggle.rules.iter().any(|rule| asks_token(&rule.when));
-    let stays = |toggle: &Toggle| !travels && toggle.propagate;
-    let made = toggles.iter().map(|planned| &planned.toggle).filter(|toggle| reads_token(toggle) || stays(toggle));
-    let made: HashMap<&str, &Toggle> = made.map(|toggle| (&*toggle.name, toggle)).collect();
-    if made.is_empty() {
-        return;
-    }
+/// What somebody hears.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Heard {
+    /// Tokens are verified.
+    pub(super) tokens: bool,
+    /// Clients show certificates.
+    pub(super) certificates: bool,
+    /// Decisions travel.
+    pub(super) decisions: bool,
+}
+
+/// Warns of toggles that look at tokens where none is verified, or at who showed a certificate where nobody does, and
+/// of decisions that would travel where none does.
+pub(super) fn warn(document: &Document<'_>, toggles: &[PlannedToggle], heard: Heard) {
+    let toggles: HashMap<&str, &Toggle> =
+        toggles.iter().map(|planned| (&*planned.toggle.name, &planned.toggle)).collect();
     for (name, field) in document.named("toggles") {
-        let Some(toggle) = made.get(name) else { continue };
-        if reads_token(toggle) {
+        let Some(toggle) = toggles.get(name) else { continue };
+        if !heard.tokens && asks(toggle, |attr| matches!(attr, Attribute::Jwt(_))) {
             let hint = "add a [jwt.NAME] and name it as jwt of a listener or of [ofrep]";
             field.warn("it looks at jwt:, and no token is verified".to_owned(), hint);
         }
-        if stays(toggle) {
+        if !heard.certificates && asks(toggle, |attr| *attr == Attribute::Consumer) {
+            let hint = "name the authorities of clients as client_ca in the tls of a listener";
+            field.warn("it looks at consumer, and no client shows a certificate".to_owned(), hint);
+        }
+        if !heard.decisions && toggle.propagate {
             let hint = "add [propagation] with a secret, or headers = true, or [ofrep] for the application beside weir";
             field.warn("propagate = true does nothing here, since there is no [propagation]".to_owned(), hint);
         }
     }
 }
 
-fn asks_token(condition: &Condition) -> bool {
-    let mut asks = false;
-    condition.each_attribute(&mut |attr| asks |= matches!(attr, Attribute::Jwt(_)));
+fn asks(toggle: &Toggle, of_kind: impl Fn(&Attribute) -> bool) -> bool {
+    let mut asks = toggle.targeting.iter().flat_map(Targeting::compared).any(&of_kind);
+    for rule in &toggle.rules {
+        rule.when.each_attribute(&mut |attr| asks |= of_kind(attr));
+    }
     asks
 }

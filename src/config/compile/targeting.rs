@@ -5,14 +5,18 @@ use serde_json::Map;
 use crate::{
     config::section::Field,
     contract::parse_json,
-    toggle::{Category, Targeting},
+    toggle::{Category, Targeting, Variant},
 };
 
 /// Nested arrays and objects of a text; the expression itself may be less deep.
 const DEPTH_MAX: usize = 100;
 
 /// Reads it; `None` when it cannot be used.
-pub(super) fn targeting(field: &Field<'_>, category: Option<Category>) -> Option<Option<Targeting>> {
+pub(super) fn targeting(
+    field: &Field<'_>,
+    category: Option<Category>,
+    variants: Option<&[Variant]>,
+) -> Option<Option<Targeting>> {
     let hint =
         "write flagd's JSONLogic: targeting = '{ \"if\": [ … ] }'; see https://flagd.dev/reference/flag-definitions";
     let json = match parse_json(field.text()?.as_bytes(), DEPTH_MAX) {
@@ -26,7 +30,8 @@ pub(super) fn targeting(field: &Field<'_>, category: Option<Category>) -> Option
         field.refuse("the targeting is not an object".to_owned(), hint);
         return None;
     }
-    let (targeting, flaws) = Targeting::read(&json, &Map::new());
+    let (targeting, mut flaws) = Targeting::read(&json, &Map::new());
+    flaws.extend(targeting.iter().zip(variants).flat_map(|(targeting, variants)| targeting.strays(variants)));
     for flaw in &flaws {
         let place = if flaw.pointer.is_empty() { String::new() } else { format!("at {}: ", flaw.pointer) };
         let message = format!("{place}{}", flaw.message);

@@ -72,11 +72,13 @@ pub(super) fn tls(field: &Field<'_>) -> Option<Tls> {
     let pairs: Vec<Pair> = pairs.into_iter().collect::<Option<_>>()?;
     let certificates = pairs.iter().map(|pair| pair.certificate.clone()).collect();
     let keyring = Keyring::new(pairs.into_iter().map(|pair| (pair.certified, pair.names)).collect());
-    let server = server(crypto, verifier?, keyring).map_err(|error| {
+    let verifier = verifier?;
+    let clients = verifier.offer_client_auth();
+    let server = server(crypto, verifier, keyring).map_err(|error| {
         field.refuse(format!("TLS cannot be set up: {error}"), "this is a fault of weir or its machine: report it");
     });
     let made_of = made_of.finish().as_ref().try_into().ok()?;
-    Some(Tls { server: Arc::new(server.ok()?), certificates, made_of })
+    Some(Tls { server: Arc::new(server.ok()?), certificates, clients, made_of })
 }
 
 fn server(

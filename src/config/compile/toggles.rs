@@ -213,7 +213,7 @@ fn toggle<'a>(name: &str, mut section: Section<'a>, segments: &Segments) -> Read
     let variant = |field: Field<'_>| shares::variant(&field, variants.as_deref()?);
     let targeting = section.take("targeting");
     let default = default(&mut section, targeting.is_some(), variant);
-    let targeting = targeting.map_or(Some(None), |field| targeting::targeting(&field, category));
+    let targeting = targeting.map_or(Some(None), |field| targeting::targeting(&field, category, variants.as_deref()));
     let metadata = section.take("metadata").map_or(Some(Map::new()), metadata);
     let off = section.take("off").map_or(Some(None), |field| variant(field).map(Some));
     let requires = section.take("requires");

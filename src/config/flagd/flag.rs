@@ -38,7 +38,7 @@ pub(in crate::config) fn toggle(
     let off = governance.as_ref().and_then(|governance| governance.off.as_deref());
     let off =
         off.map_or(Some(None), |name| variant(file, &at("metadata/weir.off"), name, variants.as_deref()).map(Some));
-    let targeting = targeting(file, &at("targeting"), flag.get("targeting"), definition);
+    let targeting = targeting(file, &at("targeting"), flag.get("targeting"), definition, variants.as_deref());
     let Governance { defaults, description, created, propagate, free, .. } = governance?;
     let governed = governed(file, pointer, &defaults, targeting.as_ref()?.as_ref());
     named.ok().filter(|()| governed)?;
@@ -204,13 +204,15 @@ fn targeting(
     pointer: &str,
     source: Option<&Value>,
     definition: &Definition,
+    variants: Option<&[Variant]>,
 ) -> Option<Option<Targeting>> {
     let source = source.unwrap_or(&Value::Null);
     if !matches!(source, Value::Null | Value::Object(_)) {
         file.refuse(pointer, "targeting is not an object".to_owned(), "write JSONLogic: { \"if\": [ … ] }");
         return None;
     }
-    let (targeting, flaws) = Targeting::read(source, &definition.evaluators);
+    let (targeting, mut flaws) = Targeting::read(source, &definition.evaluators);
+    flaws.extend(targeting.iter().zip(variants).flat_map(|(targeting, variants)| targeting.strays(variants)));
     for flaw in &flaws {
         // Shared evaluators stand at the top of the file.
         let shared = flaw.pointer.starts_with("/$evaluators/");

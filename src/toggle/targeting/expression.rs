@@ -159,6 +159,25 @@ impl Expression {
         }
     }
 
+    /// Every result that is written out.
+    pub(super) fn results<'a>(&'a self, see: &mut dyn FnMut(&'a Value)) {
+        match self {
+            Expression::Literal(value) => see(value),
+            Expression::Lookup(_, otherwise) => otherwise.iter().for_each(|otherwise| otherwise.results(see)),
+            Expression::Fractional(fractional) => {
+                fractional.buckets.iter().for_each(|(variant, _)| variant.results(see));
+            }
+            // Conditions and results take turns; a condition is the result only where it is the last.
+            Expression::Call(Operator::If, items) => {
+                let last = items.len().saturating_sub(1);
+                let results = items.iter().enumerate().filter(|(place, _)| place % 2 == 1 || *place == last);
+                results.for_each(|(_, result)| result.results(see));
+            }
+            Expression::Call(Operator::And | Operator::Or, items) => items.iter().for_each(|item| item.results(see)),
+            Expression::List(_) | Expression::Call(..) => {}
+        }
+    }
+
     /// Whether there is a `fractional` in it.
     pub(super) fn draws(&self) -> bool {
         match self {

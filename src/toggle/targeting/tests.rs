@@ -267,6 +267,29 @@ fn results_name_variants() {
 }
 
 #[test]
+fn results_that_are_written_out_and_name_no_variant_are_told() {
+    let known = toggle("flag", &["a", "b", "true", "1"], json!({})).variants;
+    for (rule, strays) in [
+        (json!({ "if": [{ "var": "x" }, "a", { "==": ["c", "d"] }, "b", null] }), vec![]),
+        (
+            json!({ "if": [{ "var": "x" }, "c", { "in": ["d", ["e"]] }, { "if": [true, "f", "c"] }, "g"] }),
+            vec!["c", "f", "g"],
+        ),
+        (json!({ "and": [true, "z"] }), vec!["z"]),
+        (json!({ "or": [{ "var": ["x", "y"] }, 1, 2] }), vec!["y", "2"]),
+        (json!({ "fractional": [["a", 1], ["c", 1]] }), vec!["c"]),
+        (json!({ "cat": ["a", "c"] }), vec![]),
+    ] {
+        let (targeting, flaws) = Targeting::read(&rule, &serde_json::Map::new());
+        assert_eq!(flaws, [], "{rule}");
+        let told = targeting.unwrap().strays(&known);
+        let expected: Vec<String> = strays.iter().map(|stray| format!("its result {stray:?} is no variant")).collect();
+        assert_eq!(told.len(), expected.len(), "{rule}: {told:?}");
+        assert!(told.iter().zip(&expected).all(|(flaw, start)| flaw.message.starts_with(start)), "{rule}: {told:?}");
+    }
+}
+
+#[test]
 fn a_rule_beats_targeting_and_targeting_beats_the_share() {
     use crate::toggle::Share;
     let toggle = toggle("flag", &["off", "on", "beta"], json!({ "if": [{ "var": "beta" }, "beta"] }));
