@@ -1,7 +1,11 @@
 //! Configurations, flags of flagd, and what is decided by them.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv4Addr},
+};
 
+use base64::{Engine, prelude::BASE64_STANDARD as STANDARD};
 use http::{Version, request};
 use serde_json::{Map, Value};
 
@@ -24,6 +28,14 @@ const CLIENTS: [IpAddr; 2] = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V4(Ipv4Ad
 /// What every file holds that the settings of a decision name.
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
+/// In place of this in files stands a private key, so that nobody takes what fuzzers begin with for a secret.
+const KEY: &str = "(key)";
+
+/// What that key (RFC 8410 §7) is but for its 32 bytes, which are all [`KEY_BYTE`].
+const KEY_BEGINS: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+
+const KEY_BYTE: u8 = 42;
+
 /// What flags alone lack to be a configuration.
 const AROUND_FLAGS: &[u8] = br#"
 [[listeners]]
@@ -44,7 +56,8 @@ category = "ops"
 /// Settings, and what every file holds that they name: a plan, or a report that says something.
 pub(super) fn configuration(input: &[u8]) {
     let [settings, attached] = input::parts(input);
-    let sources = Sources::of_parts(settings, None, attached);
+    let attached = with_key(attached);
+    let sources = Sources::of_parts(settings, None, &attached);
     if let Some(compiled) = compiled(&sources) {
         let again = compiled_twice(&sources);
         assert!(compiled.inventory.changes_to(&again.inventory).is_empty(), "the same text says the same");
@@ -91,6 +104,13 @@ pub(super) fn state(input: &[u8]) {
         let again: store::Observed = serde_json::from_slice(&serde_json::to_vec(&observed).unwrap()).unwrap();
         assert_eq!(again, observed);
     }
+}
+
+fn with_key(file: &[u8]) -> Cow<'_, [u8]> {
+    let Some(text) = std::str::from_utf8(file).ok().filter(|text| text.contains(KEY)) else { return file.into() };
+    let key = STANDARD.encode([&KEY_BEGINS[..], &[KEY_BYTE; 32]].concat());
+    let [begin, end] = ["BEGIN", "END"].map(|what| format!("-----{what} PRIVATE KEY-----\n"));
+    text.replace(KEY, &format!("{begin}{key}\n{end}")).into_bytes().into()
 }
 
 fn compiled(sources: &Sources) -> Option<Compiled> {
@@ -154,4 +174,20 @@ fn judge_choices(plan: &Plan, subject: &Subject<'_>) -> Vec<Choice> {
         assert!(choice.variant.is_none_or(|variant| variant.0 < toggle.variants.len()), "{}", toggle.name);
     }
     choices
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn the_pair_that_fuzzers_begin_with_is_one_and_no_key_is_kept_as_text() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/configuration/tls");
+        let text = fs::read(file).unwrap();
+        assert!(!String::from_utf8_lossy(&text).contains("PRIVATE"));
+        let [settings, attached] = input::parts(&text);
+        assert!(compiled(&Sources::of_parts(settings, None, &with_key(attached))).is_some());
+    }
 }

@@ -4,6 +4,7 @@ use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, time::Duration
 
 use http::{Request, Response};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use tokio::time::Instant;
 use tower::{Service, ServiceBuilder};
 
 use super::{
@@ -35,8 +36,9 @@ type Stream = Socket<Strict<Transport>>;
 /// Serves a connection until the client or a drain ends it.
 pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) {
     let (ip, listener, wire) = (peer.ip, peer.listener, Rc::new(ClientWire::default()));
+    let tenure = Rc::new(Tenure::begin(&worker, listener));
     // On the heap: while it rests there is none, and nothing of it is kept.
-    let mut connection = Box::new(begin(&worker, transport, peer, &wire));
+    let mut connection = Box::new(begin(&worker, transport, peer, &wire, &tenure));
     let mut draining = worker.drain().begun();
     let ended = loop {
         let timeout = worker.snapshot().serving.plan.timeouts.client_head;
@@ -66,7 +68,7 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
                 let mut stream = Box::new(io);
                 let woken = {
                     let _counted = Resting::count(&worker, listener);
-                    rest(&mut stream, left, worker.drain()).await
+                    rest(&mut stream, left, &tenure, worker.drain()).await
                 };
                 connection = Box::new(builder(&worker).serve_connection(*stream, service));
                 if !woken {
@@ -102,11 +104,12 @@ fn begin(
     transport: Transport,
     peer: Peer,
     wire: &Rc<ClientWire>,
+    tenure: &Rc<Tenure>,
 ) -> http1::Connection<
     Stream,
     impl hyper::service::Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible> + use<>,
 > {
-    let tenure = Tenure::begin(worker, peer.listener);
+    let tenure = Rc::clone(tenure);
     let peer = Rc::new(Peer { wire: Some(Rc::clone(wire)), ..peer });
     let handled = {
         let worker = Rc::clone(worker);
@@ -187,12 +190,18 @@ impl Drop for Resting<'_> {
     }
 }
 
-/// Waits for a client's next bytes; `false` when its time is over, or the drain begins.
-async fn rest(stream: &mut Stream, left: Duration, drain: &Drain) -> bool {
+/// Waits for a client's next bytes; `false` when its time is over, its age is reached, or the drain begins. A request
+/// that crosses the end on its way finds the connection closed, as behind any end of a rest.
+async fn rest(stream: &mut Stream, left: Duration, tenure: &Tenure, drain: &Drain) -> bool {
+    let end = tenure.at_most(Instant::now() + left);
     tokio::select! {
         biased;
         () = poll_fn(|cx| stream.poll_readable(cx)) => true,
         _ = drain.begun() => false,
-        () = tokio::time::sleep(left) => false,
+        () = tokio::time::sleep_until(end) => {
+            // Counted, if it is that.
+            tenure.is_over();
+            false
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Tenure: how long a client's connection is given requests, and how many. A fleet that balances by
 //! connections is evened out by clients that come anew; they are asked to, between two requests, so that
-//! none is lost.
+//! none is cut. A connection that rests when its age is reached is closed.
 
 use std::{cell::Cell, rc::Rc};
 

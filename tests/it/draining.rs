@@ -68,12 +68,15 @@ fn drain_timeout_ends_what_does_not_finish() {
 #[test]
 fn an_idle_connection_does_not_hold_a_stop_back() {
     let upstream = Upstream::named("v1");
-    let mut proxy = Process::start(&plain_config(upstream.address, "", ""));
-    let _never_used = TcpStream::connect(proxy.address).unwrap();
+    let weir = "[weir]\nworkers = 1\nstate_dir = \"state\"\ndrain_timeout = \"1h\"\n";
+    let mut proxy = Process::start(&format!("{weir}{}", plain_config(upstream.address, "", "")));
+    let mut never_used = TcpStream::connect(proxy.address).unwrap();
+    never_used.set_read_timeout(Some(std::time::Duration::from_secs(30))).unwrap();
     let mut used = TcpStream::connect(proxy.address).unwrap();
     used.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     used.read_exact(&mut [0; 20]).unwrap();
     proxy.signal("TERM");
+    assert_eq!(never_used.read(&mut [0]).unwrap(), 0);
     proxy.logged("weir stopped");
     assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
 }

@@ -42,7 +42,11 @@ fn service() -> (RawUpstream, Sender<()>, Receiver<String>) {
 }
 
 fn start(upstream: &RawUpstream, half_closed: &str) -> Proxy {
-    Proxy::start(&plain_config(upstream.address, "", &format!("[timeouts]\nhalf_closed = \"{half_closed}\"\n")))
+    Proxy::start(&plain_config(
+        upstream.address,
+        "timeout = \"1h\"",
+        &format!("[timeouts]\nhalf_closed = \"{half_closed}\"\n"),
+    ))
 }
 
 fn asking(proxy: &Proxy, requests: &str) -> Raw {

@@ -290,7 +290,8 @@ async fn a_client_that_cancels_most_of_its_requests_is_asked_to_go() {
         arrived.send(number).unwrap();
         std::thread::park();
     });
-    let proxy = start(&upstream, "[limits]\nhttp2_cancels_max = 5\n");
+    // Else it were asked to go for its silence.
+    let proxy = start(&upstream, "[limits]\nhttp2_cancels_max = 5\n[timeouts]\nclient_head = \"1h\"\n");
     let mut client = Frames::connect(proxy.address(), &[]);
     for stream in (1..=11).step_by(2) {
         client.send(HEADERS, END_HEADERS | END_STREAM, stream, &frames::get(&[])).unwrap();
@@ -299,6 +300,32 @@ async fn a_client_that_cancels_most_of_its_requests_is_asked_to_go() {
     }
     assert!(client.next_of(GOAWAY).is_some());
     while client.next().is_some() {}
+}
+
+#[tokio::test]
+async fn a_client_that_cancels_many_but_not_most_of_its_requests_is_served_on() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    // Every other one is answered.
+    let upstream = Upstream::raw(move |mut stream, number| {
+        arrived.send(()).unwrap();
+        if number % 2 == 1 {
+            std::thread::park();
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").unwrap();
+    });
+    let proxy = start(&upstream, "[limits]\nhttp2_cancels_max = 5\n");
+    let mut client = Frames::connect(proxy.address(), &[]);
+    for stream in (1..80).step_by(2) {
+        client.send(HEADERS, END_HEADERS | END_STREAM, stream, &frames::get(&[])).unwrap();
+        arrivals.recv().await.unwrap();
+        if stream % 4 == 1 {
+            assert_eq!(client.outcome(stream), "200", "after {} cancels", stream / 4);
+        } else {
+            client.send(RESET, 0, stream, &8_u32.to_be_bytes()).unwrap();
+        }
+    }
+    client.send(HEADERS, END_HEADERS | END_STREAM, 81, &frames::get(&[])).unwrap();
+    assert_eq!(client.outcome(81), "200");
 }
 
 /// A CONNECT with a body, plain or extended; hyper knows no such thing.

@@ -17,13 +17,23 @@ use crate::{
 /// Longer than anything here takes: a test that would hang fails.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Begins to upload by POST, and resets the stream with this code once the service has answered, or at once.
-fn broken_off(proxy: &Proxy, tells: &mpsc::Receiver<Option<String>>, answered: bool, code: u32) {
+/// How far a service is with its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    None,
+    Begun,
+    Whole,
+}
+
+const ANSWERS: [Answer; 3] = [Answer::None, Answer::Begun, Answer::Whole];
+
+/// Begins to upload by POST, and resets the stream with this code once the answer is that far.
+fn broken_off(proxy: &Proxy, tells: &mpsc::Receiver<Option<String>>, answer: Answer, code: u32) {
     let mut client = Frames::connect(proxy.address(), &[]);
     client.send(HEADERS, END_HEADERS, 1, &frames::head(b"POST", &[])).unwrap();
     client.send(DATA, 0, 1, b"half of it").unwrap();
     assert_eq!(tells.recv_timeout(PATIENCE).unwrap(), None, "it has arrived");
-    if answered {
+    if answer != Answer::None {
         assert_eq!(client.outcome(1), "200");
     }
     client.send(RESET, 0, 1, &code.to_be_bytes()).unwrap();
@@ -34,14 +44,15 @@ fn broken_off(proxy: &Proxy, tells: &mpsc::Receiver<Option<String>>, answered: b
 
 #[test]
 fn half_an_upload_never_looks_whole_to_a_service_of_http_2_whatever_its_reset_says() {
-    for answered in [true, false] {
+    for answer in ANSWERS {
         for code in [0, 2, 8] {
             let (told, tells) = mpsc::channel();
             let upstream = Upstream::raw(move |stream, _number| {
                 let mut frames = Frames::serve(stream, &[]);
                 let head = frames.next_of(HEADERS).unwrap();
-                if answered {
-                    frames.send(HEADERS, END_HEADERS, head.stream, &[0x88]).unwrap();
+                if answer != Answer::None {
+                    let last = if answer == Answer::Whole { END_STREAM } else { 0 };
+                    frames.send(HEADERS, END_HEADERS | last, head.stream, &[0x88]).unwrap();
                 }
                 told.send(None).unwrap();
                 let ended = std::iter::from_fn(|| frames.next())
@@ -50,21 +61,24 @@ fn half_an_upload_never_looks_whole_to_a_service_of_http_2_whatever_its_reset_sa
             });
             let arms = format!("arms.stable = {{ endpoints = [\"{}\"], protocol = \"h2\" }}", upstream.address);
             let proxy = Proxy::start(&arms_config(&arms, "", ""));
-            broken_off(&proxy, &tells, answered, code);
+            broken_off(&proxy, &tells, answer, code);
             let reset = Some(format!("{RESET}"));
-            assert_eq!(tells.recv_timeout(PATIENCE).unwrap(), reset, "answered: {answered}, code: {code}");
+            assert_eq!(tells.recv_timeout(PATIENCE).unwrap(), reset, "answer: {answer:?}, code: {code}");
         }
     }
 }
 
 #[test]
 fn half_an_upload_has_no_last_chunk() {
-    for answered in [true, false] {
+    for answer in ANSWERS {
         for code in [0, 2, 8] {
             let (told, tells) = mpsc::channel();
             let upstream = Upstream::raw(move |mut stream, _number| {
-                if answered {
-                    stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+                let begun = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+                match answer {
+                    Answer::None => {}
+                    Answer::Begun => stream.write_all(begun.as_bytes()).unwrap(),
+                    Answer::Whole => stream.write_all(format!("{begun}0\r\n\r\n").as_bytes()).unwrap(),
                 }
                 told.send(None).unwrap();
                 let mut rest = Vec::new();
@@ -73,9 +87,9 @@ fn half_an_upload_has_no_last_chunk() {
                 told.send(Some(String::from_utf8(rest).unwrap())).unwrap();
             });
             let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
-            broken_off(&proxy, &tells, answered, code);
+            broken_off(&proxy, &tells, answer, code);
             let body = tells.recv_timeout(PATIENCE).unwrap().unwrap();
-            assert!(!body.contains("\r\n0\r\n"), "answered: {answered}, code: {code}: {body}");
+            assert!(!body.contains("\r\n0\r\n"), "answer: {answer:?}, code: {code}: {body}");
         }
     }
 }

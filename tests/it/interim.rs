@@ -87,6 +87,30 @@ async fn interim_responses_max_bounds_services_of_http_2_too() {
     }
 }
 
+#[tokio::test]
+async fn a_storm_of_interim_responses_ends_its_stream_and_no_other_one() {
+    let upstream = Upstream::raw(move |stream, _number| {
+        let mut frames = Frames::serve(stream, &[]);
+        let streams = [1, 2].map(|_| frames.next_of(HEADERS).unwrap().stream);
+        for _ in 0..4 {
+            frames.send(HEADERS, END_HEADERS, streams[0], &block(&[(":status", b"103")])).unwrap();
+        }
+        frames.answer(streams[1], b"ok");
+        while let Some(frame) = frames.next_of(HEADERS) {
+            frames.answer(frame.stream, b"ok");
+        }
+    });
+    let arms = format!("arms.stable = {{ endpoints = [\"{}\"], protocol = \"h2\" }}", upstream.address);
+    let limits = "[limits]\ninterim_responses_max = 1\n";
+    let proxy = Proxy::start(&arms_config(&arms, "", limits));
+    let (mut one, mut other) = (proxy.client().await, proxy.client().await);
+    let (one, other) = tokio::join!(one.get("/", &[]), other.get("/", &[]));
+    let (storm, calm) = if one.status == 502 { (one, other) } else { (other, one) };
+    assert_eq!((&*storm.problem(), calm.text()), ("upstream_malformed", "ok"));
+    assert_eq!(proxy.client().await.get("/", &[]).await.text(), "ok");
+    assert_eq!(upstream.connections(), 1);
+}
+
 const EXPECTING: &str = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n";
 
 #[test]

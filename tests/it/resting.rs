@@ -133,8 +133,12 @@ async fn what_is_not_over_keeps_a_connection_from_resting() {
 #[tokio::test]
 async fn a_drain_does_not_wait_for_connections_that_rest() {
     let upstream = Upstream::named("v1");
-    let mut proxy = Process::start(&plain_config(upstream.address, "", ""));
+    // Neither limit ends it within the time of this test.
+    let weir = "[weir]\nworkers = 1\nstate_dir = \"state\"\ndrain_timeout = \"1h\"\n";
+    let timeouts = "[timeouts]\nclient_head = \"1h\"\n";
+    let mut proxy = Process::start(&format!("{weir}{}", plain_config(upstream.address, "", timeouts)));
     let mut client = std::net::TcpStream::connect(proxy.address).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
     client.write_all(ASK.as_bytes()).unwrap();
     let mut answer = Vec::new();
     let mut admin = Client::connect(proxy.admin).await;

@@ -1,4 +1,4 @@
-//! How long clients' connections are kept, and for how many requests; nothing is lost when they end.
+//! How long clients' connections are kept, and for how many requests; nothing under way is lost when they end.
 
 use std::{
     io::Write,
@@ -81,9 +81,13 @@ async fn a_connection_of_http_1_1_ends_with_the_first_answer_beyond_its_age() {
     let proxy = Proxy::start(&config(upstream.address, "connection_age_max = \"200ms\""));
     let begun = Instant::now();
     let mut client = Raw::connect(proxy.address());
+    client.write(ASK);
+    answer(&mut client);
+    // It began before this.
+    let began = Instant::now();
     loop {
+        let sent = began.elapsed();
         client.write(ASK);
-        let sent = begun.elapsed();
         if answer(&mut client).contains("connection: close\r\n") {
             assert!(begun.elapsed() > age * 9 / 10, "after {:?}", begun.elapsed());
             break;
@@ -91,6 +95,20 @@ async fn a_connection_of_http_1_1_ends_with_the_first_answer_beyond_its_age() {
         assert!(sent < age, "a request after {sent:?} was not the last");
     }
     assert_eq!(client.rest(), "");
+    assert_eq!(proxy.metric(&retired("connection_age_max")).await, 1.0);
+}
+
+#[tokio::test]
+async fn a_connection_of_http_1_1_that_rests_ends_at_its_age() {
+    let upstream = Upstream::named("v1");
+    let keys = |age| format!("connection_age_max = \"{age}\"");
+    let proxy = Proxy::start(&(config(upstream.address, &keys("2s")) + "[timeouts]\nclient_head = \"1h\"\n"));
+    let begun = Instant::now();
+    let mut client = Raw::connect(proxy.address());
+    client.write(ASK);
+    assert!(!answer(&mut client).contains("connection: close\r\n"));
+    assert_eq!(client.rest(), "");
+    assert!(begun.elapsed() >= Duration::from_millis(1800), "after {:?}", begun.elapsed());
     assert_eq!(proxy.metric(&retired("connection_age_max")).await, 1.0);
 }
 

@@ -113,7 +113,9 @@ async fn an_endpoint_may_be_asked_for_a_connection_alone() {
     while proxy.metric(&passed).await < 3.0 {}
     drop(upstream);
     while proxy.metric(&healthy(address)).await > 0.0 {}
-    assert_eq!(proxy.client().await.get("/", &[]).await.problem(), "no_healthy_endpoint");
+    // The workers are told a moment later.
+    let mut client = proxy.client().await;
+    while client.get("/", &[]).await.problem() != "no_healthy_endpoint" {}
 }
 
 #[tokio::test]

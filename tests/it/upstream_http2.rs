@@ -484,3 +484,32 @@ fn upstream_http2_send_bytes_max_is_what_an_endpoint_that_reads_nothing_may_cost
     let (little, much) = (taken("16KiB"), taken("48MiB"));
     assert!(little + (32 << 20) < much, "{little} and {much}");
 }
+
+#[tokio::test]
+async fn no_connection_gets_more_streams_than_its_service_takes() {
+    let (arrived, mut arrivals) = mpsc::unbounded_channel();
+    let upstream = Upstream::raw(move |stream, _number| {
+        let mut frames = Frames::serve(stream, &[(3, 1)]);
+        // The first one makes the settings known; those that follow are answered when that is said.
+        let first = frames.next_of(frames::HEADERS).unwrap();
+        frames.answer(first.stream, b"v1");
+        while let Some(head) = frames.next_of(frames::HEADERS) {
+            let (go, going) = std::sync::mpsc::channel::<()>();
+            arrived.send(go).unwrap();
+            going.recv().ok();
+            frames.answer(head.stream, b"v1");
+        }
+    });
+    let proxy = Proxy::start(&config(upstream.address, "", "timeout = \"20s\""));
+    assert_eq!(proxy.client().await.get("/", &[]).await.text(), "v1");
+    let (mut one, mut other) = (proxy.client().await, proxy.client().await);
+    let beside = async {
+        let go = arrivals.recv().await.unwrap();
+        let answer = other.get("/", &[]).await;
+        drop(go);
+        answer
+    };
+    let (one, other) = tokio::join!(one.get("/", &[]), beside);
+    assert_eq!((one.text(), other.text()), ("v1", "v1"));
+    assert_eq!(upstream.connections(), 2);
+}

@@ -17,7 +17,7 @@ use http_body_util::Full;
 
 use crate::{
     arms_config, rejections,
-    support::{Client, Proxy, Upstream, raw_exchange, read_head},
+    support::{Client, Proxy, RawUpstream, Upstream, raw_exchange, read_head},
 };
 
 fn status(code: u16) -> Response<Full<Bytes>> {
@@ -271,5 +271,28 @@ fn an_early_answer_ends_its_connection_and_the_next_request_is_whole() {
         assert!(read_head(&half));
         let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
         assert!(answer.ends_with("early"), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn upstream_idle_is_how_long_a_connection_is_kept_for_the_next_request() {
+    let upstream = Upstream::named("v1");
+    let arms = format!("arms.stable = {{ endpoints = [\"{}\"] }}", upstream.address);
+    let proxy = Proxy::start(&arms_config(&arms, "", "[timeouts]\nupstream_idle = \"50ms\"\n"));
+    assert_eq!(proxy.client().await.get("/", &[]).await.text(), "v1");
+    let idle = format!("weir_upstream_connections{{endpoint=\"{}\",state=\"idle\"}}", upstream.address);
+    let closed = async { while proxy.metric(&idle).await > 0.0 {} };
+    tokio::time::timeout(Duration::from_secs(60), closed).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_whose_answer_was_of_http_1_0_carries_no_other_request() {
+    let upstream = RawUpstream::saying(b"HTTP/1.0 200 OK\r\nconnection: keep-alive\r\ncontent-length: 2\r\n\r\nv1");
+    let arms = format!("arms.stable = {{ endpoints = [\"{}\"] }}", upstream.address);
+    let proxy = Proxy::start(&arms_config(&arms, "", ""));
+    let mut client = proxy.client().await;
+    for connections in 1..=2 {
+        assert_eq!(client.get("/", &[]).await.text(), "v1");
+        assert_eq!(upstream.connections(), connections);
     }
 }

@@ -26,13 +26,7 @@ use super::{
 };
 use crate::{
     plan::{Endpoint, Limits, Place, Protocol, Timeouts, UpstreamTls},
-    proxy::{
-        framing::{Bounds, Flaw},
-        http1::HYPER_FIELDS_MAX,
-        socket::Socket,
-        strict::Strict,
-        wire::UpstreamWire,
-    },
+    proxy::{framing::Bounds, http1::HYPER_FIELDS_MAX, socket::Socket, strict::Strict, wire::UpstreamWire},
 };
 
 /// Where weir itself listens: no route leads there.
@@ -117,8 +111,7 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     let (carrier, protocol, line) =
         carry(settings, &host.at, (&shared.own, &shared.resolver), Some(open), within, timeouts.tls_handshake).await?;
     if protocol == Protocol::Http2 {
-        let flaw = Rc::<Cell<Option<Flaw>>>::default();
-        let counted = Counted::new(carrier, limits.interim_responses_max, Rc::clone(&flaw));
+        let counted = Counted::new(carrier, limits.interim_responses_max);
         let socket = Socket::new(counted, timeouts.body_idle);
         let mut builder = http2_builder(limits.head_bytes_max);
         builder
@@ -145,7 +138,7 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
             drop(driven.await);
             learns.end();
         });
-        return Ok(Made::Http2(Session::new(sender, line, announced, flaw, task.abort_handle(), host)));
+        return Ok(Made::Http2(Session::new(sender, line, announced, task.abort_handle(), host)));
     }
     let mut builder = http1::Builder::new();
     builder.max_buf_size(limits.head_bytes_max);

@@ -1,16 +1,13 @@
 //! Interim responses of HTTP/2 are counted here, since hyper passes over any number of them.
 
 use std::{
-    cell::Cell,
+    error::Error,
     io,
     pin::Pin,
-    rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-use crate::proxy::framing::Flaw;
 
 /// Bytes of what stands before each frame's payload (RFC 9113 §4.1).
 const FRAME_HEAD_BYTES: usize = 9;
@@ -24,33 +21,82 @@ const END_STREAM: u8 = 1;
 /// is mostly of requests that were given up.
 const STREAMS_MAX: usize = 512;
 
-/// A connection to an endpoint of HTTP/2 that fails when one of its streams has too many interim responses. Frames
-/// alone are looked at and not what they say, so a head is taken for an interim one when it neither ends its stream
-/// nor is the last one: one too many is borne where the final head ends the stream.
+/// By this code h2, and then who waits for the answer, knows why a stream was reset. Nobody else has a use for it; a
+/// service that sends it itself is told apart from its betters by nothing, and gains nothing.
+const TOO_MANY: u32 = u32::from_be_bytes(*b"weir");
+
+/// A connection to an endpoint of HTTP/2 on which a stream that has too many interim responses ends, and no other one:
+/// before the head that is one too many h2 reads a reset that the service did not send. What the service says on that
+/// stream from then on h2 answers with resets, and so often with the end of the connection. Frames alone are looked
+/// at and not what they say, so a head is taken for an interim one when it neither ends its stream nor is the last
+/// one: one too many is borne where the final head ends the stream.
 #[derive(Debug)]
 pub(super) struct Counted<S> {
     stream: S,
     frames: Frames,
-    /// Why it failed, for those who wait for answers: h2 tells no more than that it did.
-    flaw: Rc<Cell<Option<Flaw>>>,
+    /// What was followed, and is to be read before anything else.
+    followed: Vec<u8>,
 }
 
 /// Follows frames.
 #[derive(Debug)]
 struct Frames {
+    /// The part of a frame's head that is there. It is held back until it is whole.
     head: [u8; FRAME_HEAD_BYTES],
-    /// Bytes of the frame's head that are there.
     known: usize,
-    /// Bytes of its payload that are to come.
+    /// Bytes of the frame's payload that are to come.
     payload: usize,
     /// Heads of streams that may have more.
     heads: Vec<(u32, usize)>,
     heads_max: usize,
 }
 
+/// Whether a stream was reset for having too many interim responses.
+pub(super) fn has_too_many(error: &hyper::Error) -> bool {
+    let mut errors = std::iter::successors(error.source(), |error| (*error).source());
+    let reset = errors.find_map(|error| error.downcast_ref::<h2::Error>()).filter(|error| error.is_reset());
+    reset.is_some_and(|reset| reset.is_remote() && reset.reason() == Some(TOO_MANY.into()))
+}
+
 impl<S> Counted<S> {
-    pub(super) fn new(stream: S, interim_max: usize, flaw: Rc<Cell<Option<Flaw>>>) -> Counted<S> {
-        Counted { stream, frames: Frames::new(interim_max), flaw }
+    pub(super) fn new(stream: S, interim_max: usize) -> Counted<S> {
+        Counted { stream, frames: Frames::new(interim_max), followed: Vec::new() }
+    }
+
+    /// Follows what was read into `buf` behind `before`, and leaves there what may be passed on.
+    fn follow(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let bytes = &buf.filled()[before..];
+        let excess = self.frames.follow(bytes);
+        let whole = bytes.len() - self.frames.known;
+        let passed = excess.first().map_or(whole, |(at, _)| *at);
+        let mut from = passed;
+        for (at, stream) in excess {
+            self.followed.extend_from_slice(&bytes[from..at]);
+            self.followed.extend_from_slice(&reset(stream));
+            from = at;
+        }
+        self.followed.extend_from_slice(&bytes[from..whole]);
+        buf.set_filled(before + passed);
+    }
+}
+
+impl<S: AsyncRead + Unpin> Counted<S> {
+    /// Reads on in a frame's head of which a part is there.
+    fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Frames { head, known, .. } = &mut self.frames;
+        let mut rest = ReadBuf::new(&mut head[*known..]);
+        ready!(Pin::new(&mut self.stream).poll_read(cx, &mut rest))?;
+        let read = rest.filled().len();
+        *known += read;
+        // Where the stream ends amid a head, that is what is passed on.
+        if read == 0 || *known == FRAME_HEAD_BYTES {
+            let head = head[..std::mem::take(known)].to_vec();
+            if let Some(stream) = (read > 0).then(|| self.frames.frame()).flatten() {
+                self.followed.extend_from_slice(&reset(stream));
+            }
+            self.followed.extend_from_slice(&head);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -61,61 +107,91 @@ impl Frames {
         Frames { head: [0; FRAME_HEAD_BYTES], known: 0, payload: 0, heads: Vec::new(), heads_max }
     }
 
-    fn follow(&mut self, mut bytes: &[u8]) -> Result<(), Flaw> {
+    /// Follows bytes that begin within a payload or with a frame; gives where heads are that are too many, and of which
+    /// streams.
+    fn follow(&mut self, bytes: &[u8]) -> Vec<(usize, u32)> {
+        let (mut at, mut excess) = (0, Vec::new());
         loop {
-            let skipped = self.payload.min(bytes.len());
+            let skipped = self.payload.min(bytes.len() - at);
             self.payload -= skipped;
-            bytes = &bytes[skipped..];
-            if bytes.is_empty() {
-                return Ok(());
+            at += skipped;
+            self.known = FRAME_HEAD_BYTES.min(bytes.len() - at);
+            self.head[..self.known].copy_from_slice(&bytes[at..at + self.known]);
+            if self.known < FRAME_HEAD_BYTES {
+                return excess;
             }
-            let taken = (FRAME_HEAD_BYTES - self.known).min(bytes.len());
-            self.head[self.known..self.known + taken].copy_from_slice(&bytes[..taken]);
-            self.known += taken;
-            bytes = &bytes[taken..];
-            if self.known == FRAME_HEAD_BYTES {
-                self.known = 0;
-                self.frame()?;
-            }
+            self.known = 0;
+            excess.extend(self.frame().map(|stream| (at, stream)));
+            at += FRAME_HEAD_BYTES;
         }
     }
 
-    fn frame(&mut self) -> Result<(), Flaw> {
+    /// Takes in a frame by its head; gives its stream if it begins a head that is one too many.
+    fn frame(&mut self) -> Option<u32> {
         let [high, middle, low, kind, flags, stream @ ..] = self.head;
         self.payload = usize::from(high) << 16 | usize::from(middle) << 8 | usize::from(low);
-        let stream = u32::from_be_bytes(stream);
+        // One bit is reserved, and means nothing.
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
         match kind {
             HEADERS if flags & END_STREAM == 0 => self.head_of(stream),
             HEADERS | DATA | RST_STREAM => {
-                self.heads.retain(|(other, _)| *other != stream);
-                Ok(())
+                self.forget(stream);
+                None
             }
-            _ => Ok(()),
+            _ => None,
         }
     }
 
-    fn head_of(&mut self, stream: u32) -> Result<(), Flaw> {
+    fn head_of(&mut self, stream: u32) -> Option<u32> {
         let Some((_, heads)) = self.heads.iter_mut().find(|(other, _)| *other == stream) else {
             if self.heads.len() == STREAMS_MAX {
                 self.heads.remove(0);
             }
             self.heads.push((stream, 1));
-            return Ok(());
+            return None;
         };
         *heads += 1;
-        if *heads > self.heads_max { Err(Flaw::Interim) } else { Ok(()) }
+        let too_many = *heads > self.heads_max;
+        if too_many {
+            self.forget(stream);
+        }
+        too_many.then_some(stream)
     }
+
+    fn forget(&mut self, stream: u32) {
+        self.heads.retain(|(other, _)| *other != stream);
+    }
+}
+
+fn reset(stream: u32) -> [u8; FRAME_HEAD_BYTES + 4] {
+    let mut frame = [0, 0, 4, RST_STREAM, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+    frame[5..9].copy_from_slice(&stream.to_be_bytes());
+    frame[9..].copy_from_slice(&TOO_MANY.to_be_bytes());
+    frame
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
         let before = buf.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let followed = self.frames.follow(&buf.filled()[before..]);
-        Poll::Ready(followed.map_err(|flaw| {
-            self.flaw.set(Some(flaw));
-            io::Error::new(io::ErrorKind::InvalidData, flaw)
-        }))
+        loop {
+            if !this.followed.is_empty() {
+                let taken = this.followed.len().min(buf.remaining());
+                buf.put_slice(&this.followed[..taken]);
+                this.followed.drain(..taken);
+                return Poll::Ready(Ok(()));
+            }
+            if this.frames.known > 0 {
+                ready!(this.poll_head(cx))?;
+                continue;
+            }
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            let ended = buf.filled().len() == before;
+            this.follow(buf, before);
+            if ended || buf.filled().len() > before {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 
@@ -161,52 +237,72 @@ mod tests {
     #[test]
     fn only_heads_of_one_stream_before_its_body_are_counted_together() {
         let (head, data, last) = ((HEADERS, 0), (DATA, 0), (HEADERS, END_STREAM));
-        for (frames, sound) in [
-            (&[(head, 1), (head, 1), (head, 1), (data, 1), (last, 1)][..], true),
-            (&[(head, 1), (head, 1), (head, 1), (last, 1)], true),
-            (&[(head, 1), (head, 1), (head, 1), (head, 1)], false),
-            (&[(head, 1), (head, 1), (head, 1), (head, 3), (head, 3), (head, 3)], true),
-            (&[(head, 1), (head, 1), (head, 1), (last, 1), (head, 1)], true),
-            (&[(head, 1), (head, 1), (head, 1), ((RST_STREAM, 0), 1), (head, 1)], true),
-            (&[(head, 1), ((6, 0), 0), (head, 1), ((8, 0), 1), (head, 1), (head, 1)], false),
+        // Where a reset of the first stream stands behind so many frames.
+        for (frames, resets) in [
+            (&[(head, 1), (head, 1), (head, 1), (data, 1), (last, 1)][..], None),
+            (&[(head, 1), (head, 1), (head, 1), (last, 1)], None),
+            (&[(head, 1), (head, 1), (head, 1), (head, 1)], Some(3)),
+            (&[(head, 1), (head, 1), (head, 1), (head, 1), (data, 1)], Some(3)),
+            (&[(head, 1), (head, 1), (head, 1), (head, 3), (head, 3), (head, 3)], None),
+            (&[(head, 1), (head, 1), (head, 1), (last, 1), (head, 1)], None),
+            (&[(head, 1), (head, 1), (head, 1), ((RST_STREAM, 0), 1), (head, 1)], None),
+            (&[(head, 1), ((6, 0), 0), (head, 1), ((8, 0), 1), (head, 1), (head, 1)], Some(5)),
         ] {
-            let mut followed = Frames::new(2);
-            let bytes: Vec<u8> =
-                frames.iter().flat_map(|((kind, flags), stream)| frame(*kind, *flags, *stream, 20)).collect();
-            assert_eq!(followed.follow(&bytes).is_ok(), sound, "{frames:?}");
+            let frames: Vec<_> =
+                frames.iter().map(|((kind, flags), stream)| frame(*kind, *flags, *stream, 20)).collect();
+            let mut expected = frames.clone();
+            if let Some(behind) = resets {
+                expected.insert(behind, reset(1).to_vec());
+            }
+            assert_eq!(read(&frames.concat(), &[usize::MAX], 2), expected.concat(), "{frames:?}");
         }
+    }
+
+    #[test]
+    fn a_bit_that_means_nothing_makes_no_other_stream() {
+        let mut heads = [1, 1, 1].map(|stream| frame(HEADERS, 0, stream, 0)).concat();
+        heads[FRAME_HEAD_BYTES + 5] = 0x80;
+        let expected = [&heads[..2 * FRAME_HEAD_BYTES], &reset(1), &heads[2 * FRAME_HEAD_BYTES..]].concat();
+        assert_eq!(read(&heads, &[usize::MAX], 1), expected);
     }
 
     #[test]
     fn streams_that_are_given_up_are_forgotten() {
         let mut frames = Frames::new(2);
         for stream in 0..2000_u32 {
-            frames.head_of(stream).unwrap();
+            frames.head_of(stream);
         }
         assert_eq!(frames.heads.len(), STREAMS_MAX);
+    }
+
+    /// What is read of these bytes, at most so many at a time.
+    fn read(bytes: &[u8], cuts: &[usize], interim_max: usize) -> Vec<u8> {
+        let mut counted = Counted::new(bytes, interim_max);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        let (mut room, mut read) = ([0; 4096], Vec::new());
+        for cut in cuts.iter().cycle() {
+            let mut buf = ReadBuf::new(&mut room[..(*cut).min(4096)]);
+            assert!(Pin::new(&mut counted).poll_read(&mut cx, &mut buf).is_ready());
+            if buf.filled().is_empty() {
+                break;
+            }
+            read.extend_from_slice(buf.filled());
+        }
+        read
     }
 
     proptest! {
         #[test]
         fn it_does_not_matter_how_frames_are_read(
-            frames in prop::collection::vec((0..9_u8, 0..2_u8, 1..4_u8, 0..40_usize), 0..30),
+            frames in prop::collection::vec((0..10_u8, 0..6_u8, 1..4_u8, 0..40_usize), 0..30),
             cuts in prop::collection::vec(1..30_usize, 1..60),
         ) {
             let bytes: Vec<u8> =
                 frames.iter().flat_map(|(kind, flags, stream, payload)| frame(*kind, *flags, *stream, *payload)).collect();
-            let whole = Frames::new(1).follow(&bytes);
-            let mut rest = &bytes[..];
-            let mut pieces = Frames::new(1);
-            let mut followed = Ok(());
-            for cut in cuts.iter().cycle() {
-                let (piece, after) = rest.split_at((*cut).min(rest.len()));
-                followed = pieces.follow(piece);
-                rest = after;
-                if rest.is_empty() || followed.is_err() {
-                    break;
-                }
+            // Nor where they end.
+            for bytes in [&bytes[..], &bytes[..bytes.len() - bytes.len().min(3)]] {
+                prop_assert_eq!(read(bytes, &[usize::MAX], 1), read(bytes, &cuts, 1));
             }
-            prop_assert_eq!(whole, followed);
         }
     }
 }

@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::{
     broken::{Broken, Cause, Unprocessed, unprocessed},
     connect::Made,
+    interims::has_too_many,
     pool::{Carriage, Stream},
     roster::Ticket,
     spare::Spare,
@@ -189,11 +190,7 @@ impl Lease {
             Some(Carriage::Http1(connection)) if self.reused && !connection.line.heard() => Unprocessed::Perhaps,
             _ => Unprocessed::No,
         };
-        let flaw = match &self.carriage {
-            Some(Carriage::Http2(stream)) => stream.flaw(),
-            _ => None,
-        };
-        let cause = flaw.map_or(Cause::Exchange(error), Cause::Malformed);
+        let cause = if has_too_many(&error) { Cause::Malformed(Flaw::Interim) } else { Cause::Exchange(error) };
         Broken { unsent: unsent.filter(|_| self.reused), cause, unprocessed }
     }
 

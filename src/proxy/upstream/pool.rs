@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     plan::{Limits, Protocol, Timeouts},
-    proxy::{body::Outbound, framing::Flaw, wire::UpstreamWire},
+    proxy::{body::Outbound, wire::UpstreamWire},
     telemetry::EndpointCells,
 };
 
@@ -82,8 +82,6 @@ pub(super) struct Session {
     line: Rc<Line>,
     about: Rc<About>,
     announced: Rc<Announced>,
-    /// Why it failed, when the peer broke what h2 does not hold it to.
-    flaw: Rc<Cell<Option<Flaw>>>,
     task: AbortHandle,
     streams: Cell<usize>,
     idle_since: Cell<Instant>,
@@ -273,7 +271,6 @@ impl Session {
         sender: http2::SendRequest<Outbound>,
         line: Rc<Line>,
         announced: Rc<Announced>,
-        flaw: Rc<Cell<Option<Flaw>>>,
         task: AbortHandle,
         host: &Host,
     ) -> Rc<Session> {
@@ -283,7 +280,6 @@ impl Session {
             line,
             about: Rc::clone(&host.about),
             announced,
-            flaw,
             task,
             streams: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
@@ -333,11 +329,6 @@ impl Stream {
     /// No other request goes by this connection; those on it may end.
     pub(super) fn retire(&self) {
         self.0.retired.set(true);
-    }
-
-    /// Why the connection failed, when the peer broke what h2 does not hold it to.
-    pub(super) fn flaw(&self) -> Option<Flaw> {
-        self.0.flaw.get()
     }
 
     /// Nothing came on the whole connection since its streams began: it may be dead.

@@ -105,6 +105,7 @@ pub(crate) fn raw_exchange(address: SocketAddr, bytes: &[u8]) -> String {
     stream.write_all(bytes).unwrap();
     let mut answer = Vec::new();
     // A reset after the answer ends the reading just as a close does.
-    stream.read_to_end(&mut answer).ok();
+    let ended = stream.read_to_end(&mut answer);
+    assert!(!ended.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock), "it was not closed in time");
     String::from_utf8_lossy(&answer).into_owned()
 }

@@ -99,7 +99,9 @@ impl Frames {
     /// The next frame; `None` when the connection has ended.
     pub(crate) fn next(&mut self) -> Option<Frame> {
         let mut head = [0; 9];
-        self.stream.read_exact(&mut head).ok()?;
+        let read = self.stream.read_exact(&mut head);
+        assert!(!matches!(&read, Err(error) if error.kind() == io::ErrorKind::WouldBlock), "nothing came in time");
+        read.ok()?;
         let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
         let mut payload = vec![0; length as usize];
         self.stream.read_exact(&mut payload).ok()?;
