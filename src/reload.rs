@@ -8,10 +8,12 @@
 //! - An overlay is on the disk before it is published, and waits for no file of the configuration, read or kept.
 //! - A retired snapshot is freed here, not on a worker.
 
+mod bound;
 mod command;
 mod keeping;
 mod overlaid;
 mod reading;
+mod saying;
 mod watch;
 mod writer;
 

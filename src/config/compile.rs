@@ -138,14 +138,9 @@ fn build(sources: &Sources, parsed: &[Parsed<'_>], problems: &Problems) -> Optio
     // Only the flag API asks for them.
     let (propagation, in_flight) = (propagated?.propagation, document.table("ofrep").is_some());
     let carried = propagation::carried(&document, &toggles, propagation.as_ref(), in_flight);
-    let heard = idle::Heard {
-        tokens: document.named("jwt").next().is_some(),
-        certificates: listeners.iter().flatten().any(|listener| listener.tls.as_ref().is_some_and(|tls| tls.clients)),
-        decisions: propagation.is_some() || in_flight,
-    };
-    idle::warn(&document, &toggles, heard);
     let sticky = assignment::attach(sticky?, &toggles, &carried, &routes, &services);
     let issuers = issuers.finish()?;
+    idle::warn(&document, &toggles, listeners.as_deref()?, propagation.is_some() || in_flight);
     let mut plan = Plan {
         process: process?,
         limits: limits?,

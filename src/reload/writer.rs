@@ -13,27 +13,20 @@ use tokio::{
 };
 
 use super::{
+    bound::keep_bound,
     command::{Command, Killed, Order, OrderError, Outcome, Restored},
     keeping::{Keeping, keep},
     overlaid::{Glimpse, Overlaid},
     reading::{Found, Judged, Look, Next, Reading, judged},
+    saying,
 };
 use crate::{
     config::{Guards, Inventory, Problem, Report, Sources, did_you_mean},
     live::{FirstDecision, Live, Serving},
     plan::{Kill, Listener, Overlay, Plan, Process},
     telemetry::{Change, Meters, OrderKind, OrderOutcome, ReloadGauges},
-    toggle::{Churn, Timestamp},
+    toggle::Timestamp,
 };
-
-/// Problems of one rejection that its log line holds.
-const PROBLEMS_LOGGED_MAX: usize = 5;
-
-/// Toggles of one reload whose churn is logged, a line each.
-const CHURN_LOGGED_MAX: usize = 20;
-
-/// Kills and restorations of another process that one log line names.
-const OVERLAY_CHANGES_LOGGED_MAX: usize = 20;
 
 /// How often it is looked whether a request was decided on the newest snapshot.
 const FIRST_DECISION_EVERY: Duration = Duration::from_secs(1);
@@ -245,7 +238,7 @@ impl Writer {
         let notices: Vec<String> = notices.chain(before.overlay.strays_told(&compiled.plan)).collect();
         let mut plan = compiled.plan;
         let changes = self.inventory.changes_to(&compiled.inventory);
-        let restart_required = keep_what_is_bound(&mut plan, &self.started, &before.plan.listeners);
+        let restart_required = keep_bound(&mut plan, &self.started, &before.plan.listeners);
         if plan.ofrep.is_none() {
             // The listener stays bound until the next start, and so do its keys.
             plan.ofrep = before.plan.ofrep.as_ref().map(|settings| settings.moved(&before.plan, &plan));
@@ -260,7 +253,7 @@ impl Writer {
             tracing::warn!("{notice}");
         }
         tracing::info!(generation, %changes, "configuration reloaded");
-        log_churn(generation, &churn);
+        saying::churn(generation, &churn);
         if restart_required {
             tracing::warn!(
                 "workers, state_dir, listeners, admin, telemetry and ofrep.address change with the next start"
@@ -277,13 +270,7 @@ impl Writer {
     fn reject(&mut self, report: Report, reading: Arc<Reading>) -> Outcome {
         self.gauges.rejected();
         let generation = self.live.serving().generation;
-        let problems: Vec<String> = report.problems().iter().take(PROBLEMS_LOGGED_MAX).map(Problem::line).collect();
-        tracing::error!(
-            generation,
-            errors = report.errors(),
-            problems = %problems.join(" | "),
-            "configuration rejected, the last good one serves on; `weir check` prints all of its problems"
-        );
+        saying::rejected(generation, &report);
         self.refused = Some(reading);
         Outcome::Rejected(report)
     }
@@ -365,7 +352,7 @@ impl Writer {
             Ok(found) => {
                 self.overlay_broken = false;
                 let Some(overlay) = found.filter(|overlay| overlay != &*before) else { return };
-                let changes = changes(&before, &overlay);
+                let changes = saying::changes(&before, &overlay);
                 let generation = self.overlay(&serving, overlay, noticed);
                 tracing::warn!(generation, %changes, "toggle overlay changed by another process on this state_dir");
             }
@@ -442,49 +429,4 @@ fn names(plan: &Plan) -> impl Iterator<Item = &str> {
 fn unknown<'a>(toggle: &str, names: impl Iterator<Item = &'a str>) -> OrderError {
     let hint = did_you_mean(toggle, names).unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
     OrderError::UnknownToggle { toggle: toggle.to_owned(), hint }
-}
-
-/// What is killed and restored from one overlay to the next, as a log line says it.
-fn changes(before: &Overlay, next: &Overlay) -> String {
-    let killed = next.kills.iter().filter(|(name, kill)| before.kills.get(*name) != Some(*kill));
-    let killed = killed.map(|(name, kill)| format!("kill {name} by {}", kill.by));
-    let restored = before.kills.keys().filter(|name| !next.kills.contains_key(*name));
-    let restored = restored.map(|name| format!("restore {name}"));
-    let mut changes: Vec<String> = killed.chain(restored).collect();
-    if let Some(more) = changes.len().checked_sub(OVERLAY_CHANGES_LOGGED_MAX).filter(|more| *more > 0) {
-        changes.truncate(OVERLAY_CHANGES_LOGGED_MAX);
-        changes.push(format!("{more} more"));
-    }
-    changes.join(", ")
-}
-
-fn log_churn(generation: u64, churn: &[Churn]) {
-    for churn in churn.iter().take(CHURN_LOGGED_MAX) {
-        tracing::info!(generation, "{churn}");
-    }
-    if let Some(more) = churn.len().checked_sub(CHURN_LOGGED_MAX).filter(|more| *more > 0) {
-        tracing::info!(generation, "and {more} more toggles");
-    }
-}
-
-/// What is bound and spawned at the start stays as it is. Says whether the plan wanted it otherwise.
-fn keep_what_is_bound(plan: &mut Plan, started: &(Process, Vec<Listener>), before: &[Listener]) -> bool {
-    let (process, listeners) = started;
-    let bound = |listener: &Listener| (listener.name.clone(), listener.address.clone());
-    let mut wanted_otherwise = plan.listeners.iter().map(bound).ne(listeners.iter().map(bound));
-    let kept = before.iter().map(|before| {
-        let Some(now) = plan.listeners.iter().find(|listener| listener.name == before.name) else {
-            // What is said of an issuer no more is verified no more: places are those of the new plan.
-            return Listener { issuer: None, ..before.clone() };
-        };
-        // Unchanged, it stays the same: sessions of clients can go on being resumed.
-        let tls = if now.tls == before.tls { before.tls.clone() } else { now.tls.clone() };
-        Listener { name: before.name.clone(), address: before.address.clone(), tls, ..now.clone() }
-    });
-    plan.listeners = kept.collect();
-    let kept =
-        Process { drain_timeout: plan.process.drain_timeout, lame_duck: plan.process.lame_duck, ..process.clone() };
-    wanted_otherwise |= plan.process != kept;
-    plan.process = kept;
-    wanted_otherwise
 }

@@ -50,6 +50,7 @@ mod upgrades;
 mod upstream_faults;
 mod upstream_health;
 mod upstream_http2;
+mod upstream_http2_limits;
 mod upstream_limits;
 mod upstream_retries;
 mod upstream_tls;
