@@ -9,6 +9,8 @@ use super::{Attribute, Seen, Subject};
 #[derive(Debug)]
 pub struct Glance<'a> {
     subject: &'a Subject<'a>,
+    /// Whether all that it says of itself counts.
+    believed: bool,
     last: Option<&'a Attribute>,
     /// What was read of it.
     seen: Option<Seen<'a>>,
@@ -18,13 +20,19 @@ impl<'a> Glance<'a> {
     /// Nothing is read yet.
     #[must_use]
     pub fn at(subject: &'a Subject<'a>) -> Glance<'a> {
-        Glance { subject, last: None, seen: None }
+        Glance { subject, believed: subject.is_believed(), last: None, seen: None }
     }
 
     /// Who is looked at.
     #[must_use]
     pub fn subject(&self) -> &'a Subject<'a> {
         self.subject
+    }
+
+    /// Whether an attribute counts, as [`Subject::believes`] says.
+    #[inline]
+    pub fn believes(&self, attribute: &Attribute) -> bool {
+        self.believed || self.subject.believes(attribute)
     }
 
     /// The attribute's value, as [`Subject::read`] gives it.

@@ -55,6 +55,14 @@ impl<'a> Subject<'a> {
         }
     }
 
+    /// Whether every attribute counts.
+    pub(super) fn is_believed(&self) -> bool {
+        match self {
+            Subject::Request(asking) => asking.caller.trusted && asking.caller.client_trusted,
+            Subject::Context(_) => true,
+        }
+    }
+
     /// The attribute's value; `None` when it is absent or empty.
     #[must_use]
     // A call would leave its answer in memory in two halves and read it as a whole, for which the processor has to wait.

@@ -66,16 +66,14 @@ impl Condition {
     pub fn holds<'a>(&'a self, glance: &mut Glance<'a>, anyone: bool) -> bool {
         match self {
             // Most conditions are one test, which needs no walk.
-            Condition::Attribute { attr, test } => {
-                (anyone || glance.subject().believes(attr)) && test.passes(attr, glance)
-            }
+            Condition::Attribute { attr, test } => (anyone || glance.believes(attr)) && test.passes(attr, glance),
             tree => tree.truth(glance, anyone) == Truth::True,
         }
     }
 
     fn truth<'a>(&'a self, glance: &mut Glance<'a>, anyone: bool) -> Truth {
         match self {
-            Condition::Attribute { attr, .. } if !anyone && !glance.subject().believes(attr) => Truth::Unknown,
+            Condition::Attribute { attr, .. } if !anyone && !glance.believes(attr) => Truth::Unknown,
             Condition::Attribute { attr, test } if test.passes(attr, glance) => Truth::True,
             Condition::Attribute { .. } => Truth::False,
             Condition::All(conditions) => {

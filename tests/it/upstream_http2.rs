@@ -11,16 +11,13 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    sync::mpsc,
-};
+use tokio::sync::mpsc;
 
 use crate::{
     arms_config, lane_series,
     support::{
         Client, Proxy, Raw, Upstream,
-        frames::{self, ACK, Frames, SETTINGS, WINDOW_UPDATE, frame},
+        frames::{self, Frames},
         request,
     },
 };
