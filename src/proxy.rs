@@ -39,6 +39,8 @@ mod preamble;
 mod received;
 mod rejection;
 mod reply;
+#[cfg(any(test, fuzzing))]
+mod sample;
 mod shed;
 mod socket;
 mod sticky;

@@ -142,7 +142,7 @@ impl fmt::Display for Attribute {
 
 /// What a field says, without the blanks around it; `None` when that is nothing. Nearly all is plain letters, for
 /// which there is a shorter look.
-pub(super) fn text(field: &HeaderValue) -> Option<&str> {
+fn text(field: &HeaderValue) -> Option<&str> {
     let text = field.to_str().ok().or_else(|| std::str::from_utf8(field.as_bytes()).ok())?;
     Some(text.trim_ascii()).filter(|text| !text.is_empty())
 }

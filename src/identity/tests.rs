@@ -144,3 +144,18 @@ fn what_is_nested_in_a_context_is_reached_by_a_pointer() {
         assert_eq!(seen, expected.map(|text| Seen::Text(text.into())), "{name}");
     }
 }
+
+#[test]
+fn a_glance_believes_what_its_subject_does() {
+    let kinds = ["header:a", "cookie:a", "query:a", "context:a", "jwt:a", "method", "path", "host", "ip", "consumer"];
+    for (trusted, client_trusted) in [(true, true), (true, false), (false, true), (false, false)] {
+        let visit = sample::Visit { trusted, client_trusted, ..sample::Visit::new() };
+        visit.see(|subject| {
+            for kind in kinds {
+                let attribute: Attribute = kind.parse().unwrap();
+                let believed = Glance::at(subject).believes(&attribute);
+                assert_eq!(believed, subject.believes(&attribute), "{kind} {trusted} {client_trusted}");
+            }
+        });
+    }
+}

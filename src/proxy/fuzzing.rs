@@ -12,11 +12,9 @@ use http::HeaderValue;
 use super::{
     asking::Peer,
     framing::{Bounds, naive::Maxima},
+    sample,
 };
-use crate::{
-    config::{Sources, compile},
-    plan::Plan,
-};
+use crate::plan::Plan;
 
 #[cfg(test)]
 pub(super) use self::http1::{Scanned, scan};
@@ -30,38 +28,10 @@ pub(crate) use super::upstream::fuzzing::{grpc_timeout, keep_alive};
 /// What the targets are served by.
 static PLAN: LazyLock<Plan> = LazyLock::new(|| plan("json"));
 
-/// A service, a rule that a header decides, and an access log of that format.
+/// Trusted peers, every way of forwarding, and an access log of that format.
 fn plan(format: &str) -> Plan {
-    let text = format!(
-        r#"
-[[listeners]]
-name = "edge"
-address = "127.0.0.1:0"
-trusted_networks = ["127.0.0.0/8", "10.0.0.0/8"]
-[forwarding]
-client = "both"
-[access_log]
-path = "stdout"
-format = "{format}"
-[services.o]
-split = {{ toggle = "t", on = "stable", off = "stable" }}
-arms.stable = {{ endpoints = ["127.0.0.1:1"] }}
-[[routes]]
-name = "o"
-match = {{ path_prefix = "/" }}
-service = "o"
-[toggles.t]
-category = "ops"
-owner = "team"
-variants = {{ on = true, off = false }}
-default = "off"
-[[toggles.t.rules]]
-name = "beta"
-when = {{ attr = "header:x-cohort", equals = "beta" }}
-serve = "on"
-"#
-    );
-    compile(&Sources::of_text(&text)).unwrap_or_else(|report| panic!("{report}")).plan
+    let more = format!("[forwarding]\nclient = \"both\"\n[access_log]\npath = \"stdout\"\nformat = \"{format}\"");
+    sample::plan("trusted_networks = [\"127.0.0.0/8\", \"10.0.0.0/8\"]", &more)
 }
 
 /// A client over HTTP/2 on a connection in clear.

@@ -271,6 +271,7 @@ fn add_request_id(headers: &mut HeaderMap, caller: Caller) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::proxy::sample;
 
     fn parts(fields: &[(&'static str, &'static str)]) -> request::Parts {
         let mut request = http::Request::builder().uri("/x");
@@ -297,39 +298,8 @@ mod tests {
         let mut head = parts(fields);
         let caller = Caller { ip: peer.ip, trusted, client_trusted: trusted };
         strip_hop_by_hop(&mut head.headers);
-        rewrite_request(&mut head, caller, &peer, &plan(forwarding));
+        rewrite_request(&mut head, caller, &peer, &sample::plan("", forwarding));
         head.headers
-    }
-
-    fn plan(forwarding: &str) -> Plan {
-        let text = format!(
-            r#"
-[[listeners]]
-name = "edge"
-address = "127.0.0.1:0"
-[services.o]
-split = {{ toggle = "t", on = "stable", off = "stable" }}
-arms.stable = {{ endpoints = ["127.0.0.1:1"] }}
-[[routes]]
-name = "o"
-match = {{ path_prefix = "/" }}
-service = "o"
-[toggles.t]
-category = "ops"
-owner = "team"
-variants = {{ on = true, off = false }}
-default = "off"
-[[toggles.t.rules]]
-name = "beta"
-when = {{ attr = "header:x-cohort", equals = "beta" }}
-serve = "on"
-{forwarding}
-"#
-        );
-        let directory = tempfile::tempdir().unwrap();
-        std::fs::write(directory.path().join("weir.toml"), text).unwrap();
-        let sources = crate::config::Sources::read(directory.path()).unwrap();
-        crate::config::compile(&sources).unwrap().plan
     }
 
     fn text(headers: &HeaderMap, name: &str) -> Option<String> {

@@ -199,7 +199,7 @@ async fn rest(stream: &mut Stream, left: Duration, tenure: &Tenure, drain: &Drai
         () = poll_fn(|cx| stream.poll_readable(cx)) => true,
         _ = drain.begun() => false,
         () = tokio::time::sleep_until(end) => {
-            // Counted, if it is that.
+            // Where it is the age that ended it, that is counted.
             tenure.is_over();
             false
         }

@@ -49,7 +49,7 @@ impl Tenure {
         self.is_over()
     }
 
-    /// Whether its age is reached.
+    /// Whether its age is reached; that is counted when it is first found.
     pub(super) fn is_over(&self) -> bool {
         self.ends_at().is_some_and(|end| end <= Instant::now() && self.end(RetirementCause::Age))
     }

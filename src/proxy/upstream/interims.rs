@@ -21,15 +21,15 @@ const END_STREAM: u8 = 1;
 /// is mostly of requests that were given up.
 const STREAMS_MAX: usize = 512;
 
-/// By this code h2, and then who waits for the answer, knows why a stream was reset. Nobody else has a use for it; a
-/// service that sends it itself is told apart from its betters by nothing, and gains nothing.
+/// The code of that reset, by which whoever waits for the answer knows why there is none. It is no code of RFC 9113
+/// §7; a service that sends it itself gains nothing: its stream fails either way.
 const TOO_MANY: u32 = u32::from_be_bytes(*b"weir");
 
 /// A connection to an endpoint of HTTP/2 on which a stream that has too many interim responses ends, and no other one:
 /// before the head that is one too many h2 reads a reset that the service did not send. What the service says on that
-/// stream from then on h2 answers with resets, and so often with the end of the connection. Frames alone are looked
-/// at and not what they say, so a head is taken for an interim one when it neither ends its stream nor is the last
-/// one: one too many is borne where the final head ends the stream.
+/// stream from then on h2 answers with a reset each time; when it does not stop, h2 ends the connection. Frames alone
+/// are looked at and not what they say, so a head is taken for an interim one when it neither ends its stream nor is
+/// the last one: one too many is borne where the final head ends the stream.
 #[derive(Debug)]
 pub(super) struct Counted<S> {
     stream: S,
