@@ -4,15 +4,17 @@
 //! serde would end a table at its first mistake; here every key is read, so that one run of
 //! `weir check` shows them all.
 
+mod key;
 mod values;
 
-use std::{collections::BTreeSet, fmt, fmt::Write};
+use std::{collections::BTreeSet, fmt, rc::Rc};
 
 use toml::{
     Spanned,
     de::{DeArray, DeTable, DeValue},
 };
 
+use self::key::{Key, Step};
 use super::{
     attached::Attached,
     document::Text,
@@ -32,7 +34,7 @@ pub(super) struct Origin<'a> {
 #[derive(Clone)]
 pub(super) struct Field<'a> {
     origin: Origin<'a>,
-    key: String,
+    key: Key<'a>,
     start: usize,
     value: &'a DeValue<'a>,
 }
@@ -40,21 +42,22 @@ pub(super) struct Field<'a> {
 /// A table whose keys are taken one by one; what is left over in the end is unknown.
 pub(super) struct Section<'a> {
     origin: Origin<'a>,
-    key: String,
+    /// `None` at the top of a file.
+    key: Option<Rc<Key<'a>>>,
     start: usize,
     table: &'a DeTable<'a>,
-    asked: BTreeSet<&'static str>,
+    asked: Vec<&'static str>,
 }
 
 impl<'a> Section<'a> {
     /// The top level of a file.
     pub(super) fn top(origin: Origin<'a>, table: &'a DeTable<'a>) -> Section<'a> {
-        Section { origin, key: String::new(), start: 0, table, asked: BTreeSet::new() }
+        Section { origin, key: None, start: 0, table, asked: Vec::new() }
     }
 
     /// The value of a key, if it is there.
     pub(super) fn take(&mut self, key: &'static str) -> Option<Field<'a>> {
-        self.asked.insert(key);
+        self.asked.push(key);
         self.table.get(key).map(|value| self.field(key, value))
     }
 
@@ -79,12 +82,12 @@ impl<'a> Section<'a> {
     }
 
     fn unknown(&self) -> impl Iterator<Item = (&'a Spanned<std::borrow::Cow<'a, str>>, &'a Spanned<DeValue<'a>>)> {
-        self.table.iter().filter(|(name, _)| !self.asked.contains(&**name.get_ref()))
+        self.table.iter().filter(|(name, _)| !self.asked.contains(&&**name.get_ref()))
     }
 
-    /// All keys with their values, for tables whose keys are names.
+    /// All keys with their values in the order of the keys, for tables whose keys are names.
     pub(super) fn entries(self) -> impl Iterator<Item = (&'a str, Field<'a>)> {
-        self.table.iter().map(move |(name, value)| (name.get_ref().as_ref(), self.field(name.get_ref(), value)))
+        by_name(self.table).into_iter().map(move |(name, value)| (name, self.field(name, value)))
     }
 
     /// Like [`entries`](Section::entries), without the keys that were taken.
@@ -95,8 +98,9 @@ impl<'a> Section<'a> {
 
     /// Reports every key that nobody took.
     pub(super) fn finish(self) {
-        let known: Vec<&str> = self.asked.iter().copied().collect();
         for (key, value) in self.unknown() {
+            let known: BTreeSet<&str> = self.asked.iter().copied().collect();
+            let known: Vec<&str> = known.into_iter().collect();
             let name: &str = key.get_ref();
             let hint = did_you_mean(name, known.iter().copied())
                 .unwrap_or_else(|| format!("known keys here: {}", known.join(", ")));
@@ -116,20 +120,18 @@ impl<'a> Section<'a> {
     }
 
     fn whole(&self) -> Place<'_> {
-        Place { origin: self.origin, key: &self.key, start: self.start }
+        Place { origin: self.origin, key: self.key.as_deref(), start: self.start }
     }
 
-    fn field(&self, name: &str, value: &'a Spanned<DeValue<'a>>) -> Field<'a> {
-        let bare = !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
-        let name = if bare { name.to_owned() } else { format!("{name:?}") };
-        let key = if self.key.is_empty() { name } else { format!("{}.{name}", self.key) };
+    fn field(&self, name: &'a str, value: &'a Spanned<DeValue<'a>>) -> Field<'a> {
+        let key = Key { within: self.key.clone(), step: Step::Name(name) };
         Field { origin: self.origin, key, start: value.span().start, value: value.get_ref() }
     }
 }
 
 impl<'a> Field<'a> {
     /// The key's whole path.
-    pub(super) fn key(&self) -> &str {
+    pub(super) fn key(&self) -> impl fmt::Display {
         &self.key
     }
 
@@ -137,7 +139,8 @@ impl<'a> Field<'a> {
     pub(super) fn section(self) -> Option<Section<'a>> {
         match self.value {
             DeValue::Table(table) => {
-                Some(Section { origin: self.origin, key: self.key, start: self.start, table, asked: BTreeSet::new() })
+                let key = Some(Rc::new(self.key));
+                Some(Section { origin: self.origin, key, start: self.start, table, asked: Vec::new() })
             }
             _ => self.refuse_type("a table", "write { key = value, … }, or a header of its own in brackets"),
         }
@@ -160,9 +163,10 @@ impl<'a> Field<'a> {
     }
 
     fn elements(&self, array: &'a DeArray<'a>) -> Vec<Field<'a>> {
+        let within = Rc::new(self.key.clone());
         let elements = array.iter().enumerate().map(|(index, value)| Field {
             origin: self.origin,
-            key: format!("{}[{index}]", self.key),
+            key: Key { within: Some(within.clone()), step: Step::Index(index) },
             start: value.span().start,
             value: value.get_ref(),
         });
@@ -312,13 +316,13 @@ impl<'a> Field<'a> {
     }
 
     fn whole(&self) -> Place<'_> {
-        Place { origin: self.origin, key: &self.key, start: self.start }
+        Place { origin: self.origin, key: Some(&self.key), start: self.start }
     }
 }
 
 struct Place<'a> {
     origin: Origin<'a>,
-    key: &'a str,
+    key: Option<&'a Key<'a>>,
     start: usize,
 }
 
@@ -334,7 +338,7 @@ impl Place<'_> {
             file: self.origin.text.name.clone(),
             line: Some(line),
             column: Some(column),
-            key: self.key.to_owned(),
+            key: self.key.map(Key::to_string).unwrap_or_default(),
             message,
             hint: Some(hint.to_owned()),
         }
@@ -368,32 +372,83 @@ fn near(name: &str, known: &str) -> Option<usize> {
     (distance <= 1 + name.len() / 4 && distance < name.chars().count()).then_some(distance)
 }
 
+/// What a table holds, in the order of its keys: toml keeps the file's, which means nothing.
+fn by_name<'a>(table: &'a DeTable<'a>) -> Vec<(&'a str, &'a Spanned<DeValue<'a>>)> {
+    let mut entries: Vec<_> = table.iter().map(|(name, value)| (&**name.get_ref(), value)).collect();
+    entries.sort_unstable_by_key(|(name, _)| *name);
+    entries
+}
+
+/// What a value says. That nothing reads as anything else is all that matters.
 fn write_canonical(text: &mut String, value: &DeValue<'_>) {
-    let written = match value {
-        DeValue::String(string) => write!(text, "{string:?}"),
-        DeValue::Integer(integer) => write!(text, "{}:{}", integer.radix(), integer.as_str()),
-        DeValue::Float(float) => write!(text, "{}", float.as_str()),
-        DeValue::Boolean(flag) => write!(text, "{flag}"),
-        DeValue::Datetime(datetime) => write!(text, "{datetime}"),
+    match value {
+        DeValue::String(string) => write_text(text, string),
+        DeValue::Integer(integer) => text.push_str(&format!("{}:{}", integer.radix(), integer.as_str())),
+        DeValue::Float(float) => text.push_str(float.as_str()),
+        DeValue::Boolean(flag) => text.push_str(if *flag { "true" } else { "false" }),
+        DeValue::Datetime(datetime) => text.push_str(&datetime.to_string()),
         DeValue::Array(array) => {
             text.push('[');
             for element in array {
                 write_canonical(text, element.get_ref());
                 text.push(',');
             }
-            text.write_char(']')
+            text.push(']');
         }
         DeValue::Table(table) => {
-            let mut entries: Vec<_> = table.iter().collect();
-            entries.sort_by_key(|(name, _)| name.get_ref().clone());
             text.push('{');
-            for (name, value) in entries {
-                text.push_str(&format!("{:?}=", name.get_ref()));
+            for (name, value) in by_name(table) {
+                write_text(text, name);
+                text.push('=');
                 write_canonical(text, value.get_ref());
                 text.push(',');
             }
-            text.write_char('}')
+            text.push('}');
         }
-    };
-    debug_assert!(written.is_ok(), "writing to a String cannot fail");
+    }
+}
+
+/// In quotes; those that are part of it have a backslash behind them, which the last one never has.
+fn write_text(text: &mut String, written: &str) {
+    text.push('"');
+    for part in written.split_inclusive('"') {
+        text.push_str(part);
+        if part.ends_with('"') {
+            text.push('\\');
+        }
+    }
+    text.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use toml::de::DeString;
+
+    use super::*;
+
+    fn canonical(texts: &[String]) -> String {
+        let texts = texts.iter().map(|text| DeValue::String(DeString::from(text.as_str())));
+        let mut text = String::new();
+        write_canonical(&mut text, &DeValue::Array(texts.map(|value| Spanned::new(0..0, value)).collect()));
+        text
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_reads_as_another(
+            left in prop::collection::vec("[\"\\\\,a]{0,4}", 0..4),
+            right in prop::collection::vec("[\"\\\\,a]{0,4}", 0..4),
+        ) {
+            prop_assert_eq!(left == right, canonical(&left) == canonical(&right));
+        }
+    }
+
+    #[test]
+    fn what_closes_a_text_is_known_from_what_is_part_of_it() {
+        let texts = |texts: &[&str]| canonical(&texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>());
+        assert_ne!(texts(&["a\",\"b"]), texts(&["a", "b"]));
+        assert_ne!(texts(&["a\\", "b"]), texts(&["a\",\"b"]));
+        assert_ne!(texts(&["a\"\\"]), texts(&["a\\\""]));
+    }
 }
