@@ -1,6 +1,6 @@
 //! The document: all TOML files as one, each value with the place it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map::Entry};
 
 use toml::de::{DeTable, DeValue};
 
@@ -145,8 +145,13 @@ impl<'a> Document<'a> {
                     document.whole = false;
                     continue;
                 };
-                let named = document.named.entry(kind).or_default();
-                section.entries().for_each(|(name, field)| define(named, name, field));
+                match document.named.entry(kind) {
+                    // In order already, and each of them once.
+                    Entry::Vacant(first) => drop(first.insert(section.entries().collect())),
+                    Entry::Occupied(mut named) => {
+                        section.entries().for_each(|(name, field)| define(named.get_mut(), name, field));
+                    }
+                }
             }
             for kind in LISTS {
                 let Some(field) = top.take(kind) else { continue };

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""Asks weir what flagd's public test bed asks evaluators, over the flag API. Needs git, Python 3.9 and nothing else.
+"""Asks weir what flagd's public test bed asks evaluators: over the flag API, and in process by `weir toggle why`.
+
+Needs git, Python 3.9 and nothing else.
 
     git clone https://github.com/open-feature/flagd-testbed TESTBED
     cargo build
@@ -39,6 +41,9 @@ KNOWN = {
 EVALUATOR = "disabled errors evaluation evaluator-refs fractional metadata no-default-variant semver string targeting zero-values"
 PROVIDER = "targeting contextEnrichment disabled evaluation metadata"
 FLAG_FILES = "custom-ops disabled-flags edge-case-flags evaluator-refs metadata-flags testing-flags zero-flags"
+
+# OpenFeature's words for the reasons that `weir toggle why` gives.
+REASONS = {"default": "DEFAULT", "disabled": "DISABLED", "failed": "ERROR", "static": "STATIC", "targeting": "TARGETING_MATCH"}
 
 CONFIG = """[weir]
 workers = 1
@@ -173,6 +178,18 @@ class Weir:
         except urllib.error.HTTPError as error:
             return json.loads(error.read())
 
+    def explain(self, key, context):
+        """What the evaluator gives in a process of its own, without a server."""
+        command = [self.binary, "toggle", "why", key, "--config", self.folder.name, "--context", json.dumps(context)]
+        told = subprocess.run(command + ["--format", "json"], capture_output=True, text=True)
+        if told.returncode:
+            return {"errorCode": "FLAG_NOT_FOUND" if "unknown toggle" in told.stderr else told.stderr}
+        told = json.loads(told.stdout)
+        if told["error"]:
+            return {"errorCode": told["error"]["code"]}
+        value = {} if told["variant"] is None else {"value": told["value"]}
+        return value | {"reason": REASONS[told["reason"]]}
+
 
 def fits(kind, given):
     number = isinstance(given, (int, float)) and not isinstance(given, bool)
@@ -241,15 +258,19 @@ def main(testbed, binary):
                         elif asked["key"] in REFUSED:
                             tally[name, "refused at load"] += 1
                         else:
-                            answer = weir.ask(asked["key"], asked["context"])
-                            differs = wrong(asked, details(asked, answer))
-                            tally[name, "differs" if differs else "as expected"] += 1
-                            if differs:
-                                unknown += (feature, asked["key"]) not in KNOWN
-                                print("differs:", name, ", ".join(differs), json.dumps(asked), "got", json.dumps(answer))
+                            for surface, question in (("over the flag API", weir.ask), ("in process", weir.explain)):
+                                answer = question(asked["key"], asked["context"])
+                                differs = wrong(asked, details(asked, answer))
+                                if surface == "in process":
+                                    # What goes with an answer is no part of how it came to be.
+                                    differs = [name for name in differs if name != "metadata"]
+                                tally[name, ("differs " if differs else "as expected ") + surface] += 1
+                                if differs:
+                                    unknown += (feature, asked["key"]) not in KNOWN
+                                    print("differs", surface + ":", name, ", ".join(differs), json.dumps(asked), "got", json.dumps(answer))
     for (name, outcome), count in sorted(tally.items()):
-        print(f"{count:5}  {outcome:15}  {name}")
-    for outcome in ("as expected", "refused at load", "differs", "not asked"):
+        print(f"{count:5}  {outcome:29}  {name}")
+    for outcome in sorted({outcome for _, outcome in tally}):
         print(f"{sum(count for (_, other), count in tally.items() if other == outcome):5}  {outcome}")
     return 1 if unknown else 0
 

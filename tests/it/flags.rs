@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use serde_json::{Value, json};
 use weir::{
     Outcome,
     config::{Sources, compile},
@@ -89,7 +90,7 @@ fn metadata_governs_a_flag_over_its_set_and_the_configuration() {
     assert_eq!(banner.description.as_deref(), Some("Which banner sells more"));
     assert!(banner.propagate && banner.off.is_some() && banner.enabled);
     assert!(!greeting.enabled && greeting.default.is_none() && greeting.off.is_none());
-    assert_eq!(serde_json::Value::from(banner.metadata.clone()), serde_json::json!({ "flagSetId": "growth" }));
+    assert_eq!(Value::from(banner.metadata.clone()), json!({ "flagSetId": "growth" }));
 }
 
 #[test]
@@ -106,11 +107,29 @@ fn import_prints_toggles_and_export_prints_flags() {
     fs::write(folder.path().join("weir.toml"), rest + &imported.stdout).unwrap();
     let exported = Weir::new("toggle export").config(&folder.path().join("weir.toml")).run();
     assert_eq!((exported.code, exported.stderr.as_str()), (0, ""));
-    let definition: serde_json::Value = serde_json::from_str(&exported.stdout).unwrap();
+    let definition: Value = serde_json::from_str(&exported.stdout).unwrap();
     assert_eq!(definition["flags"]["shop-v2"]["metadata"]["weir.owner"], "flags");
 
     fs::write(folder.path().join("flags.json"), flags("beta").replace("\"if\"", "\"iff\"")).unwrap();
     let refused = Weir::new("toggle import --format flagd flags.json").within(folder.path()).run();
     assert_eq!(refused.code, 1);
     assert!(refused.stderr.contains("/flags/shop-v2/targeting/iff"), "{}", refused.stderr);
+}
+
+#[test]
+fn why_tells_what_an_application_gets_when_targeting_gives_no_variant() {
+    let config = SHOP.replace("STABLE", "127.0.0.1:9001").replace("CANARY", "127.0.0.1:9002");
+    let flags = flags("beta").replace("header:x-cohort", "x-cohort").replace("\"on\"]", "\"none\"]");
+    let folder = Folder::new(&[("weir.toml", config.as_bytes()), ("team.flagd.json", flags.as_bytes())]);
+    let why = |format| {
+        let why = Weir::new(&format!("toggle why shop-v2 --format {format} --context")).arg(r#"{"x-cohort":"beta"}"#);
+        why.config(folder.path()).run()
+    };
+    let end = "shop-v2: an application gets GENERAL, since targeting gives no variant of the toggle; \
+               let it end in a variant's name, or in null for the default";
+    let text = why("text").stdout;
+    assert!(text.trim_end().ends_with(end), "{text}");
+    let json = why("json").json();
+    let error = (&json["variant"], &json["error"]["code"], &json["reason"]);
+    assert_eq!(error, (&Value::Null, &json!("GENERAL"), &json!("failed")));
 }

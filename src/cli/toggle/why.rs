@@ -68,14 +68,15 @@ struct Explanation {
     reason: Reason,
     slot: Option<u32>,
     /// What an application gets instead of a decision.
-    error: Option<Missing>,
+    error: Option<Refusal>,
     steps: Vec<Step>,
 }
 
-/// An application's question that only a draw could answer: the flag API refuses it.
+/// An application's question that the flag API refuses.
 #[derive(Debug, Serialize)]
-struct Missing {
+struct Refusal {
     code: &'static str,
+    cause: &'static str,
     hint: String,
 }
 
@@ -137,7 +138,7 @@ fn explained(kept: &Kept, id: ToggleId, subject: &Subject<'_>) -> Explanation {
     let choice = kept.plan.choose(&standing, id, subject, &moment, &mut draw);
     let planned = kept.plan.toggle(id);
     let toggle = &planned.toggle;
-    let missing = (drawn && matches!(subject, Subject::Context(_))).then(|| Missing::of(toggle));
+    let error = if matches!(subject, Subject::Context(_)) { Refusal::of(toggle, &choice, drawn) } else { None };
     let rule = toggle.rules.iter().position(|rule| rule.matches(subject, kept.now));
     let decisive = decisive(toggle, &choice, rule, kept);
     let mut steps = Vec::new();
@@ -169,14 +170,14 @@ fn explained(kept: &Kept, id: ToggleId, subject: &Subject<'_>) -> Explanation {
     let share = share(planned, &choice).unwrap_or_else(|| "there is none".to_owned());
     add(last + 1, if planned.rollout.is_some() { "rollout" } else { "split" }, share);
     add(last + 2, "default", default(toggle).to_owned());
-    let variant = choice.variant.filter(|_| missing.is_none()).map(|variant| &toggle.variants[variant.0]);
+    let variant = choice.variant.filter(|_| error.is_none()).map(|variant| &toggle.variants[variant.0]);
     Explanation {
         toggle: toggle.name.clone(),
         variant: variant.map(|variant| variant.name.clone()),
         value: variant.map(|variant| variant.value.clone()),
         reason: choice.reason,
-        slot: choice.slot.filter(|_| missing.is_none()).map(crate::bucket::Slot::number),
-        error: missing,
+        slot: choice.slot.filter(|_| error.is_none()).map(crate::bucket::Slot::number),
+        error,
         steps,
     }
 }
@@ -268,15 +269,22 @@ fn slot(choice: &Choice) -> String {
     choice.slot.map_or_else(String::new, |slot| format!("{drawn}slot {} of {SLOTS}; ", slot.number()))
 }
 
-impl Missing {
-    fn of(toggle: &Toggle) -> Missing {
-        let hint = if toggle.category == Category::Permission {
-            let sources: Vec<String> = toggle.bucket_by.iter().map(ToString::to_string).collect();
-            format!("a permission takes its key from what is verified alone: {}", sources.join(", "))
-        } else {
-            "pass who it is about: --context '{\"targetingKey\": \"42\"}'".to_owned()
-        };
-        Missing { code: "TARGETING_KEY_MISSING", hint }
+impl Refusal {
+    fn of(toggle: &Toggle, choice: &Choice, drawn: bool) -> Option<Refusal> {
+        if drawn {
+            let hint = if toggle.category == Category::Permission {
+                let sources: Vec<String> = toggle.bucket_by.iter().map(ToString::to_string).collect();
+                format!("a permission takes its key from what is verified alone: {}", sources.join(", "))
+            } else {
+                "pass who it is about: --context '{\"targetingKey\": \"42\"}'".to_owned()
+            };
+            return Some(Refusal { code: "TARGETING_KEY_MISSING", cause: "only a draw decides", hint });
+        }
+        (choice.reason == Reason::Failed).then(|| Refusal {
+            code: "GENERAL",
+            cause: "targeting gives no variant of the toggle",
+            hint: "let it end in a variant's name, or in null for the default".to_owned(),
+        })
     }
 }
 
@@ -287,12 +295,9 @@ impl Explanation {
             vec![step.step.clone(), format!("{mark}{}", step.outcome)]
         });
         let steps = Table { heads: vec!["step", "outcome"], rows: rows.collect() };
-        if let Some(Missing { code, hint }) = &self.error {
-            return format!(
-                "{}\n\n{}: an application gets {code}, since only a draw decides; {hint}",
-                table(&steps),
-                self.toggle
-            );
+        if let Some(Refusal { code, cause, hint }) = &self.error {
+            let toggle = &self.toggle;
+            return format!("{}\n\n{toggle}: an application gets {code}, since {cause}; {hint}", table(&steps));
         }
         let value = self.value.as_ref().map_or_else(String::new, |value| format!(" = {value}"));
         let variant = self.variant.as_deref().unwrap_or("no variant");
