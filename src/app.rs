@@ -407,8 +407,7 @@ impl Control {
 }
 
 fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
-    let mut runtime = Builder::new_current_thread();
-    let runtime = runtime.enable_all().on_thread_start(give_way).build_local(LocalOptions::default())?;
+    let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default())?;
     runtime.block_on(async {
         let mut tasks = JoinSet::new();
         let state_dir = parts.live.serving().plan.process.state_dir.clone();
@@ -440,16 +439,4 @@ fn control(parts: Parts, stopping: oneshot::Receiver<()>) -> io::Result<()> {
     // A file that is still being read holds nobody back.
     runtime.shutdown_background();
     Ok(())
-}
-
-/// Lets the workers go first: reading and compiling files takes a core for a while, and nobody's request waits for it.
-/// The priority is a thread's own on Linux alone; elsewhere it would be the workers', too.
-fn give_way() {
-    /// A tenth of the workers' share of a core that both want.
-    #[cfg(target_os = "linux")]
-    const NICE: i32 = 10;
-    #[cfg(target_os = "linux")]
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::debug!(%error, "reloads run with the priority of the workers");
-    }
 }

@@ -22,9 +22,9 @@ use super::{
     report::{Problem, Problems, Severity},
 };
 
-/// Keys that a table is asked for, mostly at most.
+/// Keys that most tables are asked for, at most.
 const ASKED: usize = 16;
-/// Bytes of an item's canonical text, mostly at most.
+/// Bytes of most items' canonical texts, at most.
 const CANONICAL_BYTES: usize = 256;
 
 /// Which file a value came from, and where its problems go.
@@ -388,7 +388,7 @@ fn by_name<'a>(table: &'a DeTable<'a>) -> Vec<(&'a str, &'a Spanned<DeValue<'a>>
 fn write_canonical(text: &mut String, value: &DeValue<'_>) {
     match value {
         DeValue::String(string) => write_text(text, string),
-        DeValue::Integer(integer) => text.push_str(&format!("{}:{}", integer.radix(), integer.as_str())),
+        DeValue::Integer(integer) => text.push_str(&integer.to_string()),
         DeValue::Float(float) => text.push_str(float.as_str()),
         DeValue::Boolean(flag) => text.push_str(if *flag { "true" } else { "false" }),
         DeValue::Datetime(datetime) => text.push_str(&datetime.to_string()),

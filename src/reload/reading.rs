@@ -2,6 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
+use super::aside::aside;
 use crate::{
     config::{Compiled, Guards, Problem, Report, Sources, compile},
     live::Serving,
@@ -79,13 +80,21 @@ impl Look {
         };
         let compiling = Arc::clone(&sources);
         let (serving, guards) = (self.serving, self.guards);
-        let compiled = tokio::task::spawn_blocking(move || {
+        let compiled = aside(move || {
             let compiled = compile(&compiling)?;
             let judged = judged(&serving, &guards, &compiled);
             Ok((compiled, judged, Arc::clone(&serving.overlay)))
         });
-        // An error is a panic or the end of the process: neither is a configuration.
-        match compiled.await.unwrap_or_else(|_ended| Err(Report::default())) {
+        let compiled = match compiled.await {
+            // Nothing is a panic or the end of the process: neither is a configuration.
+            Ok(compiled) => compiled.unwrap_or_else(|| Err(Report::default())),
+            Err(error) => {
+                let advice = "raise the limit of threads (ulimit -u, pids.max)";
+                tracing::error!(%error, "no thread can be made that compiles the configuration: {advice}");
+                return Found::Unsettled;
+            }
+        };
+        match compiled {
             Ok((compiled, judged, overlay)) => Found::Next(Box::new(Next { sources, compiled, judged, overlay })),
             Err(report) => Found::Refused(Arc::new(Ok(Sources::clone(&sources))), report),
         }

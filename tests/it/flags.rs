@@ -126,7 +126,7 @@ fn why_tells_what_an_application_gets_when_targeting_gives_no_variant() {
         why.config(folder.path()).run()
     };
     let end = "shop-v2: an application gets GENERAL, since targeting gives no variant of the toggle; \
-               let it end in a variant's name, or in null for the default";
+               let it end in a variant's name or, for the default, in null, and see that nothing in it fails";
     let text = why("text").stdout;
     assert!(text.trim_end().ends_with(end), "{text}");
     let json = why("json").json();

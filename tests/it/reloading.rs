@@ -15,7 +15,7 @@ use weir::{App, Outcome};
 
 use crate::{
     plain_config, split_config,
-    support::{Client, Process, Proxy, Upstream},
+    support::{Client, Proxy, Upstream},
     toggle_config,
 };
 
@@ -239,36 +239,4 @@ async fn a_reload_that_reorders_listeners_confuses_no_trust() {
             assert_eq!(answer.header("x-weir-decision").is_some(), trusted, "listener {place}");
         }
     }
-}
-
-/// The nice value of each thread of a process with its name (proc_pid_stat(5)).
-#[cfg(target_os = "linux")]
-fn threads(process: u32) -> Vec<(String, i32)> {
-    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    // A thread may end meanwhile.
-    let stats = tasks.filter_map(|task| fs::read_to_string(task.unwrap().path().join("stat")).ok());
-    let thread = |stat: String| {
-        let (name, rest) = stat.split_once('(').unwrap().1.rsplit_once(") ").unwrap();
-        (name.to_owned(), rest.split(' ').nth(16).unwrap().parse().unwrap())
-    };
-    stats.map(thread).collect()
-}
-
-/// Compiling a large configuration beside them must not hold up requests.
-#[cfg(target_os = "linux")]
-#[test]
-fn files_are_read_with_a_lower_priority_than_requests_are_served() {
-    let mut process = Process::start(&plain_config("127.0.0.1:9".parse().unwrap(), "", ""));
-    process.rewrite(&plain_config("127.0.0.1:10".parse().unwrap(), "", ""));
-    process.logged("configuration reloaded");
-    let own = threads(std::process::id()).into_iter().map(|(_, nice)| nice).min().unwrap();
-    let threads = threads(process.child.id());
-    let nice = |named: &str| {
-        let threads = threads.iter().filter(|(name, _)| name.starts_with(named));
-        threads.map(|(_, nice)| *nice).collect::<Vec<_>>()
-    };
-    // The thread that compiled waits for more to do.
-    assert!(nice("tokio").contains(&(own + 10).min(19)), "{threads:?}");
-    assert!(nice("weir-worker").iter().chain(&nice("weir-control")).all(|nice| *nice == own), "{threads:?}");
-    assert!(!nice("weir-worker").is_empty(), "{threads:?}");
 }

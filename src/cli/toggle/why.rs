@@ -283,7 +283,8 @@ impl Refusal {
         (choice.reason == Reason::Failed).then(|| Refusal {
             code: "GENERAL",
             cause: "targeting gives no variant of the toggle",
-            hint: "let it end in a variant's name, or in null for the default".to_owned(),
+            hint: "let it end in a variant's name or, for the default, in null, and see that nothing in it fails"
+                .to_owned(),
         })
     }
 }

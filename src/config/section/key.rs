@@ -28,9 +28,10 @@ impl fmt::Display for Key<'_> {
             Step::Name(name) => {
                 let dot = if self.within.is_some() { "." } else { "" };
                 let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"-_".contains(&byte);
-                match !name.is_empty() && name.bytes().all(is_bare) {
-                    true => write!(f, "{dot}{name}"),
-                    false => write!(f, "{dot}{name:?}"),
+                if !name.is_empty() && name.bytes().all(is_bare) {
+                    write!(f, "{dot}{name}")
+                } else {
+                    write!(f, "{dot}{name:?}")
                 }
             }
         }
