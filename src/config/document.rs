@@ -147,7 +147,9 @@ impl<'a> Document<'a> {
                 };
                 match document.named.entry(kind) {
                     // In order already, and each of them once.
-                    Entry::Vacant(first) => drop(first.insert(section.entries().collect())),
+                    Entry::Vacant(first) => {
+                        first.insert(section.entries().collect());
+                    }
                     Entry::Occupied(mut named) => {
                         section.entries().for_each(|(name, field)| define(named.get_mut(), name, field));
                     }

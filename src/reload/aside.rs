@@ -26,7 +26,7 @@ fn give_way() {
     const NICE: i32 = 10;
     #[cfg(target_os = "linux")]
     if let Err(error) = rustix::process::nice(NICE) {
-        tracing::debug!(%error, "it has the priority of the workers");
+        tracing::debug!(%error, "compiling has the priority of the workers");
     }
 }
 
