@@ -28,7 +28,7 @@
 //! |---|---|
 //! | 0, 1, 2 | pure: [`bucket`]; [`identity`], [`propagation`]; [`route`], [`toggle`], [`rollout`], [`contract`] |
 //! | 3 | [`plan`]: everything compiled, found by index |
-//! | 4 | [`config`], [`telemetry`] |
+//! | 4 | `aside`; [`config`], [`telemetry`] |
 //! | 5 | [`live`], [`store`] |
 //! | 6 | [`proxy`], [`reload`], [`observe`], [`catalogue`], [`serve`] |
 //! | 7, 8, 9 | [`admin`], [`ofrep`]; [`app`]; [`cli`] |
@@ -54,6 +54,8 @@ pub mod route;
 pub mod toggle;
 
 pub mod plan;
+
+mod aside;
 
 pub mod config;
 pub mod telemetry;

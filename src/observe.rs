@@ -2,13 +2,14 @@
 //!
 //! *Invariants*
 //! - It reads meters and snapshots and decides nothing; without it everything is served.
-//! - It runs on the control thread and writes off it.
+//! - It looks and writes aside: neither many toggles nor a slow volume hold anything else up.
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::sync::{oneshot, watch};
 
 use crate::{
+    aside::aside,
     live::{Live, Serving},
     plan::Span,
     store::{Counts, Observed, Settled, Sighting, keep_observed, kept_observed},
@@ -27,8 +28,8 @@ const LAST_WRITE_MAX: Duration = Duration::from_secs(5);
 pub struct Observer {
     live: Live,
     published: watch::Receiver<Arc<Meters>>,
-    gauges: ToggleGauges,
     state_dir: PathBuf,
+    gauges: ToggleGauges,
     /// As it was kept last, but for what was decided since.
     observed: Observed,
     fresh: Counts,
@@ -47,16 +48,8 @@ impl Observer {
             tracing::warn!(%error, "what was seen of toggles before is lost: ages and counts start anew");
             Observed::default()
         });
-        Observer {
-            live,
-            published,
-            gauges,
-            state_dir,
-            observed,
-            fresh: Counts::new(),
-            counted: BTreeMap::new(),
-            failing: false,
-        }
+        let (fresh, counted) = (Counts::new(), BTreeMap::new());
+        Observer { live, published, state_dir, gauges, observed, fresh, counted, failing: false }
     }
 
     /// Observes until it is told to stop, and writes a last time.
@@ -65,35 +58,46 @@ impl Observer {
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         self.published.mark_changed();
         loop {
-            tokio::select! {
+            let write = tokio::select! {
                 changed = self.published.changed() => {
                     if changed.is_err() {
                         break;
                     }
                     let _ = self.published.borrow_and_update();
-                    self.look();
+                    false
                 }
-                _ = tick.tick() => {
-                    self.look();
-                    self.write().await;
-                }
+                _ = tick.tick() => true,
                 _ = &mut stop => break,
-            }
+            };
+            // Without it, it panicked, which was told of.
+            let Some(observer) = self.observe(write).await else { return };
+            self = observer;
         }
-        self.look();
-        if tokio::time::timeout(LAST_WRITE_MAX, self.write()).await.is_err() {
+        if tokio::time::timeout(LAST_WRITE_MAX, self.observe(true)).await.is_err() {
             tracing::warn!("what was seen of toggles could not be written in time");
         }
     }
 
-    fn look(&mut self) {
-        let serving = self.live.serving();
-        let now = Timestamp(jiff::Timestamp::now().as_second());
-        self.gauges.show(&serving.plan, &serving.standing, now);
-        self.observe(&serving, now);
+    /// Looks at what is served, and writes what was seen. Aside: it goes through every toggle.
+    async fn observe(self, write: bool) -> Option<Observer> {
+        aside(move || {
+            let mut observer = self;
+            observer.look();
+            if write {
+                observer.write();
+            }
+            observer
+        })
+        .await
     }
 
-    fn observe(&mut self, serving: &Serving, moment: Timestamp) {
+    fn look(&mut self) {
+        let (serving, now) = (self.live.serving(), Timestamp(jiff::Timestamp::now().as_second()));
+        self.gauges.show(&serving.plan, &serving.standing, now);
+        self.note(&serving, now);
+    }
+
+    fn note(&mut self, serving: &Serving, moment: Timestamp) {
         let Timestamp(now) = moment;
         let mut given = serving.plan.given_to_all(&serving.standing, moment, Span::FromNowOn);
         for (place, planned) in serving.plan.toggles.iter().enumerate() {
@@ -128,18 +132,15 @@ impl Observer {
         }
     }
 
-    async fn write(&mut self) {
-        let (state_dir, observed, fresh) = (self.state_dir.clone(), self.observed.clone(), self.fresh.clone());
+    fn write(&mut self) {
         let now = jiff::Timestamp::now().as_second();
-        // Off this thread: a slow volume must not hold up health and metrics.
-        let written = tokio::task::spawn_blocking(move || keep_observed(&state_dir, &observed, &fresh, now)).await;
-        match written {
-            Ok(Ok(kept)) => {
+        match keep_observed(&self.state_dir, &self.observed, &self.fresh, now) {
+            Ok(kept) => {
                 self.observed = kept;
                 self.fresh.clear();
                 self.failing = false;
             }
-            Ok(Err(error)) => {
+            Err(error) => {
                 self.gauges.write_failed();
                 if !self.failing {
                     let state_dir = self.state_dir.display();
@@ -147,8 +148,6 @@ impl Observer {
                 }
                 self.failing = true;
             }
-            // The process ends.
-            Err(_ended) => {}
         }
     }
 }

@@ -8,7 +8,6 @@
 //! - An overlay is on the disk before it is published, and waits for no file of the configuration, read or kept.
 //! - A retired snapshot is freed here, not on a worker.
 
-mod aside;
 mod bound;
 mod command;
 mod keeping;

@@ -50,11 +50,14 @@ impl SourceFile {
     /// Reads one file; `None` when it cannot be read, which is told.
     pub(super) fn read(path: PathBuf, problems: &Problems) -> Option<SourceFile> {
         let read = || -> io::Result<Vec<u8>> {
-            let mut bytes = Vec::new();
+            let about = fs::metadata(&path)?;
             // Opening a pipe would wait for whoever writes to it.
-            if !fs::metadata(&path)?.is_file() {
+            if !about.is_file() {
                 return Err(io::Error::other("it is no regular file"));
             }
+            // And one byte more, to see that this was all.
+            let expected = about.len().min(FILE_BYTES_MAX) + 1;
+            let mut bytes = Vec::with_capacity(usize::try_from(expected).unwrap_or_default());
             fs::File::open(&path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
             Ok(bytes)
         };

@@ -4,7 +4,7 @@ use std::{path::PathBuf, sync::Arc};
 
 use tokio::task::JoinSet;
 
-use crate::{config::Sources, store};
+use crate::{aside::aside, config::Sources, store};
 
 /// One writes at a time, and after it the newest: what was put in force last is what is kept in the end.
 #[derive(Debug, Default)]
@@ -37,7 +37,7 @@ impl Keeping {
             && let Some((state_dir, sources)) = self.next.take()
         {
             // Off this thread: it serves health and metrics too.
-            self.under_way.spawn_blocking(move || keep(&state_dir, &sources));
+            self.under_way.spawn(async move { aside(move || keep(&state_dir, &sources)).await.unwrap_or_default() });
         }
     }
 }

@@ -1,12 +1,18 @@
 //! Reads and compiles the files, beside the task that publishes: a slow volume must not hold up a kill.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
-use super::aside::aside;
 use crate::{
-    config::{Compiled, Guards, Problem, Report, Sources, compile},
+    aside::aside,
+    config::{Changes, Compiled, Guards, Inventory, Problem, Report, Sources, compile},
     live::Serving,
     plan::Overlay,
+    telemetry::Meters,
     toggle::{Churn, Timestamp},
 };
 
@@ -22,16 +28,24 @@ pub(super) type Reading = Result<Sources, Report>;
 /// One look at the files.
 pub(super) struct Look {
     pub(super) config: PathBuf,
-    /// The sources of what is in force.
-    pub(super) applied: Arc<Sources>,
+    /// What is in force, and what the next is compared with.
+    pub(super) applied: Arc<Applied>,
     /// The last reading that was refused.
     pub(super) refused: Option<Arc<Reading>>,
     /// Who asked is always told; else what is known already is passed over.
     pub(super) asked: bool,
-    /// What is in force.
+    /// How it is served.
     pub(super) serving: Arc<Serving>,
+}
+
+/// A configuration that was put in force.
+#[derive(Debug)]
+pub(super) struct Applied {
+    pub(super) sources: Arc<Sources>,
+    /// What it consists of.
+    pub(super) inventory: Inventory,
     /// What it says of churn.
-    pub(super) guards: Arc<Guards>,
+    pub(super) guards: Guards,
 }
 
 /// What a look found.
@@ -56,6 +70,10 @@ pub(super) struct Next {
     pub(super) judged: Result<Judged, Report>,
     /// The overlay that this was judged with.
     pub(super) overlay: Arc<Overlay>,
+    /// What it changes.
+    pub(super) changes: Changes,
+    /// Where its requests are counted.
+    pub(super) meters: Arc<Meters>,
 }
 
 /// What a configuration does to users, and may.
@@ -67,8 +85,14 @@ pub(super) struct Judged {
 
 impl Look {
     pub(super) async fn run(self) -> Found {
-        let Some(reading) = settled(&self.config).await else { return Found::Unsettled };
-        if reading.as_ref() == Ok(&*self.applied) {
+        // Nothing is a panic or the end of the process: neither is a configuration.
+        let nothing = || Found::Refused(Arc::new(Err(Report::default())), Report::default());
+        aside(move || self.look()).await.unwrap_or_else(nothing)
+    }
+
+    fn look(self) -> Found {
+        let Some(reading) = settled(&self.config, &self.applied.sources) else { return Found::Unsettled };
+        if reading.as_ref() == Ok(&*self.applied.sources) {
             return Found::InForce;
         }
         if !self.asked && self.refused.as_deref() == Some(&reading) {
@@ -78,26 +102,19 @@ impl Look {
             Ok(sources) => Arc::new(sources),
             Err(report) => return Found::Refused(Arc::new(Err(report.clone())), report),
         };
-        let compiling = Arc::clone(&sources);
-        let (serving, guards) = (self.serving, self.guards);
-        let compiled = aside(move || {
-            let compiled = compile(&compiling)?;
-            let judged = judged(&serving, &guards, &compiled);
-            Ok((compiled, judged, Arc::clone(&serving.overlay)))
-        });
-        let compiled = match compiled.await {
-            // Nothing is a panic or the end of the process: neither is a configuration.
-            Ok(compiled) => compiled.unwrap_or_else(|| Err(Report::default())),
-            Err(error) => {
-                let advice = "raise the limit of threads (ulimit -u, pids.max)";
-                tracing::error!(%error, "no thread can be made that compiles the configuration: {advice}");
-                return Found::Unsettled;
-            }
+        let compiled = match compile(&sources) {
+            Ok(compiled) => compiled,
+            Err(report) => return Found::Refused(Arc::new(Ok(Sources::clone(&sources))), report),
         };
-        match compiled {
-            Ok((compiled, judged, overlay)) => Found::Next(Box::new(Next { sources, compiled, judged, overlay })),
-            Err(report) => Found::Refused(Arc::new(Ok(Sources::clone(&sources))), report),
-        }
+        let Look { serving, applied, .. } = self;
+        Found::Next(Box::new(Next {
+            judged: judged(&serving, &applied.guards, &compiled),
+            overlay: Arc::clone(&serving.overlay),
+            changes: applied.inventory.changes_to(&compiled.inventory),
+            meters: Arc::new(serving.meters.next(&compiled.plan)),
+            sources,
+            compiled,
+        }))
     }
 }
 
@@ -112,22 +129,19 @@ pub(super) fn judged(serving: &Serving, earlier: &Guards, next: &Compiled) -> Re
     next.guards.judge(earlier, &churn).map(|idle| Judged { churn, idle })
 }
 
-/// Reads the files until two readings agree; `None` when they do not stop changing.
-async fn settled(config: &std::path::Path) -> Option<Reading> {
-    let mut last = read(config.to_owned()).await;
+/// Reads the files until two readings agree, or one with what is in force: `None` when they do not stop changing.
+fn settled(config: &Path, applied: &Sources) -> Option<Reading> {
+    let mut last = Sources::read(config);
     for _ in 0..READINGS_MAX {
-        tokio::time::sleep(SETTLE).await;
-        let next = read(config.to_owned()).await;
+        if last.as_ref() == Ok(applied) {
+            return Some(last);
+        }
+        thread::sleep(SETTLE);
+        let next = Sources::read(config);
         if next == last {
             return Some(next);
         }
         last = next;
     }
     None
-}
-
-async fn read(config: PathBuf) -> Reading {
-    let reading = tokio::task::spawn_blocking(move || Sources::read(&config)).await;
-    // An error is a panic or the end of the process: neither is a configuration.
-    reading.unwrap_or_else(|_ended| Err(Report::default()))
 }

@@ -17,10 +17,11 @@ use super::{
     command::{Command, Killed, Order, OrderError, Outcome, Restored},
     keeping::{Keeping, keep},
     overlaid::{Glimpse, Overlaid},
-    reading::{Found, Judged, Look, Next, Reading, judged},
+    reading::{Applied, Found, Judged, Look, Next, Reading, judged},
     saying,
 };
 use crate::{
+    aside,
     config::{Guards, Inventory, Problem, Report, Sources, did_you_mean},
     live::{FirstDecision, Live, Serving},
     plan::{Kill, Listener, Overlay, Plan, Process},
@@ -40,9 +41,7 @@ pub struct Writer {
     gauges: ReloadGauges,
     /// What needs a restart to change, as the process started with it.
     started: (Process, Vec<Listener>),
-    applied: Arc<Sources>,
-    inventory: Inventory,
-    guards: Arc<Guards>,
+    applied: Arc<Applied>,
     /// The last reading that was refused, so that it is reported once.
     refused: Option<Arc<Reading>>,
     retired: Vec<Arc<Serving>>,
@@ -85,7 +84,7 @@ impl Writer {
     #[must_use]
     pub fn new(
         config: PathBuf,
-        applied: Sources,
+        sources: Sources,
         (inventory, guards): (Inventory, Guards),
         live: Live,
         meters: watch::Sender<Arc<Meters>>,
@@ -95,7 +94,7 @@ impl Writer {
         gauges.applied(&serving.plan, false);
         gauges.published(serving.generation);
         let started = (serving.plan.process.clone(), serving.plan.listeners.clone());
-        keep(&serving.plan.process.state_dir, &applied);
+        keep(&serving.plan.process.state_dir, &sources);
         let overlaid = Overlaid::new(serving.plan.process.state_dir.clone());
         Writer {
             config,
@@ -103,9 +102,7 @@ impl Writer {
             meters,
             gauges,
             started,
-            applied: Arc::new(applied),
-            inventory,
-            guards: Arc::new(guards),
+            applied: Arc::new(Applied { sources: Arc::new(sources), inventory, guards }),
             refused: None,
             retired: Vec::new(),
             keeping: Keeping::default(),
@@ -147,7 +144,7 @@ impl Writer {
             self.look();
             self.glimpse();
             self.note_first_decision();
-            self.retired.retain(|serving| Arc::strong_count(serving) > 1);
+            self.end_retired();
         }
     }
 
@@ -186,7 +183,6 @@ impl Writer {
             refused: self.refused.clone(),
             asked: self.underway.is_asked(),
             serving: self.live.serving(),
-            guards: Arc::clone(&self.guards),
         };
         self.looking.spawn(look.run());
     }
@@ -223,11 +219,11 @@ impl Writer {
     }
 
     fn apply(&mut self, next: Next) -> Outcome {
-        let Next { sources, compiled, judged: mut verdict, overlay } = next;
+        let Next { sources, compiled, judged: mut verdict, overlay, changes, meters } = next;
         let before = self.live.serving();
         if !Arc::ptr_eq(&overlay, &before.overlay) {
             // A toggle was killed or restored meanwhile, and that decides who moves.
-            verdict = judged(&before, &self.guards, &compiled);
+            verdict = judged(&before, &self.applied.guards, &compiled);
         }
         let Judged { churn, idle } = match verdict {
             Ok(judged) => judged,
@@ -237,13 +233,11 @@ impl Writer {
         let notices = compiled.notices(now).chain(&idle).map(Problem::line);
         let notices: Vec<String> = notices.chain(before.overlay.strays_told(&compiled.plan)).collect();
         let mut plan = compiled.plan;
-        let changes = self.inventory.changes_to(&compiled.inventory);
         let restart_required = keep_bound(&mut plan, &self.started, &before.plan.listeners);
         if plan.ofrep.is_none() {
             // The listener stays bound until the next start, and so do its keys.
             plan.ofrep = before.plan.ofrep.as_ref().map(|settings| settings.moved(&before.plan, &plan));
         }
-        let meters = Arc::new(before.meters.next(&plan));
         self.gauges.applied(&plan, restart_required);
         let state_dir = plan.process.state_dir.clone();
         let since = self.underway.since.unwrap_or_else(Instant::now);
@@ -260,9 +254,8 @@ impl Writer {
             );
         }
         self.keeping.want(state_dir, Arc::clone(&sources));
-        self.applied = sources;
-        self.inventory = compiled.inventory;
-        self.guards = Arc::new(compiled.guards);
+        let applied = Applied { sources, inventory: compiled.inventory, guards: compiled.guards };
+        aside::end(std::mem::replace(&mut self.applied, Arc::new(applied)));
         self.refused = None;
         Outcome::Applied { generation, changes, churn }
     }
@@ -384,6 +377,14 @@ impl Writer {
         self.meters.send_replace(meters);
         self.retired.push(before);
         generation
+    }
+
+    /// Ends the snapshots that no request is served from any more.
+    fn end_retired(&mut self) {
+        let gone: Vec<_> = self.retired.extract_if(.., |serving| Arc::strong_count(serving) == 1).collect();
+        if !gone.is_empty() {
+            aside::end(gone);
+        }
     }
 
     fn note_first_decision(&mut self) {

@@ -175,6 +175,10 @@ impl Harvest {
         self.count(names::KEYS_MINTED, (0, 0), vec![], cells.map(|cells| cells.keys_minted.read()).sum());
         for toggle in meters.all_divergences.meters.values() {
             let [name] = toggle.labels() else { continue };
+            // Of ten thousand toggles few travel, and fewer diverge.
+            if toggle.used().next().is_none() {
+                continue;
+            }
             let count = toggle.used().map(super::cells::Count::read).sum();
             self.count(names::DIVERGENCES, (address(&**toggle), 0), vec![("toggle", name)], count);
         }
@@ -214,6 +218,10 @@ impl Harvest {
 
     fn gather_toggle(&mut self, toggle: &ToggleMeter) {
         let [name, variant] = toggle.labels() else { return };
+        // Most of ten thousand toggles are asked by nobody, and most reasons are never given.
+        if toggle.used().next().is_none() {
+            return;
+        }
         let mut pinned = 0;
         for (surface, workers) in toggle.surfaces().into_iter().enumerate() {
             for (place, reason) in REASON_CODES.iter().enumerate() {
@@ -221,6 +229,9 @@ impl Harvest {
                     workers.iter().filter_map(|cells| cells.get()).map(|cells| cells.0[place].read()).sum();
                 if place == Reason::Pinned.index() {
                     pinned += count;
+                    continue;
+                }
+                if count == 0 {
                     continue;
                 }
                 let labels = decision_labels(name, variant, reason, SURFACES[surface]);
@@ -247,12 +258,12 @@ impl Harvest {
     }
 
     fn count(&mut self, metric: Metric, (at, place): (usize, usize), labels: Labels<'_>, count: u64) {
-        let series = (metric.name, at, place);
-        if count == 0 && !self.counters.contains_key(&series) {
+        // Cells only count up: what is 0 was never shown.
+        if count == 0 {
             return;
         }
         let recorder = &self.recorder;
-        let handle = self.counters.entry(series).or_insert_with(|| counter(recorder, metric, labels));
+        let handle = self.counters.entry((metric.name, at, place)).or_insert_with(|| counter(recorder, metric, labels));
         handle.absolute(count);
     }
 

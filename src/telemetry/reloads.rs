@@ -1,6 +1,10 @@
 //! What the reload task tells of itself.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use metrics::{Counter, Gauge, Histogram};
 use metrics_exporter_prometheus::PrometheusRecorder;
@@ -10,7 +14,7 @@ use super::{
     harvest::{counter, gauge, histogram},
     names::{self, Metric},
 };
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedRollout};
 
 /// What made a new snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +55,8 @@ pub struct ReloadGauges {
     outcomes: [Counter; 3],
     orders: [[Counter; 3]; 2],
     decided: [Histogram; 2],
-    rollouts: BTreeMap<[String; 3], Gauge>,
+    /// By their names; of each, the toggles and variants that it ever moved.
+    rollouts: HashMap<String, Vec<(String, String, Gauge)>>,
     certificates: BTreeMap<[String; 2], Gauge>,
 }
 
@@ -92,7 +97,7 @@ impl ReloadGauges {
             orders,
             decided: ["files", "overlay"]
                 .map(|change| histogram(&recorder, names::CHANGE_TO_DECISION, vec![("change", change)])),
-            rollouts: BTreeMap::new(),
+            rollouts: HashMap::new(),
             certificates: BTreeMap::new(),
             recorder,
         }
@@ -138,17 +143,24 @@ impl ReloadGauges {
 
     fn show_rollouts(&mut self, plan: &Plan) {
         // A rollout that is gone gives its variant no share any more.
-        self.rollouts.values().for_each(|gauge| gauge.set(0.0));
+        self.rollouts.values().flatten().for_each(|(_, _, gauge)| gauge.set(0.0));
         for planned in &plan.toggles {
-            let Some(moved) = &planned.rollout else { continue };
-            let variant = &planned.toggle.variants[moved.variant.0].name;
-            let labels = [&moved.rollout.name, &planned.toggle.name, variant].map(String::clone);
-            let recorder = &self.recorder;
-            let shown = self.rollouts.entry(labels).or_insert_with_key(|[rollout, toggle, variant]| {
-                let labels = vec![("rollout", &**rollout), ("toggle", &**toggle), ("variant", &**variant)];
-                gauge(recorder, names::ROLLOUT_WEIGHT, labels)
-            });
-            shown.set(moved.rollout.weight().ratio());
+            let Some(PlannedRollout { rollout, variant, .. }) = &planned.rollout else { continue };
+            let (toggle, variant) = (&planned.toggle.name, &planned.toggle.variants[variant.0].name);
+            if !self.rollouts.contains_key(&rollout.name) {
+                self.rollouts.insert(rollout.name.clone(), Vec::new());
+            }
+            let Some(shown) = self.rollouts.get_mut(&rollout.name) else { continue };
+            let weight = rollout.weight().ratio();
+            match shown.iter().find(|(of, to, _)| of == toggle && to == variant) {
+                Some((_, _, gauge)) => gauge.set(weight),
+                None => {
+                    let labels = vec![("rollout", &*rollout.name), ("toggle", toggle), ("variant", variant)];
+                    let gauge = gauge(&self.recorder, names::ROLLOUT_WEIGHT, labels);
+                    gauge.set(weight);
+                    shown.push((toggle.clone(), variant.clone(), gauge));
+                }
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use crate::command::package;
 
 /// The rank of every top-level module; a module may use only lower ranks.
-const RANKS: [(&str, u8); 22] = [
+const RANKS: [(&str, u8); 23] = [
     ("bucket", 0),
     ("identity", 1),
     ("propagation", 1),
@@ -14,6 +14,7 @@ const RANKS: [(&str, u8); 22] = [
     ("rollout", 2),
     ("contract", 2),
     ("plan", 3),
+    ("aside", 4),
     ("config", 4),
     ("telemetry", 4),
     ("live", 5),
