@@ -26,8 +26,9 @@ use crate::{config, ofrep, proxy, toggle};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus and its binary.
-pub const TARGETS: [(&str, Target); 34] = [
+pub const TARGETS: [(&str, Target); 35] = [
     ("access_log", |input| with_head(input, Version::HTTP_2, proxy::fuzzing::access_log)),
+    ("answer", proxy::fuzzing::answer),
     ("authority", proxy::fuzzing::authority),
     ("baggage", propagation::baggage),
     ("certificate", proxy::fuzzing::certificate),

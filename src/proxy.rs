@@ -3,7 +3,7 @@
 //! *Invariants*
 //! - A request keeps the snapshot that it began with: a reload never mixes generations.
 //! - A request never leaves its worker; nothing here takes a lock.
-//! - No message means two things to weir and its neighbour: `framing` judges it before hyper sees it.
+//! - No message means two things to weir and its neighbour: `framing` judges it before anything is made of it.
 //! - Every wait on a peer has a deadline; every head, body and connection count has a limit.
 //! - A body that was not admitted cannot be forwarded: only `admit` makes an `Admitted`.
 //! - Each toggle is decided once for a request: its route, what travels on and what is answered about it
@@ -59,6 +59,7 @@ mod worker;
 
 pub use access_log::{AccessLog, Lines};
 pub use asking::read as read_asking;
+pub use body::BodyFailed;
 pub use bound::{Bound, tcp as bind_tcp};
 pub use decided::{Decided, decide};
 pub use framing::Flaw;
@@ -67,5 +68,5 @@ pub use received::BodyFault;
 pub use rejection::Rejection;
 pub use sticky::Sticky;
 pub use tokens::read as read_claims;
-pub use upstream::{ConnectError, Limit, OwnAddresses, Resolver, Sights, Survey};
+pub use upstream::{ConnectError, Limit, Lost, OwnAddresses, Resolver, Sights, Survey, UpstreamFault};
 pub use worker::{Crew, Upstreamward, WorkerError};

@@ -7,7 +7,7 @@ use http::{Request, header, request};
 use tokio::time::Instant;
 
 use super::{
-    body::{Consent, Outbound, Progress, Stream},
+    body::{Outbound, Progress, Stream},
     idle::IdleTimer,
     received::Received,
     rejection::{Manner, Rejection},
@@ -113,7 +113,7 @@ pub(super) async fn admit(
 }
 
 fn streaming(
-    snapshot: &Snapshot,
+    snapshot: &Rc<Snapshot>,
     asking: &Asking<'_>,
     incoming: Received,
     begun: Instant,
@@ -134,8 +134,9 @@ fn streaming(
         bytes_max: plan.limits.body_bytes_max,
         idle: IdleTimer::of_request(known, grpc, &plan.timeouts, plan.limits.body_rate_min, &progress),
         progress: progress.clone(),
-        consent: if expects { Consent::Asked } else { Consent::Given },
+        wants_consent: expects,
         observer,
+        snapshot: Rc::clone(snapshot),
     };
     Admitted { body: Outbound::Stream(Box::new(stream)), progress }
 }

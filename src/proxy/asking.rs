@@ -61,7 +61,9 @@ pub(super) fn of<'a>(
     listener: &Listener,
     claims: Option<&'a Claims>,
 ) -> Result<Asking<'a>, Rejection> {
-    read(head, peer.ip, peer.consumer.as_deref(), listener, claims)
+    // Of HTTP/1 the framing has judged it.
+    let host = host(head, peer.wire.is_some())?;
+    asking(head, host, (peer.ip, peer.consumer.as_deref()), listener, claims)
 }
 
 /// What a decision may look at. The host is that of the target, else of the one `Host` field
@@ -76,13 +78,23 @@ pub fn read<'a>(
     listener: &Listener,
     claims: Option<&'a Claims>,
 ) -> Result<Asking<'a>, Rejection> {
+    asking(head, host(head, false)?, (peer, consumer), listener, claims)
+}
+
+fn asking<'a>(
+    head: &'a request::Parts,
+    host: Cow<'a, str>,
+    (peer, consumer): (IpAddr, Option<&'a str>),
+    listener: &Listener,
+    claims: Option<&'a Claims>,
+) -> Result<Asking<'a>, Rejection> {
     if head.method == Method::CONNECT {
         return Err(Rejection::MethodNotSupported);
     }
     let caller = caller(&head.headers, peer, listener);
     Ok(Asking {
         method: &head.method,
-        host: host(head)?,
+        host,
         path: head.uri.path(),
         query: head.uri.query(),
         headers: &head.headers,
@@ -92,7 +104,8 @@ pub fn read<'a>(
     })
 }
 
-fn host(head: &request::Parts) -> Result<Cow<'_, str>, Rejection> {
+/// The host, whose form was `judged` before or is now.
+fn host(head: &request::Parts, judged: bool) -> Result<Cow<'_, str>, Rejection> {
     let mut fields = head.headers.get_all(header::HOST).iter();
     let field = match (fields.next(), fields.next()) {
         (Some(field), None) => Some(field.to_str().map_err(|_not_ascii| Rejection::BadHost)?),
@@ -100,8 +113,8 @@ fn host(head: &request::Parts) -> Result<Cow<'_, str>, Rejection> {
         _ => return Err(Rejection::BadHost),
     };
     let authority = head.uri.authority().map(http::uri::Authority::as_str).or(field).unwrap_or_default();
-    // Of HTTP/1 the framing knows already; this holds for HTTP/2 and for `weir explain`.
-    if field.is_some_and(str::is_empty) || !authority.is_empty() && !is_authority(authority.as_bytes()) {
+    let odd = || !authority.is_empty() && !is_authority(authority.as_bytes());
+    if field.is_some_and(str::is_empty) || !judged && odd() {
         return Err(Rejection::BadHost);
     }
     Ok(canonical_host(authority))

@@ -5,20 +5,15 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::{
-    admit::Observer,
-    idle::IdleTimer,
-    received::Received,
-    rejection::Rejection,
-    upstream::Tape,
-    wire::{Gate, UpstreamWire},
+    admit::Observer, headers::strip_trailers, idle::IdleTimer, received::Received, rejection::Rejection,
+    upstream::Tape, worker::Snapshot,
 };
 
 /// A body that goes to an upstream. Made by `admit` alone.
@@ -43,22 +38,13 @@ pub(super) struct Stream {
     pub(super) bytes_max: u64,
     pub(super) idle: IdleTimer,
     pub(super) progress: Progress,
-    pub(super) consent: Consent,
+    /// The client waits to be told that it is wanted (RFC 9110 §10.1.1). It is told by being asked for the first piece.
+    pub(super) wants_consent: bool,
     pub(super) observer: Option<Observer>,
+    pub(super) snapshot: Rc<Snapshot>,
 }
 
-/// Whether the upstream wants a body whose client waits to be told (RFC 9110 §10.1.1).
-#[derive(Debug)]
-pub(super) enum Consent {
-    /// The client waits for nothing, or need not wait any more.
-    Given,
-    /// The client waits, and the upstream is still to be asked.
-    Asked,
-    /// The upstream was asked. One that says nothing for so long is taken not to know what was asked.
-    Awaited(Rc<UpstreamWire>, Pin<Box<Sleep>>),
-}
-
-/// How far a body got: told here, since hyper only passes on that it failed.
+/// How far a body got: told here, since whoever sends it only passes on that it failed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Progress(Rc<Passage>);
 
@@ -72,10 +58,10 @@ struct Passage {
     answered: Cell<bool>,
 }
 
-/// Tells hyper that a body failed; why stands in its [`Progress`].
+/// Tells whoever sends a body that it failed; why stands in its [`Progress`].
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body failed")]
-pub(super) struct BodyFailed;
+pub struct BodyFailed;
 
 impl Progress {
     /// Of a body that was there as a whole at that time.
@@ -126,51 +112,13 @@ impl Progress {
     }
 }
 
-impl Consent {
-    pub(super) fn is_wanted(&self) -> bool {
-        !matches!(self, Consent::Given)
-    }
-
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BodyFailed>> {
-        let Consent::Awaited(wire, patience) = self else { return Poll::Ready(Ok(())) };
-        let gate = match wire.poll_gate(cx) {
-            Poll::Ready(gate) => gate,
-            Poll::Pending => {
-                ready!(patience.as_mut().poll(cx));
-                wire.open_gate();
-                Gate::Open
-            }
-        };
-        *self = Consent::Given;
-        Poll::Ready(if gate == Gate::Shut { Err(BodyFailed) } else { Ok(()) })
-    }
-}
-
 impl Outbound {
     /// Whether the client waits to be told that its body is wanted.
     pub(super) fn wants_consent(&self) -> bool {
         match self {
-            Outbound::Stream(stream) => stream.consent.is_wanted(),
+            Outbound::Stream(stream) => stream.wants_consent,
             Outbound::Taped(tape) => tape.wants_consent(),
             Outbound::Empty | Outbound::Whole(_) => false,
-        }
-    }
-
-    /// Waits for the upstream's word, but only so long.
-    pub(super) fn await_consent(&mut self, wire: &Rc<UpstreamWire>, at_most: Duration) {
-        self.consent(|| Consent::Awaited(Rc::clone(wire), Box::pin(tokio::time::sleep(at_most))));
-    }
-
-    /// Nobody is asked: the body is sent, and its client told to go on.
-    pub(super) fn give_consent(&mut self) {
-        self.consent(|| Consent::Given);
-    }
-
-    fn consent(&mut self, consent: impl FnOnce() -> Consent) {
-        match self {
-            Outbound::Stream(stream) => stream.consent = consent(),
-            Outbound::Taped(tape) => tape.set_consent(consent()),
-            Outbound::Empty | Outbound::Whole(_) => {}
         }
     }
 }
@@ -178,6 +126,7 @@ impl Outbound {
 impl Stream {
     /// The next piece, observed, counted and not too late.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Rejection>>> {
+        self.wants_consent = false;
         let Poll::Ready(piece) = self.incoming.poll_piece(cx) else {
             ready!(self.idle.poll(cx));
             return Poll::Ready(Some(Err(Rejection::BodyTimeout { after: self.idle.after() })));
@@ -194,7 +143,7 @@ impl Stream {
         })
     }
 
-    fn pass(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Rejection> {
+    fn pass(&mut self, mut frame: Frame<Bytes>) -> Result<Frame<Bytes>, Rejection> {
         if let Some(data) = frame.data_ref() {
             let left = self.bytes_left.checked_sub(data.len() as u64);
             self.bytes_left = left.ok_or(Rejection::BodyTooLarge { limit_bytes: self.bytes_max })?;
@@ -202,7 +151,10 @@ impl Stream {
                 observer.see(data);
             }
         }
-        // Behind trailers hyper asks for nothing more.
+        if let Some(trailers) = frame.trailers_mut() {
+            strip_trailers(trailers, &self.snapshot.serving.plan.cohort_headers);
+        }
+        // Behind trailers nothing more is asked for.
         if frame.is_trailers() || self.incoming.is_end_stream() {
             self.ended();
         }
@@ -231,7 +183,6 @@ impl Body for Outbound {
             }
             Outbound::Taped(tape) => tape.poll_frame(cx),
             Outbound::Stream(stream) => {
-                ready!(stream.consent.poll(cx))?;
                 let piece = ready!(stream.poll_piece(cx));
                 let progress = &stream.progress;
                 Poll::Ready(piece.map(|piece| {

@@ -12,7 +12,7 @@ use super::{
     tunnel::{Place, Tunnel},
     upgrade::Upgrade,
     upstream::Served,
-    wire::{ClientWire, UpstreamWire},
+    wire::ClientWire,
     worker::Snapshot,
 };
 use crate::plan::{Decision, Plan};
@@ -23,6 +23,8 @@ pub(super) struct Client {
     pub(super) interims: Option<Rc<ClientWire>>,
     /// The protocol that the client asks for.
     upgrade: Option<Upgrade>,
+    /// It welcomes trailers.
+    trailers: bool,
     /// The place of the tunnel that would be made.
     place: Cell<Option<Place>>,
 }
@@ -37,10 +39,10 @@ impl Client {
         peer.refusal()?;
         headers::vet(head, plan)?;
         let upgrade = Upgrade::asked_for(head, peer);
-        headers::strip_hop_by_hop(&mut head.headers);
+        let trailers = headers::strip_hop_by_hop(&mut head.headers);
         // Not to HTTP/1.0 (RFC 9110 §15.2).
         let interims = peer.wire.clone().filter(|_| head.version == Version::HTTP_11);
-        Ok(Client { interims, upgrade, place: Cell::default() })
+        Ok(Client { interims, upgrade, trailers, place: Cell::default() })
     }
 
     /// Forgets an upgrade that the route does not let the client have, and takes a place for one that it may have.
@@ -59,34 +61,24 @@ impl Client {
         Ok(())
     }
 
-    /// Agrees with a connection's stream on the request that is about to be sent on it. One of HTTP/2 has no
-    /// wire: no protocol is switched there, and a body is sent without being asked for.
+    /// Says to the next connection what the client wants of it. On one of HTTP/2 no protocol is switched, and a body is
+    /// sent without being asked for.
     ///
     /// # Errors
     /// [`Rejection::WebSocketKey`].
-    pub(super) fn begin(
-        &self,
-        request: &mut Request<Outbound>,
-        wire: Option<&Rc<UpstreamWire>>,
-        plan: &Plan,
-    ) -> Result<(), Rejection> {
-        let Some(wire) = wire else {
-            if let Some(upgrade) = &self.upgrade {
-                upgrade.ask_by_connect(request)?;
+    pub(super) fn begin(&self, request: &mut Request<Outbound>, over_http2: bool) -> Result<(), Rejection> {
+        match &self.upgrade {
+            Some(upgrade) if over_http2 => return upgrade.ask_by_connect(request),
+            Some(upgrade) => upgrade.ask(request.headers_mut()),
+            None if over_http2 => return Ok(()),
+            None if self.trailers => {
+                request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
             }
-            request.body_mut().give_consent();
-            return Ok(());
-        };
-        let protocol = self.upgrade.as_ref().map(|upgrade| upgrade.ask(request.headers_mut()));
-        if protocol.is_none() && request.headers().contains_key(header::TE) {
-            request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
+            None => {}
         }
-        let expects = request.body().wants_consent();
-        if expects {
+        if request.body().wants_consent() {
             request.headers_mut().insert(header::EXPECT, HeaderValue::from_static("100-continue"));
-            request.body_mut().await_consent(wire, plan.timeouts.expect_continue);
         }
-        wire.begin(request.method(), protocol, expects);
         Ok(())
     }
 

@@ -1,12 +1,11 @@
 //! Framing: where an HTTP/1 message begins and ends, decided here before anything else sees a byte of it.
 //!
-//! hyper repairs what it reads: it takes a bare LF for a line end, keeps the length of a response that is
-//! also chunked, and drops what it does not understand of a list of codings. Whatever a neighbour reads
-//! otherwise is a message smuggled past one of the two. So a [`Scanner`] follows the raw bytes of each
-//! connection, and hyper gets only what has one meaning.
+//! Libraries repair what they read: hyper takes a bare LF for a line end, and drops what it does not understand
+//! of a list of codings. Whatever a neighbour reads otherwise is a message smuggled past one of the two. So a [`Scanner`] follows the raw bytes of each
+//! connection, and whoever makes something of them gets only what has one meaning.
 //!
 //! *Invariants*
-//! - A head reaches hyper whole and judged, or not at all.
+//! - A head goes on whole and judged, or not at all.
 //! - What is passed on is never wider than RFC 9110, 9112 and 3986 allow; where these leave a choice, the
 //!   one is taken that no neighbour reads otherwise.
 //! - A scanner holds no bytes and allocates nothing; each byte of a head is looked at once, bodies of a
@@ -31,7 +30,7 @@ mod tests;
 pub use flaw::Flaw;
 pub(super) use head::interim_fields;
 pub(super) use parsed::{is_spaced, judge_request, judge_response, judge_trailers};
-pub(super) use scanner::{Awaited, Scanner, Side, Step};
+pub(super) use scanner::{Awaited, Part, Scanner, Side, Step};
 pub(super) use target::is_authority;
 
 use crate::plan::Limits;

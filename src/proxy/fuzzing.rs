@@ -23,7 +23,7 @@ pub(crate) use self::{
     http1::{authority, framing, interim, preamble},
     told::{access_log, certificate},
 };
-pub(crate) use super::upstream::fuzzing::{grpc_timeout, keep_alive};
+pub(crate) use super::upstream::fuzzing::{answer, grpc_timeout, keep_alive};
 
 /// What the targets are served by.
 static PLAN: LazyLock<Plan> = LazyLock::new(|| plan("json"));

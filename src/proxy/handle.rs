@@ -116,7 +116,7 @@ async fn answer(
 
 /// A response whose body is still to come.
 struct Answered {
-    response: Response<Incoming>,
+    response: Response<()>,
     lease: Lease,
     /// What the client's stream of HTTP/2 is turned into.
     tunnel: Option<Box<Tunnel>>,
@@ -124,7 +124,7 @@ struct Answered {
 
 impl Answered {
     fn into_response(self, exchange: Exchange, http2: bool) -> Response<Reply> {
-        self.response.map(|incoming| Reply::stream(incoming, self.lease, exchange, http2).tunnelling(self.tunnel))
+        self.response.map(|()| Reply::stream(self.lease, exchange, http2).tunnelling(self.tunnel))
     }
 }
 

@@ -24,6 +24,40 @@ const BAGGAGE: HeaderName = HeaderName::from_static("baggage");
 const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 const PROXY_CONNECTION: HeaderName = HeaderName::from_static("proxy-connection");
 
+/// How many fields are of one hop.
+const HOPS: usize = 6;
+
+/// The fields of one hop: those of RFC 9110 §7.6.1, and two that are older.
+static HOP_BY_HOP: [HeaderName; HOPS] =
+    [header::CONNECTION, header::TE, header::TRANSFER_ENCODING, header::UPGRADE, KEEP_ALIVE, PROXY_CONNECTION];
+
+/// What means something in a head alone (RFC 9110 §6.5.1), or is weir's to tell or to believe.
+const UNFIT_FOR_TRAILERS: [&str; 20] = [
+    "authorization",
+    "baggage",
+    "cache-control",
+    "content-encoding",
+    "content-range",
+    "content-type",
+    "cookie",
+    "expect",
+    "forwarded",
+    "keep-alive",
+    "max-forwards",
+    "proxy-authorization",
+    "proxy-connection",
+    "set-cookie",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "via",
+    "x-request-id",
+];
+
+/// So many fields are added to a request at most, and a map that grows once grows cheaper than one that does twice.
+const ADDED_FIELDS_MAX: usize = 8;
+
 /// A request id longer than this is replaced: it ends up in every log on the way.
 const REQUEST_ID_BYTES_MAX: usize = 128;
 
@@ -76,6 +110,8 @@ pub(super) fn rewrite_request(head: &mut request::Parts, caller: Caller, peer: &
         head.uri = Uri::from(path);
     }
     let headers = &mut head.headers;
+    // Where there is no room for all of them, there may be for each.
+    headers.try_reserve(ADDED_FIELDS_MAX).ok();
     if let Some(via) = &plan.forwarding.via {
         headers.append(header::VIA, via.of(head.version).clone());
     }
@@ -123,44 +159,76 @@ pub(super) fn rewrite_response<B>(response: &mut Response<B>, plan: &Plan) {
 
 /// Removes the fields of RFC 9110 §7.6.1 and those that `Connection` names. Comes before anything looks
 /// at a request, so that what is decided and checked is what is forwarded. Of `TE` the one thing stays that
-/// weir keeps itself: trailers are welcome.
-pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) {
+/// weir keeps itself, and tells: trailers are welcome.
+pub(super) fn strip_hop_by_hop(headers: &mut HeaderMap) -> bool {
     // To look at each name once costs less than to look for each of these.
-    if !headers.keys().any(is_hop_by_hop) {
-        return;
-    }
-    let trailers = headers.contains_key(header::TE) && welcomes_trailers(headers);
-    if headers.contains_key(header::CONNECTION) {
-        let fields: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
-        let names = fields.iter().filter_map(|field| field.to_str().ok()).flat_map(|field| field.split(','));
-        for name in names.filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok()) {
-            // Fields that frame or address the message are never hop-by-hop, whatever a client says.
-            if !matches!(name, header::HOST | header::CONTENT_LENGTH | header::CONTENT_TYPE | header::AUTHORIZATION) {
-                headers.remove(name);
-            }
+    let mut there = [false; HOPS];
+    for name in headers.keys() {
+        if let Some(place) = hop_place(name) {
+            there[place] = true;
         }
-        headers.remove(header::CONNECTION);
     }
-    for name in [KEEP_ALIVE, PROXY_CONNECTION, header::TRANSFER_ENCODING, header::UPGRADE] {
+    if there == [false; HOPS] {
+        return false;
+    }
+    let [connection, te, ..] = there;
+    let trailers = te && welcomes_trailers(headers);
+    if connection {
+        let fields: Vec<HeaderValue> = headers.get_all(header::CONNECTION).iter().cloned().collect();
+        for name in fields.iter().filter_map(|field| field.to_str().ok()).flat_map(named) {
+            headers.remove(name);
+        }
+    }
+    for (name, _) in HOP_BY_HOP.iter().zip(there).filter(|(_, there)| *there) {
         headers.remove(name);
     }
     if trailers {
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
-    } else {
-        headers.remove(header::TE);
+    }
+    trailers
+}
+
+/// Where a name stands in [`HOP_BY_HOP`].
+fn hop_place(name: &HeaderName) -> Option<usize> {
+    match *name {
+        header::CONNECTION => Some(0),
+        header::TE => Some(1),
+        header::TRANSFER_ENCODING => Some(2),
+        header::UPGRADE => Some(3),
+        _ => HOP_BY_HOP[4..].iter().position(|hop| hop == name).map(|place| place + 4),
     }
 }
 
-fn is_hop_by_hop(name: &HeaderName) -> bool {
-    matches!(*name, header::CONNECTION | header::TE | header::TRANSFER_ENCODING | header::UPGRADE)
-        || *name == KEEP_ALIVE
-        || *name == PROXY_CONNECTION
+/// The fields that a `Connection` field names.
+fn named(connection: &str) -> impl Iterator<Item = HeaderName> {
+    let options = connection.split(',').map(str::trim);
+    // Nearly all of them are these two, of which one is no field and the other one is looked for anyhow.
+    let names =
+        options.filter(|option| !["close", "keep-alive"].iter().any(|other| option.eq_ignore_ascii_case(other)));
+    // Fields that frame or address the message are never hop-by-hop, whatever a client says.
+    names.filter_map(|name| HeaderName::from_bytes(name.as_bytes()).ok()).filter(|name| {
+        !matches!(*name, header::HOST | header::CONTENT_LENGTH | header::CONTENT_TYPE | header::AUTHORIZATION)
+    })
 }
 
 fn welcomes_trailers(headers: &HeaderMap) -> bool {
     let fields = headers.get_all(header::TE).iter();
     let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
     codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+}
+
+/// Removes from a request's trailers what a service that merges them with the head could believe: whoever sends them.
+pub(super) fn strip_trailers(trailers: &mut HeaderMap, cohort: &[HeaderName]) {
+    // CGI and its heirs read x_cohort as x-cohort.
+    let dashed = |name: &HeaderName| name.as_str().replace('_', "-");
+    let is_unfit = |name: &HeaderName| {
+        let name = dashed(name);
+        UNFIT_FOR_TRAILERS.contains(&&*name)
+            || ["x-forwarded-", "x-weir-"].iter().any(|ours| name.starts_with(ours))
+            || cohort.iter().any(|cohort| dashed(cohort) == name)
+    };
+    let unfit: Vec<HeaderName> = trailers.keys().filter(|name| is_unfit(name)).cloned().collect();
+    unfit.iter().for_each(|name| drop(trailers.remove(name)));
 }
 
 /// Removes what an untrusted client says of itself and others could believe.
@@ -248,20 +316,20 @@ fn add_request_id(headers: &mut HeaderMap, caller: Caller) {
     let sound = |id: &HeaderValue| {
         (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.as_bytes().iter().all(u8::is_ascii_graphic)
     };
-    let mut told = headers.get_all(&X_REQUEST_ID).iter();
-    if let (true, Some(first)) = (caller.trusted, told.next().filter(|id| sound(id))) {
-        // Of several the next one to read them could take another.
-        if told.next().is_some() {
-            let first = first.clone();
-            headers.insert(X_REQUEST_ID, first);
+    if caller.trusted {
+        let mut told = headers.get_all(&X_REQUEST_ID).iter();
+        if let Some(first) = told.next().filter(|id| sound(id)) {
+            // Of several the next one to read them could take another.
+            if told.next().is_some() {
+                let first = first.clone();
+                headers.insert(X_REQUEST_ID, first);
+            }
+            return;
         }
-        return;
     }
     let mut id = [0; 32];
-    let mut random = fastrand::u128(..);
-    for digit in &mut id {
-        *digit = b"0123456789abcdef"[usize::from(random.to_le_bytes()[0] & 15)];
-        random >>= 4;
+    for (digits, byte) in id.as_chunks_mut().0.iter_mut().zip(fastrand::u128(..).to_le_bytes()) {
+        *digits = [byte >> 4, byte & 15].map(|digit| b"0123456789abcdef"[usize::from(digit)]);
     }
     if let Ok(id) = HeaderValue::from_bytes(&id) {
         headers.insert(X_REQUEST_ID, id);
@@ -361,6 +429,16 @@ mod tests {
         assert_eq!(text(&headers, "x-forwarded-host").as_deref(), Some("evil"));
         assert_eq!(text(&headers, "x-request-id").as_deref(), Some("mine"));
         assert_eq!(text(&headers, "x-cohort").as_deref(), Some("beta"));
+    }
+
+    #[test]
+    fn trailers_say_nothing_that_belongs_in_a_head() {
+        let (cohort, names) =
+            (HeaderName::from_static("x-cohort"), ["x-cohort", "x_cohort", "via", "x-weir-a", "x-sum"]);
+        let mut trailers: HeaderMap =
+            names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
+        strip_trailers(&mut trailers, &[cohort]);
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
 
     #[test]

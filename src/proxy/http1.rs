@@ -24,7 +24,7 @@ use super::{
 };
 
 /// So many fields of a head hyper has room for without being told.
-pub(super) const HYPER_FIELDS_MAX: usize = 100;
+const HYPER_FIELDS_MAX: usize = 100;
 
 /// After so long without a request a connection gives back what hyper keeps for the next one: two buffers, of
 /// which each has touched a page at least. Rare enough that whoever asks again pays little for making them anew.
@@ -133,7 +133,7 @@ fn stream(worker: &Worker, transport: Transport, wire: &Rc<ClientWire>) -> Strea
         linger: plan.timeouts.linger,
         half_closed: plan.timeouts.half_closed,
     };
-    let strict = Strict::requests(transport, Bounds::of(&plan.limits), Rc::clone(wire), ending);
+    let strict = Strict::new(transport, Bounds::of(&plan.limits), Rc::clone(wire), ending);
     Socket::new(strict, plan.timeouts.body_idle)
 }
 

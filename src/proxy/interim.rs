@@ -1,55 +1,38 @@
-//! Interim responses (RFC 9110 §15.2) on their way from an upstream to a client.
+//! Interim responses (RFC 9110 §15.2) on their way from an upstream to a client of HTTP/1.1.
 
-use std::{
-    pin::Pin,
-    rc::Rc,
-    task::{Context, Poll},
-};
+use super::framing::interim_fields;
 
-use super::wire::{ClientWire, UpstreamWire};
+/// Where the status stands: behind `HTTP/1.1 `.
+const STATUS_AT: usize = 9;
 
-pin_project_lite::pin_project! {
-    /// Waits for a final response, and passes on what comes before it.
-    pub(super) struct Passing<F: Future> {
-        #[pin]
-        response: F,
-        last: Option<Box<F::Output>>,
-        upstream: Rc<UpstreamWire>,
-        client: Option<Rc<ClientWire>>,
+/// Whether a head is of 100 (Continue).
+pub(super) fn is_continue(head: &[u8]) -> bool {
+    head[STATUS_AT..].starts_with(b"100")
+}
+
+/// A head, which ends with the empty line, as it is written to a client: as one of HTTP/1.1, and without what is for
+/// one hop alone.
+pub(super) fn rewritten(head: &[u8]) -> Vec<u8> {
+    let line_end = memchr::memchr(b'\r', head).unwrap_or(head.len());
+    let mut rewritten = Vec::with_capacity(head.len());
+    rewritten.extend_from_slice(b"HTTP/1.1 ");
+    rewritten.extend_from_slice(&head[STATUS_AT..line_end]);
+    for field in interim_fields(head) {
+        rewritten.extend_from_slice(b"\r\n");
+        rewritten.extend_from_slice(field);
     }
+    rewritten.extend_from_slice(b"\r\n\r\n");
+    rewritten
 }
 
-/// Passes interim responses on while the final one is waited for. `client` is where they go; a client of
-/// HTTP/1.0 must not get any.
-pub(super) fn passing<F: Future>(
-    response: F,
-    upstream: Rc<UpstreamWire>,
-    client: Option<Rc<ClientWire>>,
-) -> Passing<F> {
-    Passing { response, last: None, upstream, client }
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl<F: Future> Future for Passing<F> {
-    type Output = F::Output;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        let this = self.project();
-        if let Some(last) = this.last.take() {
-            return Poll::Ready(*last);
-        }
-        let response = this.response.poll(cx);
-        let Some(client) = this.client else { return response };
-        if let Some(interims) = this.upstream.take_interims(cx) {
-            client.send_interims(&interims);
-        }
-        match response {
-            // They are written when hyper flushes, which it does before it asks again.
-            Poll::Ready(last) if client.has_interims() => {
-                *this.last = Some(Box::new(last));
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-            response => response,
-        }
+    #[test]
+    fn what_is_for_one_hop_goes_no_further() {
+        let head = b"HTTP/1.0 103 Early Hints\r\nlink: </a>\r\nConnection: x-hop\r\nx-hop: 1\r\n\r\n";
+        assert_eq!(rewritten(head), b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n");
+        assert!(is_continue(b"HTTP/1.1 100 Continue\r\n\r\n") && !is_continue(head));
     }
 }

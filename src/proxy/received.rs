@@ -1,6 +1,7 @@
-//! Bodies as they are received: hyper's, held to what it does not hold those of HTTP/2 to.
+//! Bodies as hyper receives them, held to what it does not hold those of HTTP/2 to.
 
 use std::{
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -25,10 +26,16 @@ pub enum BodyFault {
     /// Its sender broke it off, or broke HTTP.
     #[error("it was broken off")]
     Broken(#[source] hyper::Error),
+    /// Its connection was closed before its end.
+    #[error("its connection was closed before its end")]
+    Closed,
+    /// Its connection broke.
+    #[error("its connection broke")]
+    Lost(#[source] io::Error),
     /// Its stream of HTTP/2 was reset before its end, for no error.
     #[error("its stream was reset before its end")]
     Reset,
-    /// Its trailers may not pass.
+    /// What frames it, or its trailers, may not pass.
     #[error(transparent)]
     Flawed(Flaw),
 }
@@ -75,7 +82,7 @@ impl BodyFault {
     pub fn flaw(&self) -> Option<Flaw> {
         match self {
             BodyFault::Broken(error) => Flaw::of(error),
-            BodyFault::Reset => None,
+            BodyFault::Closed | BodyFault::Lost(_) | BodyFault::Reset => None,
             BodyFault::Flawed(flaw) => Some(*flaw),
         }
     }

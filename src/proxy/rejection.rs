@@ -10,7 +10,7 @@ use super::{
     framing::Flaw,
     received::BodyFault,
     reply::Reply,
-    upstream::{ConnectError, Limit},
+    upstream::{ConnectError, Limit, UpstreamFault},
 };
 use crate::{
     contract::{Breach, Violation},
@@ -75,7 +75,7 @@ pub enum Rejection {
     UpstreamMalformed(Flaw),
     /// The exchange with the upstream broke.
     #[error("the service closed the connection or broke HTTP")]
-    UpstreamBroken(#[source] hyper::Error),
+    UpstreamBroken(#[source] UpstreamFault),
     /// The upstream was too slow.
     #[error("the service did not answer within {timeout:?}")]
     UpstreamTimeout {
@@ -229,9 +229,11 @@ impl Rejection {
                 ("no_healthy_endpoint", StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE)
             }
             Rejection::Limited(limit) => (limit_code(*limit), StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),
-            Rejection::UpstreamBroken(error) => (upstream_code(error), StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
+            Rejection::UpstreamBroken(fault) => (broken_code(fault), StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
+            Rejection::UpstreamMalformed(Flaw::Upgrade) | Rejection::UpgradeFailed => {
+                ("upgrade_failed", StatusCode::BAD_GATEWAY, grpc::INTERNAL)
+            }
             Rejection::UpstreamMalformed(_) => ("upstream_malformed", StatusCode::BAD_GATEWAY, grpc::UNAVAILABLE),
-            Rejection::UpgradeFailed => ("upgrade_failed", StatusCode::BAD_GATEWAY, grpc::INTERNAL),
             Rejection::UpgradeUnsupported => ("upgrade_unsupported", StatusCode::NOT_IMPLEMENTED, grpc::UNIMPLEMENTED),
             Rejection::UpstreamTimeout { .. } => {
                 ("upstream_timeout", StatusCode::GATEWAY_TIMEOUT, grpc::DEADLINE_EXCEEDED)
@@ -395,12 +397,10 @@ fn limit_code(limit: Limit) -> &'static str {
     }
 }
 
-fn upstream_code(error: &hyper::Error) -> &'static str {
-    match Flaw::of(error) {
-        Some(Flaw::Upgrade) => "upgrade_failed",
-        Some(_) => "upstream_malformed",
-        None if error.is_parse() => "upstream_malformed",
-        None => "upstream_broken",
+fn broken_code(fault: &UpstreamFault) -> &'static str {
+    match fault {
+        UpstreamFault::Http2(error) if error.is_parse() => "upstream_malformed",
+        UpstreamFault::Http1(_) | UpstreamFault::Http2(_) => "upstream_broken",
     }
 }
 

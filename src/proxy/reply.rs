@@ -9,14 +9,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::time::Sleep;
 
 use super::{
     exchange::Exchange,
-    framing::Bounds,
     idle::IdleTimer,
-    received::{BodyFault, Received},
+    received::BodyFault,
     shed::Permit,
     tunnel::Tunnel,
     turn::Turn,
@@ -48,11 +46,11 @@ enum Source {
 
 #[derive(Debug)]
 struct Stream {
-    incoming: Received,
     idle: IdleTimer,
     /// When the whole request has to have ended.
     deadline: Option<(Deadline, Pin<Box<Sleep>>)>,
-    /// Both are given up at the end of the body: the connection to its pool, the record to its meter.
+    /// What it comes by. Both are given up at the end of the body: the connection to its pool, the record to its
+    /// meter.
     held: Option<(Lease, Exchange)>,
     /// Whether the client can be told something behind the body.
     to_http2: bool,
@@ -77,17 +75,17 @@ impl Reply {
     }
 
     /// Passes an upstream's body on; keeps its connection and record until the end.
-    pub(super) fn stream(incoming: Incoming, lease: Lease, exchange: Exchange, to_http2: bool) -> Reply {
+    pub(super) fn stream(mut lease: Lease, exchange: Exchange, to_http2: bool) -> Reply {
         // Nothing asks a body that is empty from the start.
-        if incoming.is_end_stream() {
+        let whole = if lease.is_end_stream() { Some(Bytes::new()) } else { lease.whole() };
+        if let Some(whole) = whole {
             lease.release();
-            return Reply::whole(Bytes::new());
+            return Reply::whole(whole);
         }
-        let (known, plan) = (incoming.size_hint().exact().is_some(), exchange.plan());
+        let (known, plan) = (lease.size_hint().exact().is_some(), exchange.plan());
         let idle = IdleTimer::of_response(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
-        let incoming = Received::new(incoming, lease.is_http2(), &Bounds::of(&plan.limits));
-        let stream = Stream { incoming, idle, deadline, held: Some((lease, exchange)), to_http2, failed: None };
+        let stream = Stream { idle, deadline, held: Some((lease, exchange)), to_http2, failed: None };
         Reply { body: Source::Stream(Box::new(stream)), permit: None, answering: None, tunnel: None }
     }
 
@@ -133,9 +131,7 @@ impl Stream {
 
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         // Given up or ended: nothing comes any more.
-        if self.held.is_none() {
-            return Poll::Ready(None);
-        }
+        let Some((lease, _)) = &mut self.held else { return Poll::Ready(None) };
         if let Some((deadline, sleep)) = &mut self.deadline
             && sleep.as_mut().poll(cx).is_ready()
         {
@@ -147,7 +143,7 @@ impl Stream {
             self.give_up();
             return Poll::Ready(Some(late));
         }
-        let Poll::Ready(piece) = self.incoming.poll_piece(cx) else {
+        let Poll::Ready(piece) = lease.poll_piece(cx) else {
             ready!(self.idle.poll(cx));
             self.give_up();
             return Poll::Ready(Some(Err(ReplyError::Idle(self.idle.after()))));
@@ -159,8 +155,8 @@ impl Stream {
         }
         // Behind trailers hyper asks for nothing more.
         let trailers = matches!(&piece, Some(Ok(frame)) if frame.is_trailers());
-        let ended = piece.is_none() || trailers || self.incoming.is_end_stream();
-        if let Some((lease, _counted_when_dropped)) = self.held.take_if(|_| ended) {
+        let ended = |lease: &Lease| piece.is_none() || trailers || lease.is_end_stream();
+        if let Some((lease, _counted_when_dropped)) = self.held.take_if(|(lease, _)| ended(lease)) {
             lease.release();
         }
         Poll::Ready(piece.map(|piece| piece.map_err(ReplyError::Upstream)))
@@ -200,14 +196,18 @@ impl Body for Reply {
     fn is_end_stream(&self) -> bool {
         match &self.body {
             Source::Whole(bytes) => bytes.is_empty(),
-            Source::Stream(stream) => stream.incoming.is_end_stream(),
+            // What failed has no end.
+            Source::Stream(stream) => stream.held.is_none() && stream.failed.is_none(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match &self.body {
             Source::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::Stream(stream) => stream.incoming.size_hint(),
+            Source::Stream(stream) => match &stream.held {
+                Some((lease, _)) => lease.size_hint(),
+                None => SizeHint::with_exact(0),
+            },
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Strict streams: hyper reads from them only messages that were judged.
+//! Strict streams: hyper reads from them only requests that were judged.
 
 use std::{
     io,
@@ -17,7 +17,7 @@ use super::{
     framing::{Bounds, Flaw, Scanner, Side, Step},
     half_closed::HalfClosed,
     socket::Readable,
-    wire::{ClientWire, Half, Note, UpstreamWire},
+    wire::{ClientWire, Half, Note},
 };
 
 /// What hyper sees in the place of a head that was refused. The service knows by its [`Note`], so that the
@@ -40,13 +40,14 @@ pub(super) struct Ending {
     pub(super) half_closed: Duration,
 }
 
-/// A stream below hyper that follows what is read from it.
+/// A client's stream, below hyper, that follows what is read from it.
 #[derive(Debug)]
 pub(super) struct Strict<S> {
     /// Until it is handed over to a tunnel.
     stream: Option<S>,
     scanner: Scanner,
-    wire: Wire,
+    wire: Rc<ClientWire>,
+    ending: Ending,
     /// Judged, but hyper had no room.
     ready: Vec<u8>,
     /// Read, but not judged: the beginning of a head, or what stands behind a request for an upgrade.
@@ -59,28 +60,13 @@ pub(super) struct Strict<S> {
     half_closed: Option<Box<HalfClosed>>,
 }
 
-#[derive(Debug)]
-enum Wire {
-    Client(Rc<ClientWire>, Ending),
-    Upstream(Rc<UpstreamWire>),
-}
-
 impl<S> Strict<S> {
-    /// A client's connection.
-    pub(super) fn requests(stream: S, bounds: Bounds, wire: Rc<ClientWire>, ending: Ending) -> Strict<S> {
-        Strict::new(stream, Scanner::new(Side::Requests, bounds), Wire::Client(wire, ending))
-    }
-
-    /// A connection to an upstream.
-    pub(super) fn responses(stream: S, bounds: Bounds, wire: Rc<UpstreamWire>) -> Strict<S> {
-        Strict::new(stream, Scanner::new(Side::Responses, bounds), Wire::Upstream(wire))
-    }
-
-    fn new(stream: S, scanner: Scanner, wire: Wire) -> Strict<S> {
+    pub(super) fn new(stream: S, bounds: Bounds, wire: Rc<ClientWire>, ending: Ending) -> Strict<S> {
         Strict {
             stream: Some(stream),
-            scanner,
+            scanner: Scanner::new(Side::Requests, bounds),
             wire,
+            ending,
             ready: Vec::new(),
             raw: Vec::new(),
             refused: None,
@@ -141,36 +127,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
         let in_head = self.scanner.is_in_head();
         match self.scanner.step(bytes) {
             Step::Head(length) => {
-                if let Wire::Client(wire, _) = &self.wire {
-                    let upgrade = self.scanner.is_paused().then_some(Note::Upgrade);
-                    wire.passed_head(upgrade.or(self.scanner.is_server_wide().then_some(Note::ServerWide)));
-                }
+                let upgrade = self.scanner.is_paused().then_some(Note::Upgrade);
+                self.wire.passed_head(upgrade.or(self.scanner.is_server_wide().then_some(Note::ServerWide)));
                 (length, true)
             }
             Step::Pass(length) => (length, true),
             Step::Drop(length) => (length, false),
-            Step::Interim(length) => {
-                if let Wire::Upstream(wire) = &self.wire {
-                    wire.interim(&bytes[..length]);
-                }
-                (length, false)
-            }
-            Step::Switch { head, protocol: (start, end) } => match &self.wire {
-                Wire::Upstream(wire) if wire.asked_for(&bytes[start..end]) => {
-                    self.scanner.hold();
-                    (head, true)
-                }
-                _ => {
-                    self.scanner.refuse(Flaw::Upgrade);
-                    self.refused = Some(Flaw::Upgrade);
-                    (0, false)
-                }
-            },
-            Step::More => (0, false),
+            // Responses alone are interim, or switch.
+            Step::More | Step::Interim(_) | Step::Switch { .. } => (0, false),
             Step::Refuse(flaw) => {
                 self.refused = Some(flaw);
-                if let (Wire::Client(wire, _), true) = (&self.wire, in_head) {
-                    wire.passed_head(Some(Note::Refused(flaw)));
+                if in_head {
+                    self.wire.passed_head(Some(Note::Refused(flaw)));
                     self.stand_in = true;
                 }
                 (0, false)
@@ -178,31 +146,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
         }
     }
 
-    /// Puts the refusal in its place, and gives the stream up once its protocol was switched.
+    /// Puts the refusal in its place.
     fn after_judging(&mut self) {
         if self.refused.is_some() && self.stand_in {
             self.ready.extend_from_slice(STAND_IN);
-        }
-        if let (Wire::Upstream(wire), true) = (&self.wire, self.scanner.is_paused())
-            && let Some(stream) = self.stream.take()
-        {
-            wire.hand_over(Half { stream: Box::pin(stream), glued: std::mem::take(&mut self.raw) });
         }
     }
 
     /// What is to be read before the stream is asked: `None` when it has to be.
     fn poll_before_stream(&mut self, buf: &mut ReadBuf<'_>) -> Option<Poll<io::Result<()>>> {
-        match &self.wire {
-            Wire::Client(wire, _) if self.scanner.is_paused() && wire.take_resumed() => {
-                self.scanner.resume();
-                self.judge_raw();
-            }
-            Wire::Upstream(wire) => {
-                if let Some(awaited) = wire.take_awaited() {
-                    self.scanner.expect(awaited);
-                }
-            }
-            Wire::Client(..) => {}
+        if self.scanner.is_paused() && self.wire.take_resumed() {
+            self.scanner.resume();
+            self.judge_raw();
         }
         if !self.ready.is_empty() {
             let length = self.ready.len().min(buf.remaining());
@@ -222,12 +177,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
     /// Whether the stream's end is to be told: a client may wait for answers behind it, until it is taken to be gone.
     /// A body without its end waits for none.
     fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Wire::Client(wire, ending) = &self.wire else { return Poll::Ready(()) };
+        let within = self.ending.half_closed;
         let asks_no_more = self.scanner.is_in_head() || self.scanner.is_paused();
-        if !asks_no_more || ending.half_closed.is_zero() || !wire.owes_answers(cx) {
+        if !asks_no_more || within.is_zero() || !self.wire.owes_answers(cx) {
             return Poll::Ready(());
         }
-        self.half_closed.get_or_insert_with(|| Box::new(HalfClosed::begin(ending.half_closed))).poll_gone(cx)
+        self.half_closed.get_or_insert_with(|| Box::new(HalfClosed::begin(within))).poll_gone(cx)
     }
 
     /// Notes what a client that sends no more took.
@@ -240,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
 
     /// Reads what a client still sends, so that it can read the last answer.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (Some(stream), Wire::Client(_, ending)) = (&mut self.stream, &self.wire) else { return Poll::Ready(()) };
+        let (Some(stream), ending) = (&mut self.stream, self.ending) else { return Poll::Ready(()) };
         let begin = || (Box::pin(tokio::time::sleep(ending.linger)), ending.linger_bytes_max);
         let (sleep, left) = self.linger.get_or_insert_with(begin);
         while *left > 0 && sleep.as_mut().poll(cx).is_pending() {
@@ -276,9 +231,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Strict<S> {
             if this.raw.is_empty() {
                 let start = buf.filled().len();
                 let polled = Pin::new(stream).poll_read(cx, buf);
-                if let Wire::Client(wire, _) = &this.wire {
-                    wire.set_read_up(polled.is_pending() && this.scanner.is_between_messages());
-                }
+                this.wire.set_read_up(polled.is_pending() && this.scanner.is_between_messages());
                 ready!(polled)?;
                 let read = buf.filled().len() - start;
                 if this.scanner.is_open_for(read) {
@@ -311,19 +264,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncRead for Strict<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Strict<S> {
     /// The stream for what hyper writes.
     fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Pin<&mut S>>> {
-        if let Wire::Client(wire, _) = &self.wire {
-            wire.set_writing(true);
-        }
+        self.wire.set_writing(true);
         self.poll_stream(cx, false)
     }
 
     /// The stream, once interim responses that wait are written or given up.
     fn poll_stream(&mut self, cx: &mut Context<'_>, idle: bool) -> Poll<io::Result<Pin<&mut S>>> {
         let Some(stream) = &mut self.stream else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
-        if let Wire::Client(wire, _) = &self.wire
-            && wire.has_interims()
-        {
-            ready!(wire.poll_outbox(idle, |bytes| Pin::new(&mut *stream).poll_write(cx, bytes)))?;
+        if self.wire.has_interims() {
+            ready!(self.wire.poll_outbox(idle, |bytes| Pin::new(&mut *stream).poll_write(cx, bytes)))?;
         }
         Poll::Ready(Ok(Pin::new(stream)))
     }
@@ -343,13 +292,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin + 'static> AsyncWrite for Strict<S> {
         }
         // hyper flushes when it has nothing left to write: the place for what it knows nothing of.
         ready!(ready!(this.poll_stream(cx, true))?.poll_flush(cx))?;
-        if let Wire::Client(wire, _) = &this.wire {
-            wire.set_writing(false);
-            if wire.is_switching()
-                && let Some(stream) = this.stream.take()
-            {
-                wire.hand_over(Half { stream: Box::pin(stream), glued: std::mem::take(&mut this.raw) });
-            }
+        this.wire.set_writing(false);
+        if this.wire.is_switching()
+            && let Some(stream) = this.stream.take()
+        {
+            this.wire.hand_over(Half { stream: Box::pin(stream), glued: std::mem::take(&mut this.raw) });
         }
         Poll::Ready(Ok(()))
     }

@@ -75,7 +75,7 @@ impl Upgrade {
     }
 
     /// Asks a service of HTTP/1.1 for it.
-    pub(super) fn ask(&self, headers: &mut HeaderMap) -> HeaderValue {
+    pub(super) fn ask(&self, headers: &mut HeaderMap) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, self.protocol.clone());
         headers.remove(header::TE);
@@ -91,7 +91,6 @@ impl Upgrade {
         if let (true, Some(key)) = (self.is_websocket(), key) {
             headers.insert(header::SEC_WEBSOCKET_KEY, key);
         }
-        self.protocol.clone()
     }
 
     /// Asks a service of HTTP/2 for it (RFC 8441 §5).
@@ -99,8 +98,11 @@ impl Upgrade {
     /// # Errors
     /// [`Rejection::WebSocketKey`] when weir could not shake hands with the client in the service's place.
     pub(super) fn ask_by_connect(&self, request: &mut Request<Outbound>) -> Result<(), Rejection> {
-        if let (By::Switch { key }, true) = (&self.by, self.is_websocket()) {
-            key.as_ref().filter(|key| is_key(key.as_bytes())).ok_or(Rejection::WebSocketKey)?;
+        if self.is_websocket() {
+            if let By::Switch { key } = &self.by {
+                key.as_ref().filter(|key| is_key(key.as_bytes())).ok_or(Rejection::WebSocketKey)?;
+            }
+            // One of weir's own, too, which an earlier try over HTTP/1.1 may have put there.
             request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
         }
         // Field values compare without case, and pseudo-fields may not.

@@ -17,6 +17,7 @@ pub(super) mod fuzzing;
 mod grpc;
 mod health;
 mod host;
+mod http1;
 mod interims;
 mod lease;
 mod load;
@@ -40,7 +41,6 @@ use std::{
 };
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use self::{
@@ -52,7 +52,6 @@ use super::{
     admit::Outgoing,
     body::{Outbound, Progress},
     client::Client,
-    framing::Bounds,
     rejection::Rejection,
     worker::Snapshot,
 };
@@ -61,8 +60,10 @@ use crate::{
     telemetry::Attempt,
 };
 
+pub use broken::UpstreamFault;
 pub use connect::{ConnectError, OwnAddresses};
 pub(super) use host::Shared;
+pub use http1::Lost;
 pub(super) use lease::{Deadline, Lease};
 pub(super) use pool::Stream;
 pub use resolve::Resolver;
@@ -73,7 +74,7 @@ pub use usage::Limit;
 
 /// A response's head, and what its body comes by.
 pub(super) struct Served {
-    pub(super) response: Response<Incoming>,
+    pub(super) response: Response<()>,
     pub(super) lease: Lease,
     /// The lane of the arm that served: the decided one, or its stand-in's.
     pub(super) lane: LaneId,
@@ -92,10 +93,20 @@ struct Times {
     total: Option<Instant>,
 }
 
+/// One try that brought no answer.
+struct Tried<'a, 't> {
+    lease: &'a mut Lease,
+    request: &'a mut Request<Outbound>,
+    spare: &'a Spare,
+    tries: &'a mut Tries<'t>,
+    progress: &'a Progress,
+    times: Times,
+}
+
 /// What became of one try that has no answer to pass on.
 enum Failed {
-    /// It is to be sent again.
-    Again(Request<Outbound>),
+    /// It is to be sent again, and whole.
+    Again,
     /// That is all.
     Finally(Rejection),
 }
@@ -135,46 +146,36 @@ pub(super) async fn forward(
             }
         };
         let spare = Spare::keep(request, &lease, tries.retries(), plan.limits.replay_body_bytes_max);
-        client.begin(request, lease.wire(), plan)?;
+        client.begin(request, lease.is_http2())?;
         let answer = {
-            let sending = pin!(lease.send(request, client.interims.clone()));
+            let sending = pin!(lease.send(request, client.interims.as_deref(), plan));
             times.patiently(tries.timeout(), progress, sending).await
         };
-        let flaw = match &answer {
-            Some(Ok(response)) => lease.judge(response, &Bounds::of(&plan.limits)).err(),
-            _ => None,
-        };
-        let answer = flaw.map_or(answer, |flaw| Some(Err(Broken::malformed(flaw))));
         let failed = match answer {
             Some(Ok(response)) => {
-                let again = if answered(&response, &mut lease, &mut tries) {
-                    Box::pin(tries.again(&lease, &spare, times.end(progress))).await
-                } else {
-                    None
-                };
-                let Some(again) = again else {
+                let wanted = answered(&response, &mut lease, &mut tries);
+                if !wanted || !Box::pin(tries.again(request, &spare, times.end(progress))).await {
                     spare.forget();
                     lease.body_follows(&response, progress.clone(), times.total);
                     let (lane, unwanted) = (plan.lane(decision.route, arm), lease.awaits_body());
                     return Ok(Served { response, lease, lane, unwanted });
-                };
-                Failed::Again(again)
+                }
+                Failed::Again
             }
-            Some(Err(broken)) => Box::pin(broken.settle(&mut lease, &spare, &mut tries, progress, &times)).await,
-            None => Box::pin(late(&mut lease, &spare, &mut tries, progress, &times)).await,
+            unanswered => {
+                let tried = Tried { lease: &mut lease, request, spare: &spare, tries: &mut tries, progress, times };
+                Box::pin(tried.settle(unanswered.and_then(Result::err))).await
+            }
         };
         match failed {
-            Failed::Again(again) => {
-                *retries += 1;
-                *request = again;
-            }
+            Failed::Again => *retries += 1,
             Failed::Finally(rejection) => return Err(rejection),
         }
     }
 }
 
 /// Counts an answer; says whether its status is one to retry.
-fn answered(response: &Response<Incoming>, lease: &mut Lease, tries: &mut Tries<'_>) -> bool {
+fn answered(response: &Response<()>, lease: &mut Lease, tries: &mut Tries<'_>) -> bool {
     let status = response.status();
     lease.answered(status);
     let attempt = if status.is_server_error() { Attempt::ServerError } else { Attempt::Answered };
@@ -182,50 +183,42 @@ fn answered(response: &Response<Incoming>, lease: &mut Lease, tries: &mut Tries<
     tries.wants(attempt, Some(status))
 }
 
-/// No answer came in time.
-async fn late(lease: &mut Lease, spare: &Spare, tries: &mut Tries<'_>, progress: &Progress, times: &Times) -> Failed {
-    lease.failed();
-    tries.ended(Attempt::TimedOut);
-    let wanted = tries.wants(Attempt::TimedOut, None);
-    if wanted && let Some(again) = tries.again(lease, spare, times.end(progress)).await {
-        return Failed::Again(again);
+impl Tried<'_, '_> {
+    /// What becomes of a request that `broken` tells of, or that was not answered in time.
+    async fn settle(self, broken: Option<Broken>) -> Failed {
+        match broken {
+            None => {
+                let timeout = self.times.timeout;
+                self.fail(Attempt::TimedOut, Rejection::UpstreamTimeout { timeout }).await
+            }
+            Some(Broken { cause: Cause::NoTunnels, .. }) => Failed::Finally(Rejection::UpgradeUnsupported),
+            Some(broken) => {
+                // The client's fault, and nothing to be held against the service.
+                if let Some(fault) = self.progress.take_fault() {
+                    return Failed::Finally(fault);
+                }
+                if broken.restore(self.request, self.spare) && self.tries.may_replay() {
+                    return Failed::Again;
+                }
+                let rejection = match broken.cause {
+                    Cause::Exchange(fault) => Rejection::UpstreamBroken(fault),
+                    Cause::Malformed(flaw) => Rejection::UpstreamMalformed(flaw),
+                    Cause::Gone | Cause::NoTunnels => Rejection::gone(),
+                };
+                self.fail(Attempt::Broken, rejection).await
+            }
+        }
     }
-    Failed::Finally(Rejection::UpstreamTimeout { timeout: times.timeout })
-}
 
-impl broken::Broken {
-    /// The exchange broke before there was an answer.
-    async fn settle(
-        mut self,
-        lease: &mut Lease,
-        spare: &Spare,
-        tries: &mut Tries<'_>,
-        progress: &Progress,
-        times: &Times,
-    ) -> Failed {
-        if matches!(self.cause, Cause::NoTunnels) {
-            return Failed::Finally(Rejection::UpgradeUnsupported);
+    /// It is charged to the service, and made again where the route's retries want that.
+    async fn fail(self, attempt: Attempt, rejection: Rejection) -> Failed {
+        self.lease.failed();
+        self.tries.ended(attempt);
+        let wanted = self.tries.wants(attempt, None);
+        if wanted && self.tries.again(self.request, self.spare, self.times.end(self.progress)).await {
+            return Failed::Again;
         }
-        // The client's fault, and nothing to be held against the service.
-        if let Some(fault) = progress.take_fault() {
-            return Failed::Finally(fault);
-        }
-        if let Some(unprocessed) = self.replay(lease, spare)
-            && tries.may_replay()
-        {
-            return Failed::Again(unprocessed);
-        }
-        lease.failed();
-        tries.ended(Attempt::Broken);
-        let wanted = tries.wants(Attempt::Broken, None);
-        if wanted && let Some(again) = tries.again(lease, spare, times.end(progress)).await {
-            return Failed::Again(again);
-        }
-        Failed::Finally(match self.cause {
-            Cause::Exchange(error) => Rejection::UpstreamBroken(error),
-            Cause::Malformed(flaw) => Rejection::UpstreamMalformed(flaw),
-            Cause::Gone | Cause::NoTunnels => Rejection::gone(),
-        })
+        Failed::Finally(rejection)
     }
 }
 

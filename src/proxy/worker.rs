@@ -39,8 +39,8 @@ use crate::{
     toggle::{Timestamp, VariantId},
 };
 
-/// How often pools are looked through for connections that were idle for too long.
-const SWEEP_EVERY: Duration = Duration::from_secs(5);
+/// How often pools are looked through for connections that were idle for too long, or that their peers closed.
+const SWEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// What one worker keeps; shared by its connections.
 #[derive(Debug)]

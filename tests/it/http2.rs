@@ -89,6 +89,22 @@ async fn both_versions_are_served_on_one_port_and_look_alike_to_the_service() {
 }
 
 #[tokio::test]
+async fn what_is_asked_with_a_body_of_unknown_length_keeps_it() {
+    let mut upstream = Upstream::named("v1");
+    let proxy = start(&upstream, "");
+    let mut client = connect(proxy.address()).await;
+    for body in ["", "query"] {
+        let (sender, receiver) = pieces();
+        sender.send(Frame::data(Bytes::from_static(body.as_bytes()))).unwrap();
+        drop(sender);
+        let response = client.send_request(get().map(|_none| receiver)).await.unwrap();
+        assert_eq!(text(response).await, "v1");
+        let seen = upstream.seen().await;
+        assert_eq!((&*seen.body, seen.headers.contains_key("transfer-encoding")), (body.as_bytes(), !body.is_empty()));
+    }
+}
+
+#[tokio::test]
 async fn pieces_pass_both_ways_at_once_and_trailers_follow() {
     // Answers each chunk with itself, and with trailers when the request has ended.
     let upstream = Upstream::raw(|mut stream, _number| {

@@ -105,6 +105,23 @@ fn options_for_the_whole_server_keeps_its_target() {
 }
 
 #[test]
+fn trailers_of_a_request_say_nothing_that_belongs_in_its_head() {
+    let upstream = RawUpstream::start(|_head, raw| {
+        assert_eq!(raw.read_until("\r\n\r\n"), "1\r\nx\r\n0\r\nx-sum: 1\r\n\r\n");
+        raw.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let answer = raw_exchange(
+        proxy.address(),
+        b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\
+          x-forwarded-for: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nbaggage: a=b\r\nexpect: x\r\n\
+          x-weir-override: a=on\r\nauthorization: Basic eDp5\r\nx-sum: 1\r\n\r\n",
+    );
+    assert!(answer.ends_with("ok"), "{answer}");
+}
+
+#[test]
 fn trailers_pass_both_ways() {
     let upstream = RawUpstream::start(|head, raw| {
         assert!(head.contains("\r\nte: trailers\r\n") && head.contains("\r\nconnection: te\r\n"), "{head}");

@@ -11,6 +11,7 @@ mod contracts;
 mod decisions;
 mod deps;
 mod draining;
+mod early_answers;
 mod extended_connect;
 mod faults;
 mod flags;

@@ -3,7 +3,7 @@
 use std::{
     io::{Read, Write},
     sync::{
-        Arc,
+        Arc, Barrier,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -13,7 +13,7 @@ use http::{Method, Response, StatusCode};
 
 use crate::{
     arms_config, lane_series,
-    support::{Proxy, Upstream, read_head, request},
+    support::{Proxy, RawUpstream, Upstream, raw_exchange, read_head, request},
 };
 
 /// Answers so many requests with 503, then all with `v1`; tells how many came.
@@ -224,4 +224,70 @@ async fn a_connection_that_cannot_be_made_is_retried_where_configured() {
     assert_eq!(proxy.metric(&refused).await, 1.0, "POST is not retried unless that is said");
     assert_eq!(proxy.client().await.get("/", &[]).await.problem(), "connect_failed");
     assert_eq!(proxy.metric(&refused).await, 5.0);
+}
+
+#[test]
+fn each_try_of_a_request_that_names_no_host_names_its_own_endpoint() {
+    let named = Arc::new(AtomicUsize::new(0));
+    let serve = || {
+        let named = Arc::clone(&named);
+        RawUpstream::start(move |head, raw| {
+            let address = raw.stream.local_addr().unwrap();
+            assert!(head.contains(&format!("\r\nhost: {address}\r\n")), "{head} for {address}");
+            named.fetch_add(1, Ordering::SeqCst);
+            raw.write("HTTP/1.1 503 Busy\r\ncontent-length: 0\r\n\r\n");
+            true
+        })
+    };
+    let endpoints = [serve(), serve()];
+    let [one, other] = endpoints.each_ref().map(|upstream| upstream.address);
+    let arms = format!("arms.stable = {{ endpoints = [\"{one}\", \"{other}\"], ejection = \"off\" }}");
+    let proxy = Proxy::start(&arms_config(&arms, "retries = { attempts = 8, on = [\"5xx\"] }", ""));
+    let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.0\r\n\r\n");
+    assert!(answer.contains(" 503 "), "{answer}");
+    assert_eq!(named.load(Ordering::SeqCst), 9);
+}
+
+#[test]
+fn a_body_that_is_sent_again_is_whole_though_its_answer_comes_early() {
+    // More than sockets and buffers on the way hold.
+    const BODY: usize = 24 << 20;
+    let answered = Arc::new(Barrier::new(2));
+    let (counts, counted) = std::sync::mpsc::channel();
+    let begins = Arc::clone(&answered);
+    let upstream = Upstream::raw(move |mut stream, number| {
+        if number > 0 {
+            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n").unwrap();
+            // Its answer has begun: of the body there is much that was kept and not sent again yet.
+            begins.wait();
+        }
+        let (mut body, mut room) = (Vec::new(), vec![0; 1 << 16]);
+        while !body.ends_with(b"\r\n0\r\n\r\n") {
+            match stream.read(&mut room) {
+                Ok(read @ 1..) => body.extend_from_slice(&room[..read]),
+                _ => return,
+            }
+        }
+        if number == 0 {
+            // It never answers.
+            stream.read_to_end(&mut room).ok();
+            return;
+        }
+        counts.send(body.iter().filter(|byte| **byte == b'y').count()).unwrap();
+        stream.write_all(b"ok").unwrap();
+    });
+    let retries = "retries = { on = [\"timeout\"], per_try_timeout = \"1s\", body_bytes_max = \"32MiB\" }";
+    let limits = "[limits]\nbody_bytes_max = \"64MiB\"";
+    let arms = format!("arms.stable = {{ endpoints = [\"{}\"] }}", upstream.address);
+    let proxy = Proxy::start(&arms_config(&arms, retries, limits));
+    let mut client = std::net::TcpStream::connect(proxy.address()).unwrap();
+    client.write_all(b"PUT / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n").unwrap();
+    client.write_all(format!("{BODY:x}\r\n").as_bytes()).unwrap();
+    client.write_all(&vec![b'y'; BODY]).unwrap();
+    client.write_all(b"\r\n0\r\n\r\n").unwrap();
+    assert!(read_head(&client), "no answer came");
+    answered.wait();
+    let mut answer = [0; 2];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!((&answer, counted.recv().unwrap()), (b"ok", BODY));
 }

@@ -17,7 +17,10 @@ use rustls::{
     server::WebPkiClientVerifier,
 };
 use tempfile::TempDir;
-use tokio::sync::mpsc;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
@@ -127,6 +130,61 @@ async fn the_protocol_is_agreed_on_by_alpn() {
         }
         assert_eq!(upstream.connections(), 1);
     }
+}
+
+#[tokio::test]
+async fn what_tls_still_holds_behind_an_answer_is_no_answer_to_the_next_request() {
+    let scene = Scene::new();
+    let acceptor = scene.acceptor(&["http/1.1"], false);
+    let upstream = Upstream::acting(move |stream, _number, _seen| {
+        let acceptor = acceptor.clone();
+        async move {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let mut room = [0; 4096];
+            while stream.read(&mut room).await.is_ok_and(|read| read > 0) {
+                // As much as is read at once, and in the same record something that nobody asked for.
+                let head = "HTTP/1.1 200 OK\r\ncontent-length: ";
+                let length = (8 << 10) - head.len() - "0000\r\n\r\n".len();
+                let answer = format!("{head}{length}\r\n\r\n{}", "x".repeat(length));
+                let both = answer + "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nevil";
+                stream.write_all(both.as_bytes()).await.unwrap();
+                stream.flush().await.unwrap();
+            }
+        }
+    });
+    let proxy = Proxy::start(&scene.config(upstream.address, "http1", OURS));
+    let mut client = proxy.client().await;
+    for asked in 1..=5 {
+        assert!(client.get("/", &[]).await.text().starts_with("xxxx"));
+        assert_eq!(upstream.connections(), asked);
+    }
+}
+
+#[tokio::test]
+async fn a_service_is_told_when_its_idle_connection_ends() {
+    let scene = Scene::new();
+    let acceptor = scene.acceptor(&["http/1.1"], false);
+    let (tells, mut told) = mpsc::unbounded_channel();
+    let upstream = Upstream::acting(move |stream, _number, _seen| {
+        let (acceptor, tells) = (acceptor.clone(), tells.clone());
+        async move {
+            let mut stream = acceptor.accept(stream).await.unwrap();
+            let mut room = [0; 4096];
+            let end = loop {
+                match stream.read(&mut room).await {
+                    Ok(1..) => stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap(),
+                    end => break end,
+                }
+                stream.flush().await.unwrap();
+            };
+            tells.send(end).unwrap();
+        }
+    });
+    let timeouts = "\n[timeouts]\nupstream_idle = \"50ms\"\n";
+    let proxy = Proxy::start(&(scene.config(upstream.address, "http1", OURS) + timeouts));
+    assert_eq!(proxy.client().await.get("/", &[]).await.text(), "ok");
+    // Without its word the end would be an error: somebody else may have cut the connection.
+    assert_eq!(told.recv().await.unwrap().unwrap(), 0);
 }
 
 #[tokio::test]

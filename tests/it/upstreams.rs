@@ -16,7 +16,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 
 use crate::{
-    arms_config, rejections,
+    arms_config, plain_config, rejections,
     support::{Client, Proxy, RawUpstream, Upstream, raw_exchange, read_head},
 };
 
@@ -254,26 +254,6 @@ async fn a_connection_is_not_kept_for_as_long_as_its_service_announces() {
     assert_eq!(upstream.connections(), 5);
 }
 
-#[test]
-fn an_early_answer_ends_its_connection_and_the_next_request_is_whole() {
-    let upstream = Upstream::raw(|mut stream, _number| {
-        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nearly").unwrap();
-        // What comes next on this connection is the rest of a body.
-        while read_head(&stream) {
-            stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nwrong").ok();
-        }
-    });
-    let proxy =
-        Proxy::start(&arms_config(&format!("arms.stable = {{ endpoints = [\"{}\"] }}", upstream.address), "", ""));
-    for _ in 0..5 {
-        let mut half = std::net::TcpStream::connect(proxy.address()).unwrap();
-        half.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000\r\n\r\nhalf").unwrap();
-        assert!(read_head(&half));
-        let answer = raw_exchange(proxy.address(), b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
-        assert!(answer.ends_with("early"), "{answer}");
-    }
-}
-
 #[tokio::test]
 async fn upstream_idle_is_how_long_a_connection_is_kept_for_the_next_request() {
     let upstream = Upstream::named("v1");
@@ -295,4 +275,16 @@ async fn a_connection_whose_answer_was_of_http_1_0_carries_no_other_request() {
         assert_eq!(client.get("/", &[]).await.text(), "v1");
         assert_eq!(upstream.connections(), connections);
     }
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_its_service_closes_is_closed() {
+    let upstream = Upstream::raw(|mut stream, _number| {
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nv1").unwrap();
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    assert_eq!(proxy.client().await.get("/", &[]).await.text(), "v1");
+    let idle = format!("weir_upstream_connections{{endpoint=\"{}\",state=\"idle\"}}", upstream.address);
+    let closed = async { while proxy.metric(&idle).await > 0.0 {} };
+    tokio::time::timeout(Duration::from_secs(20), closed).await.unwrap();
 }

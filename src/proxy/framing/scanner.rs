@@ -53,6 +53,19 @@ pub(in crate::proxy) enum Step {
     Refuse(Flaw),
 }
 
+/// What bytes are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::proxy) enum Part {
+    /// The next message.
+    Head,
+    /// A body, without what frames it.
+    Data,
+    /// What frames it.
+    Frame,
+    /// A trailer section, which goes on as a whole.
+    Trailers,
+}
+
 /// Follows the messages of one direction of one connection.
 #[derive(Debug)]
 pub(in crate::proxy) struct Scanner {
@@ -167,6 +180,30 @@ impl Scanner {
     /// The protocol was switched: what follows is no HTTP.
     pub(in crate::proxy) fn hold(&mut self) {
         self.state = State::Paused;
+    }
+
+    /// What the next bytes are of.
+    pub(in crate::proxy) fn part(&self) -> Part {
+        match self.state {
+            State::Head(_) | State::Paused => Part::Head,
+            State::Body(_) | State::UntilClose | State::ChunkData(_) => Part::Data,
+            State::Trailer(_) => Part::Trailers,
+            _ => Part::Frame,
+        }
+    }
+
+    /// Bytes of the body that are still to come, where its head told.
+    pub(in crate::proxy) fn left(&self) -> Option<u64> {
+        match self.state {
+            State::Head(_) | State::Paused => Some(0),
+            State::Body(left) => Some(left),
+            _ => None,
+        }
+    }
+
+    /// Whether the message ends with the connection.
+    pub(in crate::proxy) fn ends_with_connection(&self) -> bool {
+        matches!(self.state, State::UntilClose)
     }
 
     /// Whether the next bytes belong to a head.

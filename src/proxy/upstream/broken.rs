@@ -2,15 +2,14 @@
 
 use std::error::Error;
 
-use http::Request;
-
-use crate::proxy::{body::Outbound, framing::Flaw};
+use super::http1::{Failure, Lost};
+use crate::proxy::framing::Flaw;
 
 /// Why there is no answer.
 #[derive(Debug)]
 pub(super) struct Broken {
-    /// The request, when no byte of it was sent and the connection had been used before.
-    pub(super) unsent: Option<Request<Outbound>>,
+    /// The request is as it was: no byte of it was sent, on a connection that had been used before.
+    pub(super) unsent: bool,
     pub(super) cause: Cause,
     pub(super) unprocessed: Unprocessed,
 }
@@ -20,12 +19,24 @@ pub(super) struct Broken {
 pub(super) enum Cause {
     /// The connection was gone before.
     Gone,
-    /// What hyper says.
-    Exchange(hyper::Error),
-    /// An answer of HTTP/2 that HTTP/1.1 would read otherwise, or that has too many interim ones before it.
+    /// The exchange broke.
+    Exchange(UpstreamFault),
+    /// What came is no answer: one that neighbours would read in more than one way, or that has too many interim ones
+    /// before it.
     Malformed(Flaw),
     /// Nothing: it was not begun, since the service does not take tunnels over HTTP/2.
     NoTunnels,
+}
+
+/// Why an exchange with a service broke.
+#[derive(Debug, thiserror::Error)]
+pub enum UpstreamFault {
+    /// One of HTTP/1.1.
+    #[error(transparent)]
+    Http1(Lost),
+    /// One of HTTP/2.
+    #[error(transparent)]
+    Http2(hyper::Error),
 }
 
 /// Whether a service may have acted on a request without answering it.
@@ -41,18 +52,27 @@ pub(super) enum Unprocessed {
 
 impl Broken {
     /// The connection is gone.
-    pub(super) fn lost(request: Request<Outbound>) -> Broken {
-        Broken { unsent: Some(request), cause: Cause::Gone, unprocessed: Unprocessed::No }
+    pub(super) fn gone() -> Broken {
+        Broken { unsent: true, cause: Cause::Gone, unprocessed: Unprocessed::No }
+    }
+
+    /// There is no answer of HTTP/1.1.
+    pub(super) fn http1(failure: Failure, unsent: bool, unprocessed: Unprocessed) -> Broken {
+        let cause = match failure {
+            Failure::Lost(lost) => Cause::Exchange(UpstreamFault::Http1(lost)),
+            Failure::Flawed(flaw) => Cause::Malformed(flaw),
+        };
+        Broken { unsent, cause, unprocessed }
     }
 
     /// The answer is none that may go on.
     pub(super) fn malformed(flaw: Flaw) -> Broken {
-        Broken { unsent: None, cause: Cause::Malformed(flaw), unprocessed: Unprocessed::No }
+        Broken { unsent: false, cause: Cause::Malformed(flaw), unprocessed: Unprocessed::No }
     }
 
     /// No tunnel may be asked for.
     pub(super) fn no_tunnels() -> Broken {
-        Broken { unsent: None, cause: Cause::NoTunnels, unprocessed: Unprocessed::No }
+        Broken { unsent: false, cause: Cause::NoTunnels, unprocessed: Unprocessed::No }
     }
 }
 

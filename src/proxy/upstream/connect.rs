@@ -1,4 +1,4 @@
-//! Connecting: finds the address, connects, shakes hands, and gives the connection to hyper.
+//! Connecting: finds the address, connects, shakes hands, and finds out what is spoken.
 
 use std::{
     cell::Cell,
@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::{http1, http2};
+use hyper::client::conn::http2;
 use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -19,14 +19,15 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 use super::{
     announced::{Announced, UNANNOUNCED},
     host::{About, At, Host, Shared},
+    http1::Http1,
     interims::Counted,
-    pool::{Http1, Session},
+    pool::Session,
     resolve::Resolver,
     wire::{Carrier, Clear, Line, Raw},
 };
 use crate::{
     plan::{Endpoint, Limits, Place, Protocol, Timeouts, UpstreamTls},
-    proxy::{framing::Bounds, http1::HYPER_FIELDS_MAX, socket::Socket, strict::Strict, wire::UpstreamWire},
+    proxy::{framing::Bounds, socket::Socket},
 };
 
 /// Where weir itself listens: no route leads there.
@@ -59,7 +60,7 @@ pub enum ConnectError {
 /// A connection that was made.
 #[derive(Debug)]
 pub(super) enum Made {
-    Http1(Http1),
+    Http1(Box<Http1>),
     Http2(Rc<Session>),
 }
 
@@ -140,17 +141,7 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
         });
         return Ok(Made::Http2(Session::new(sender, line, announced, task.abort_handle(), host)));
     }
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(limits.head_bytes_max);
-    if limits.header_count_max > HYPER_FIELDS_MAX {
-        builder.max_headers(limits.header_count_max);
-    }
-    let wire = Rc::new(UpstreamWire::default());
-    let stream = Strict::responses(carrier, Bounds::of(limits), Rc::clone(&wire));
-    let socket = Socket::new(stream, timeouts.body_idle);
-    let (sender, connection) = builder.handshake(socket).await.map_err(broke)?;
-    tokio::task::spawn_local(async move { drop(connection.await) });
-    Ok(Made::Http1(Http1 { sender, line, wire, idle_max: None }))
+    Ok(Made::Http1(Box::new(Http1::new(carrier, Bounds::of(limits), timeouts.body_idle))))
 }
 
 /// A connection as bytes, and what is to be spoken on it.

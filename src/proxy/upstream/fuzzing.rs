@@ -1,28 +1,35 @@
-//! What services and callers of gRPC say about time.
+//! What services say, and callers of gRPC about time.
 #![allow(clippy::expect_used, reason = "what cannot be, is a finding")]
+
+pub(super) mod answers;
 
 use std::{sync::LazyLock, time::Duration};
 
 use http::{HeaderValue, Request};
 use regex::Regex;
 
-use super::{grpc, pool};
+use super::{
+    grpc,
+    http1::keep_alive::{announced, below},
+};
 
 static SECONDS: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"(?i)\A\s*timeout\s*=\s*\+?([0-9]+)\s*\z").expect("a pattern"));
 static TIMEOUT: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\A([0-9]{1,8})([HMSmun])\z").expect("a pattern"));
 
+pub(crate) use answers::answer;
+
 /// `Keep-Alive` of a service.
 pub(crate) fn keep_alive(input: &[u8]) {
     let Ok(field) = std::str::from_utf8(input) else { return };
-    let told = pool::announced(field);
+    let told = announced(field);
     let mut timeouts = field.split(',').filter(|parameter| {
         parameter.split_once('=').is_some_and(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"))
     });
     let first = timeouts.next().and_then(|parameter| SECONDS.captures(parameter)?[1].parse::<u64>().ok());
     assert_eq!(told, first, "{field:?}");
     if let Some(told) = told {
-        let kept = pool::below(told);
+        let kept = below(told);
         assert!(kept < Duration::from_secs(told) || told == 0, "{field:?}");
         assert!(kept >= Duration::from_secs(told) / 2);
     }

@@ -1,17 +1,22 @@
 //! Leases: a connection that carries one request, with all that ends when the request does.
 
-use std::{mem::take, rc::Rc};
+use std::{
+    mem::take,
+    task::{Context, Poll},
+};
 
+use bytes::Bytes;
 use http::{
     HeaderValue, Method, Request, Response, Uri, Version, header,
     uri::{Authority, Parts, PathAndQuery, Scheme},
 };
+use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, client::conn::TrySendError, ext::Protocol};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use super::{
-    broken::{Broken, Cause, Unprocessed, unprocessed},
+    broken::{Broken, Cause, Unprocessed, UpstreamFault, unprocessed},
     connect::Made,
     interims::has_too_many,
     pool::{Carriage, Stream},
@@ -20,26 +25,27 @@ use super::{
     usage::Permit,
 };
 use crate::{
-    plan::Place,
+    plan::{Place, Plan},
     proxy::{
         body::{Outbound, Progress},
         framing::{Bounds, Flaw, judge_response},
-        interim::passing,
+        received::{BodyFault, Received},
         rejection::Manner,
-        wire::{ClientWire, Half, UpstreamWire},
+        wire::{ClientWire, Half},
     },
 };
 
-/// A connection that carries one request. Dropped, it is closed; [`Lease::release`] keeps it.
+/// A connection that carries one request, and brings the body of its answer. Dropped, it is closed; [`Lease::release`]
+/// keeps it.
 #[derive(Debug)]
 pub(in crate::proxy) struct Lease {
     carriage: Option<Carriage>,
+    /// The answer's body over HTTP/2.
+    incoming: Option<Received>,
     ticket: Ticket,
     permit: Permit,
     /// Whether it carried a request before: then it may have gone stale.
     reused: bool,
-    /// Whether it may carry another one.
-    keep: bool,
     /// How far the request got, once it is answered.
     progress: Option<Progress>,
     deadline: Option<Deadline>,
@@ -75,123 +81,141 @@ impl Lease {
     }
 
     fn new(ticket: Ticket, permit: Permit, carriage: Carriage, reused: bool) -> Lease {
-        if let Carriage::Http1(connection) = &carriage {
-            connection.line.begin(reused);
-        }
-        Lease { carriage: Some(carriage), ticket, permit, reused, keep: true, progress: None, deadline: None }
+        Lease { carriage: Some(carriage), incoming: None, ticket, permit, reused, progress: None, deadline: None }
     }
 
     pub(in crate::proxy) fn is_http2(&self) -> bool {
         matches!(self.carriage, Some(Carriage::Http2(_)))
     }
 
-    /// What the request wrote so far, read by a function.
-    pub(super) fn kept<T>(&self, read: impl FnOnce(&[u8]) -> Option<T>) -> Option<T> {
-        match &self.carriage {
-            Some(Carriage::Http1(connection)) => read(&connection.line.kept()),
-            _ => None,
-        }
-    }
-
-    /// The name that a request without a host is for.
-    fn authority(&self) -> &str {
-        let settings = &self.ticket.host.about.settings;
-        if matches!(settings.place, Place::Unix(_)) { "localhost" } else { &settings.authority }
-    }
-
-    /// What is agreed with the connection's stream; those of HTTP/2 agree on nothing.
-    pub(super) fn wire(&self) -> Option<&Rc<UpstreamWire>> {
-        match &self.carriage {
-            Some(Carriage::Http1(connection)) => Some(&connection.wire),
-            _ => None,
-        }
-    }
-
     /// Whether the service has not said that it wants the body, and nobody waited long enough.
     pub(super) fn awaits_body(&self) -> bool {
-        self.wire().is_some_and(|wire| wire.is_waiting())
+        matches!(&self.carriage, Some(Carriage::Http1(connection)) if connection.awaits_body())
     }
 
     /// The stream itself, once the service agreed to a tunnel by this response; of HTTP/2 with the place that
     /// it goes on to have on its connection.
-    pub(in crate::proxy) async fn take_half(
-        &mut self,
-        response: &mut Response<Incoming>,
-    ) -> Option<(Half, Option<Stream>)> {
-        self.keep = false;
-        if let Some(wire) = self.wire() {
-            return Some((wire.take_half()?, None));
+    pub(in crate::proxy) async fn take_half(&mut self, response: &mut Response<()>) -> Option<(Half, Option<Stream>)> {
+        match self.carriage.take()? {
+            Carriage::Http1(connection) => {
+                self.ticket.host.cells().active.fall();
+                Some((connection.into_half()?, None))
+            }
+            Carriage::Http2(stream) => {
+                // It is there since the response is: nothing is waited for.
+                let tunnel = hyper::upgrade::on(response).await.ok()?;
+                Some((Half { stream: Box::pin(TokioIo::new(tunnel)), glued: Vec::new() }, Some(stream)))
+            }
         }
-        // It is there since the response is: nothing is waited for.
-        let tunnel = hyper::upgrade::on(response).await.ok()?;
-        let Some(Carriage::Http2(stream)) = self.carriage.take() else { return None };
-        Some((Half { stream: Box::pin(TokioIo::new(tunnel)), glued: Vec::new() }, Some(stream)))
     }
 
-    /// Sends a request, of which nothing is left, and gives the head of the answer; those of interim ones go to
-    /// the client meanwhile.
+    /// Sends a request and gives the head of the answer; those of interim ones go to the client meanwhile. Nothing is
+    /// left of a request that goes by HTTP/2; of another one the head is.
     pub(super) async fn send(
         &mut self,
         request: &mut Request<Outbound>,
-        interims: Option<Rc<ClientWire>>,
-    ) -> Result<Response<Incoming>, Broken> {
-        if !request.headers().contains_key(header::HOST) {
-            // A client of HTTP/1.0 may name no host; the service's own protocol asks for one.
-            if let Ok(authority) = HeaderValue::from_str(self.authority()) {
-                request.headers_mut().insert(header::HOST, authority);
-            }
-        }
-        let tls = self.ticket.host.about.settings.tls.is_some();
-        let sent = match &mut self.carriage {
+        interims: Option<&ClientWire>,
+        plan: &Plan,
+    ) -> Result<Response<()>, Broken> {
+        let settings = &self.ticket.host.about.settings;
+        // A client of HTTP/1.0 may name no host; the service's own protocol asks for one.
+        let authority = if matches!(settings.place, Place::Unix(_)) { "localhost" } else { &settings.authority };
+        match &mut self.carriage {
             Some(Carriage::Http1(connection)) => {
-                let wire = Rc::clone(&connection.wire);
-                passing(connection.sender.try_send_request(take(request)), wire, interims).await
+                let patience = plan.timeouts.expect_continue;
+                let exchanged = connection.exchange(request, authority, interims, patience).await;
+                exchanged.map_err(|failure| {
+                    // A connection that was used before may have been closed by the service meanwhile.
+                    let unsent = self.reused && !connection.has_sent();
+                    let unprocessed = match self.reused && !connection.has_heard() {
+                        true if unsent => Unprocessed::Surely,
+                        true => Unprocessed::Perhaps,
+                        false => Unprocessed::No,
+                    };
+                    Broken::http1(failure, unsent && connection.left_body(), unprocessed)
+                })
             }
             Some(Carriage::Http2(stream)) => {
                 if request.method() == Method::CONNECT && !stream.may_tunnel().await {
                     return Err(Broken::no_tunnels());
                 }
-                let mut sender = stream.sender();
-                sender.try_send_request(for_http2(take(request), tls)).await
-            }
-            None => return Err(Broken::lost(take(request))),
-        };
-        match sent {
-            Ok(response) => {
-                if let Some(Carriage::Http1(connection)) = &mut self.carriage {
-                    connection.heed(&response);
-                    // After an answer of HTTP/1.0 hyper would speak 1.0 on the connection, where a body of
-                    // unknown length cannot be sent. A body that is still asked for is not sent at all.
-                    self.keep = response.version() == Version::HTTP_11 && !connection.wire.is_waiting();
+                let (mut sender, tls) = (stream.sender(), settings.tls.is_some());
+                let named = request.headers().contains_key(header::HOST);
+                match sender.try_send_request(for_http2(take(request), authority, tls)).await {
+                    Ok(response) => self.take_in(response, &Bounds::of(&plan.limits)).map_err(Broken::malformed),
+                    Err(error) => {
+                        let broken = self.broken(error, request);
+                        if !named {
+                            // The next connection may be to another endpoint.
+                            request.headers_mut().remove(header::HOST);
+                        }
+                        Err(broken)
+                    }
                 }
-                Ok(response)
             }
-            Err(error) => Err(self.broken(error)),
+            None => Err(Broken::gone()),
         }
     }
 
-    /// Judges the head of an answer of HTTP/2; what comes over HTTP/1.1 is judged before anything is made of it.
-    pub(super) fn judge(&self, response: &Response<Incoming>, bounds: &Bounds) -> Result<(), Flaw> {
-        if self.is_http2() { judge_response(response.headers(), bounds) } else { Ok(()) }
+    /// Judges the head of an answer of HTTP/2, as one of HTTP/1.1 is judged before anything is made of it.
+    fn take_in(&mut self, response: Response<Incoming>, bounds: &Bounds) -> Result<Response<()>, Flaw> {
+        judge_response(response.headers(), bounds)?;
+        let (head, incoming) = response.into_parts();
+        self.incoming = Some(Received::new(incoming, true, bounds));
+        Ok(Response::from_parts(head, ()))
     }
 
-    fn broken(&self, mut error: TrySendError<Request<Outbound>>) -> Broken {
-        // hyper gives the request back only when no byte of it was written.
-        let unsent = error.take_message().map(for_http1);
+    /// What hyper says of an exchange over HTTP/2.
+    fn broken(&self, mut error: TrySendError<Request<Outbound>>, request: &mut Request<Outbound>) -> Broken {
+        // The request is given back only when no byte of it was written.
+        let given_back = error.take_message().map(|unsent| *request = for_http1(unsent));
         let error = error.into_error();
-        let unprocessed = match &self.carriage {
-            Some(Carriage::Http2(stream)) => {
-                if error.is_closed() || error.is_canceled() {
-                    stream.retire();
-                }
-                unprocessed(&error)
-            }
-            // Nothing came back on a connection that was used before: the service closed it meanwhile.
-            Some(Carriage::Http1(connection)) if self.reused && !connection.line.heard() => Unprocessed::Perhaps,
-            _ => Unprocessed::No,
-        };
-        let cause = if has_too_many(&error) { Cause::Malformed(Flaw::Interim) } else { Cause::Exchange(error) };
-        Broken { unsent: unsent.filter(|_| self.reused), cause, unprocessed }
+        if let Some(Carriage::Http2(stream)) = &self.carriage
+            && (error.is_closed() || error.is_canceled())
+        {
+            stream.retire();
+        }
+        let unprocessed = unprocessed(&error);
+        let too_many = has_too_many(&error);
+        let cause =
+            if too_many { Cause::Malformed(Flaw::Interim) } else { Cause::Exchange(UpstreamFault::Http2(error)) };
+        Broken { unsent: given_back.is_some() && self.reused, cause, unprocessed }
+    }
+
+    /// The body of the answer, when it is there as a whole already.
+    pub(in crate::proxy) fn whole(&mut self) -> Option<Bytes> {
+        match &mut self.carriage {
+            Some(Carriage::Http1(connection)) => connection.whole(),
+            _ => None,
+        }
+    }
+
+    /// The next piece of the answer's body; `None` at its end.
+    pub(in crate::proxy) fn poll_piece(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match (&mut self.carriage, &mut self.incoming) {
+            (Some(Carriage::Http1(connection)), _) => connection.poll_piece(cx),
+            (_, Some(incoming)) => incoming.poll_piece(cx),
+            (_, None) => Poll::Ready(None),
+        }
+    }
+
+    /// Whether nothing more comes of the answer.
+    pub(in crate::proxy) fn is_end_stream(&self) -> bool {
+        match (&self.carriage, &self.incoming) {
+            (Some(Carriage::Http1(connection)), _) => connection.is_end(),
+            (_, incoming) => incoming.as_ref().is_none_or(Received::is_end_stream),
+        }
+    }
+
+    /// How long the rest of the answer's body is, when that is known.
+    pub(in crate::proxy) fn size_hint(&self) -> SizeHint {
+        match (&self.carriage, &self.incoming) {
+            (Some(Carriage::Http1(connection)), _) => connection.size_hint(),
+            (_, incoming) => incoming.as_ref().map_or(SizeHint::with_exact(0), Received::size_hint),
+        }
     }
 
     /// The host answered with this status.
@@ -220,12 +244,7 @@ impl Lease {
     }
 
     /// The answer has begun; the whole request has to have ended before `deadline`.
-    pub(super) fn body_follows(
-        &mut self,
-        response: &Response<Incoming>,
-        progress: Progress,
-        deadline: Option<Instant>,
-    ) {
+    pub(super) fn body_follows(&mut self, response: &Response<()>, progress: Progress, deadline: Option<Instant>) {
         progress.answer();
         self.progress = Some(progress);
         self.deadline = deadline.map(|at| Deadline { at, grpc: Manner::is_grpc(response.headers()) });
@@ -243,36 +262,33 @@ impl Lease {
 
     /// Gives the connection back once a response came to its end.
     pub(in crate::proxy) fn release(mut self) {
-        // With some of the request still to be written, what the service took for whole would not be.
-        let whole = self.progress.as_ref().is_none_or(|progress| progress.ended().is_some());
-        let Some(carriage) = self.carriage.take() else { return };
-        if let Carriage::Http1(connection) = carriage {
-            connection.wire.shut_gate();
-            self.ticket.host.cells().active.fall();
-            if self.keep && whole {
-                self.ticket.host.take_back(connection);
+        // A stream of HTTP/2 ends with its handle.
+        if let Some(Carriage::Http1(mut connection)) = self.carriage.take() {
+            let host = &self.ticket.host;
+            host.cells().active.fall();
+            if connection.rest() {
+                host.pool.keep(connection, host.cells());
             }
         }
-        // A stream of HTTP/2 ends with its handle.
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(Carriage::Http1(connection)) = self.carriage.take() {
-            connection.wire.shut_gate();
+        if let Some(Carriage::Http1(_closed)) = self.carriage.take() {
             self.ticket.host.cells().active.fall();
         }
         self.permit.usage().free();
     }
 }
 
-/// HTTP/2 has the host in its target (RFC 9113 §8.3.1).
-fn for_http2(mut request: Request<Outbound>, tls: bool) -> Request<Outbound> {
+/// HTTP/2 has the host in its target (RFC 9113 §8.3.1), which is `authority` where none is named.
+fn for_http2(mut request: Request<Outbound>, authority: &str, tls: bool) -> Request<Outbound> {
     let host = request.headers_mut().remove(header::HOST);
+    let host = host.as_ref().map_or(authority.as_bytes(), HeaderValue::as_bytes);
     let mut parts = Parts::default();
     parts.scheme = Some(if tls { Scheme::HTTPS } else { Scheme::HTTP });
-    parts.authority = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+    parts.authority = Authority::try_from(host).ok();
     parts.path_and_query = request.uri().path_and_query().cloned().or_else(|| Some(PathAndQuery::from_static("/")));
     if let Ok(uri) = Uri::from_parts(parts) {
         *request.uri_mut() = uri;
@@ -303,14 +319,14 @@ fn for_http1(mut request: Request<Outbound>) -> Request<Outbound> {
 }
 
 impl Broken {
-    /// The request, where it provably was not processed: not sent, refused, or sent to a connection that
-    /// the service had closed and harmless to repeat.
-    pub(super) fn replay(&mut self, lease: &Lease, spare: &Spare) -> Option<Request<Outbound>> {
-        match (self.unsent.take(), self.unprocessed) {
-            (Some(unsent), _) => Some(unsent),
-            (None, Unprocessed::Surely) => spare.again(lease),
-            (None, Unprocessed::Perhaps) if spare.is_idempotent() => spare.again(lease),
-            (None, Unprocessed::Perhaps | Unprocessed::No) => None,
+    /// Makes the request whole again where it provably was not processed: not sent, refused, or sent to a connection
+    /// that the service had closed and harmless to repeat. `false` where it was, perhaps, or too little is left of it.
+    pub(super) fn restore(&self, request: &mut Request<Outbound>, spare: &Spare) -> bool {
+        match self.unprocessed {
+            _ if self.unsent => true,
+            Unprocessed::Surely => spare.restore(request),
+            Unprocessed::Perhaps => spare.is_idempotent() && spare.restore(request),
+            Unprocessed::No => false,
         }
     }
 }
@@ -326,7 +342,7 @@ mod tests {
         request.headers_mut().insert(header::HOST, HeaderValue::from_static("shop"));
         *request.method_mut() = Method::CONNECT;
         request.extensions_mut().insert(Protocol::from_static("websocket"));
-        let sent = for_http2(request, true);
+        let sent = for_http2(request, "other", true);
         assert_eq!((sent.uri().to_string(), sent.headers().len()), ("https://shop/a?b".to_owned(), 0));
         let again = for_http1(sent);
         assert_eq!((again.method(), again.uri().to_string()), (&Method::GET, "/a?b".to_owned()));

@@ -6,29 +6,21 @@ use std::{
     time::Duration,
 };
 
-use http::{HeaderName, Response};
-use hyper::{
-    body::Incoming,
-    client::conn::{http1, http2},
-};
+use hyper::client::conn::http2;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 use super::{
     announced::Announced,
     connect::Made,
     host::{About, Host},
+    http1::Http1,
     wire::Line,
 };
 use crate::{
     plan::{Limits, Protocol, Timeouts},
-    proxy::{body::Outbound, wire::UpstreamWire},
+    proxy::body::Outbound,
     telemetry::EndpointCells,
 };
-
-/// How long a connection may take to settle after a response that came to its end.
-const SETTLE: Duration = Duration::from_secs(1);
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// The idle connections to one host, and those that carry several requests at once. The last one used is
 /// used first, so that the surplus ages.
@@ -60,19 +52,8 @@ pub(super) struct Dial<'a> {
 
 #[derive(Debug)]
 struct Idle {
-    connection: Http1,
+    connection: Box<Http1>,
     since: Instant,
-}
-
-/// A connection that carries one request at a time.
-#[derive(Debug)]
-pub(super) struct Http1 {
-    pub(super) sender: http1::SendRequest<Outbound>,
-    pub(super) line: Rc<Line>,
-    /// What is agreed with its stream.
-    pub(super) wire: Rc<UpstreamWire>,
-    /// How long it may be idle, when the peer announced it.
-    pub(super) idle_max: Option<Duration>,
 }
 
 /// A connection of HTTP/2.
@@ -95,7 +76,7 @@ pub(in crate::proxy) struct Stream(Rc<Session>);
 /// What carries one request.
 #[derive(Debug)]
 pub(super) enum Carriage {
-    Http1(Http1),
+    Http1(Box<Http1>),
     Http2(Stream),
 }
 
@@ -117,8 +98,7 @@ impl Pool {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, since }) = idle.pop() {
             cells.idle.fall();
-            let fresh = connection.idle_max.is_none_or(|max| since.elapsed() < max);
-            if fresh && connection.sender.is_ready() && connection.line.is_quiet(sure) {
+            if connection.is_ready(since, sure) {
                 cells.active.rise();
                 return Some(Carriage::Http1(connection));
             }
@@ -177,11 +157,11 @@ impl Pool {
         closed
     }
 
-    /// Closes what was idle for too long.
+    /// Closes what was idle for too long, and what its peer has closed.
     pub(super) fn sweep(&self, cells: &EndpointCells, now: Instant) {
         self.idle.borrow_mut().retain(|idle| {
-            let idle_for = idle.connection.idle_max.unwrap_or(Duration::MAX).min(self.idle_for.get());
-            let keep = !idle.connection.sender.is_closed() && now.duration_since(idle.since) < idle_for;
+            let keep =
+                now.duration_since(idle.since) < self.idle_for.get() && idle.connection.is_ready(idle.since, false);
             if !keep {
                 cells.idle.fall();
             }
@@ -200,7 +180,8 @@ impl Pool {
         self.sessions.get_mut().clear();
     }
 
-    fn keep(&self, connection: Http1, cells: &EndpointCells) {
+    /// Takes a connection back once its exchange has ended and nothing is left of it.
+    pub(super) fn keep(&self, connection: Box<Http1>, cells: &EndpointCells) {
         let mut idle = self.idle.borrow_mut();
         if idle.len() < self.idle_max.get() {
             cells.idle.rise();
@@ -225,45 +206,6 @@ impl Drop for Dial<'_> {
             dialled.ended.notify_waiters();
         }
     }
-}
-
-impl Host {
-    /// Takes a connection back once a response came to its end.
-    pub(super) fn take_back(self: &Rc<Self>, connection: Http1) {
-        if connection.sender.is_ready() {
-            self.pool.keep(connection, self.cells());
-        } else if !connection.sender.is_closed() {
-            // The response is whole but the connection has not noticed: worth keeping if it soon does.
-            let host = Rc::clone(self);
-            tokio::task::spawn_local(async move {
-                let mut connection = connection;
-                if let Ok(Ok(())) = tokio::time::timeout(SETTLE, connection.sender.ready()).await {
-                    host.pool.keep(connection, host.cells());
-                }
-            });
-        }
-    }
-}
-
-impl Http1 {
-    /// Notes how long the peer says that it keeps an idle connection, and stays below it.
-    pub(super) fn heed(&mut self, response: &Response<Incoming>) {
-        let Some(field) = response.headers().get(KEEP_ALIVE) else { return };
-        self.idle_max = field.to_str().ok().and_then(announced).map(below);
-    }
-}
-
-/// The `timeout` of a `Keep-Alive` field, in seconds.
-pub(super) fn announced(field: &str) -> Option<u64> {
-    let parameters = field.split(',').filter_map(|parameter| parameter.split_once('='));
-    let mut timeouts = parameters.filter(|(name, _)| name.trim().eq_ignore_ascii_case("timeout"));
-    timeouts.next()?.1.trim().parse().ok()
-}
-
-/// Shorter by a second or a quarter: the request that is sent has to come before the peer closes.
-pub(super) fn below(seconds: u64) -> Duration {
-    let announced = Duration::from_secs(seconds);
-    announced - (announced / 4).min(Duration::from_secs(1))
 }
 
 impl Session {
@@ -311,7 +253,7 @@ impl Stream {
         if session.streams.get() == 0 {
             cells.idle.fall();
             cells.active.rise();
-            session.line.begin(false);
+            session.line.begin();
         }
         session.streams.set(session.streams.get() + 1);
         Stream(Rc::clone(session))
@@ -346,29 +288,6 @@ impl Drop for Stream {
             cells.active.fall();
             cells.idle.rise();
             session.idle_since.set(Instant::now());
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_announced_idle_time_is_read_and_undercut() {
-        for (field, seconds) in [
-            ("timeout=5", Some(5)),
-            ("timeout=5, max=1000", Some(5)),
-            ("max=1000, Timeout = 60", Some(60)),
-            ("max=5", None),
-            ("timeout=x", None),
-            ("timeout=-1", None),
-            ("", None),
-        ] {
-            assert_eq!(announced(field), seconds, "{field}");
-        }
-        for (seconds, millis) in [(0, 0), (1, 750), (2, 1500), (4, 3000), (5, 4000), (60, 59_000)] {
-            assert_eq!(below(seconds), Duration::from_millis(millis));
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Method, Request, Uri, header, request};
+use http::{Request, header, request};
 
 use super::{lease::Lease, tape::Reel};
 use crate::{plan::Retries, proxy::body::Outbound};
@@ -11,8 +11,7 @@ use crate::{plan::Retries, proxy::body::Outbound};
 /// What is kept of a request that is sent.
 #[derive(Debug)]
 pub(super) struct Spare {
-    /// Its head. A common request has none: should a kept connection prove stale, its head is read back
-    /// from what was written, since a copy of every head would cost more than all else here.
+    /// Its head, where that goes with what is sent: over HTTP/2.
     head: Option<Box<request::Parts>>,
     body: SpareBody,
     idempotent: bool,
@@ -38,7 +37,7 @@ impl Spare {
     ) -> Spare {
         let idempotent = request.method().is_idempotent();
         let retries = retries.filter(|retries| idempotent || retries.any_method);
-        let head = (retries.is_some() || lease.is_http2()).then(|| Box::new(head_of(request)));
+        let head = lease.is_http2().then(|| Box::new(head_of(request)));
         let bytes_max = match retries {
             Some(retries) => retries.body_bytes_max,
             None if idempotent || lease.is_http2() => replay_bytes_max,
@@ -69,19 +68,35 @@ impl Spare {
         self.idempotent
     }
 
-    /// The request once more, unless too little of it was kept.
-    pub(super) fn again(&self, lease: &Lease) -> Option<Request<Outbound>> {
-        let head = match &self.head {
-            Some(head) => request::Parts::clone(head),
-            None => lease.kept(read_back)?,
-        };
+    /// Whether enough of it was kept, so far.
+    pub(super) fn is_whole(&self) -> bool {
+        match &self.body {
+            SpareBody::Empty | SpareBody::Whole(_) => true,
+            SpareBody::Reel(reel) => reel.borrow().is_whole(),
+            SpareBody::Gone => false,
+        }
+    }
+
+    /// Makes the request what it was before it was sent; `false` when too little of it was kept.
+    pub(super) fn restore(&self, request: &mut Request<Outbound>) -> bool {
         let body = match &self.body {
-            SpareBody::Empty => Outbound::Empty,
-            SpareBody::Whole(bytes) => Outbound::Whole(bytes.clone()),
-            SpareBody::Reel(reel) => Outbound::Taped(Reel::play(reel)?),
-            SpareBody::Gone => return None,
+            SpareBody::Empty => Some(Outbound::Empty),
+            SpareBody::Whole(bytes) => Some(Outbound::Whole(bytes.clone())),
+            SpareBody::Reel(reel) => Reel::play(reel).map(Outbound::Taped),
+            SpareBody::Gone => None,
         };
-        Some(Request::from_parts(head, body))
+        let Some(body) = body else { return false };
+        match &self.head {
+            Some(head) => *request = Request::from_parts(request::Parts::clone(head), body),
+            None => {
+                *request.body_mut() = body;
+                // What is agreed with one connection is not with the next.
+                for name in [header::CONNECTION, header::UPGRADE, header::EXPECT] {
+                    request.headers_mut().remove(name);
+                }
+            }
+        }
+        true
     }
 
     /// An answer has begun: it will not be sent again.
@@ -100,44 +115,4 @@ fn head_of(request: &Request<Outbound>) -> request::Parts {
     head.headers = request.headers().clone();
     head.extensions = request.extensions().clone();
     head
-}
-
-/// A head from its bytes. weir wrote them itself, so that nothing in them can be odd.
-fn read_back(bytes: &[u8]) -> Option<request::Parts> {
-    let end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
-    let lines = memchr::memchr_iter(b'\n', &bytes[..end]).count();
-    let mut fields = vec![httparse::EMPTY_HEADER; lines];
-    let mut read = httparse::Request::new(&mut fields);
-    read.parse(&bytes[..end]).ok()?;
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = Method::from_bytes(read.method?.as_bytes()).ok()?;
-    head.uri = Uri::try_from(read.path?).ok()?;
-    for field in read.headers.iter() {
-        let name = HeaderName::from_bytes(field.name.as_bytes()).ok()?;
-        // hyper frames the body itself, each time; and what is agreed with one connection is not with the next.
-        if !matches!(name, header::TRANSFER_ENCODING | header::CONNECTION | header::UPGRADE | header::EXPECT) {
-            head.headers.append(name, HeaderValue::from_bytes(field.value).ok()?);
-        }
-    }
-    Some(head)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_head_is_read_back_as_it_was_written() {
-        let bytes = b"PUT /a?b=%20 HTTP/1.1\r\nhost: shop\r\nx-a: 1\r\nx-a: 2\r\ncontent-length: 4\r\n\r\nbody";
-        let head = read_back(bytes).unwrap();
-        assert_eq!((head.method, head.uri.to_string()), (Method::PUT, "/a?b=%20".to_owned()));
-        let fields: Vec<_> = head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes())).collect();
-        assert_eq!(fields, [("host", &b"shop"[..]), ("x-a", b"1"), ("x-a", b"2"), ("content-length", b"4")]);
-    }
-
-    #[test]
-    fn half_a_head_is_none() {
-        assert!(read_back(b"GET / HTTP/1.1\r\nhost: shop\r\n").is_none());
-        assert!(read_back(b"").is_none());
-    }
 }

@@ -6,7 +6,7 @@ use http::{Request, StatusCode};
 use tokio::time::Instant;
 use tower::retry::budget::{Budget, TpsBudget};
 
-use super::{connect::ConnectError, lease::Lease, spare::Spare};
+use super::{connect::ConnectError, spare::Spare};
 use crate::{
     plan::{Retries, RetryBudget},
     proxy::body::Outbound,
@@ -83,14 +83,18 @@ impl<'a> Tries<'a> {
         wanted && self.done < *attempts
     }
 
-    /// The request for another try, when there is one and its turn comes.
-    pub(super) async fn again(&mut self, lease: &Lease, spare: &Spare, deadline: Instant) -> Option<Request<Outbound>> {
-        let request = spare.again(lease);
-        if request.is_none() {
+    /// Makes the request ready for another try and waits for its turn; `false` when too little is left of it, or no
+    /// turn comes.
+    pub(super) async fn again(&mut self, request: &mut Request<Outbound>, spare: &Spare, deadline: Instant) -> bool {
+        // Not before its turn comes: what is still sent of it, and may be answered after all, would end there.
+        if spare.is_whole() && !self.wait(deadline).await {
+            return false;
+        }
+        let whole = spare.restore(request);
+        if !whole {
             self.cells.retried(Retried::NotReplayable);
         }
-        let request = request?;
-        self.wait(deadline).await.then_some(request)
+        whole
     }
 
     /// Another arm stands in: how this one did is all that is counted.

@@ -1,10 +1,11 @@
 //! Connections to endpoints as bytes, over TCP or a Unix socket, in clear or in TLS; and what can be told
-//! of a connection while hyper owns it.
+//! of a connection while somebody else owns it.
 
 use std::{
     cell::{Cell, RefCell},
     io,
     mem::MaybeUninit,
+    net::Shutdown,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker},
@@ -17,9 +18,6 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 use tokio_rustls::client::TlsStream;
-
-/// Bytes of a request's beginning that are kept, for its head to be sent again.
-const KEPT_BYTES_MAX: usize = 16 << 10;
 
 /// A socket of either kind.
 #[derive(Debug)]
@@ -35,19 +33,17 @@ pub(super) struct Line {
     heard: Cell<bool>,
     /// Who is told of the next byte.
     listener: RefCell<Option<Waker>>,
-    keeping: Cell<bool>,
-    kept: RefCell<Vec<u8>>,
 }
 
 /// A connection without TLS, or what TLS stands on.
 #[derive(Debug)]
 pub(super) struct Clear {
     line: Rc<Line>,
-    /// Counted for as long as it is open, whoever has it in the end: hyper or a tunnel.
+    /// Counted for as long as it is open, whoever has it in the end.
     _open: Option<Open>,
 }
 
-/// A connection as hyper reads and writes it.
+/// A connection as it is read and written.
 #[derive(Debug)]
 pub(super) enum Carrier {
     Clear(Clear),
@@ -56,24 +52,15 @@ pub(super) enum Carrier {
 
 impl Line {
     pub(super) fn new(raw: Raw) -> Rc<Line> {
-        let line = Line {
-            raw: RefCell::new(raw),
-            heard: Cell::new(false),
-            listener: RefCell::default(),
-            keeping: Cell::new(false),
-            kept: RefCell::default(),
-        };
-        Rc::new(line)
+        Rc::new(Line { raw: RefCell::new(raw), heard: Cell::new(false), listener: RefCell::default() })
     }
 
-    /// A request begins; `keep` its first bytes.
-    pub(super) fn begin(&self, keep: bool) {
+    /// Something is asked for where nothing was.
+    pub(super) fn begin(&self) {
         self.heard.set(false);
-        self.keeping.set(keep);
-        self.kept.borrow_mut().clear();
     }
 
-    /// Whether a byte came since the request began.
+    /// Whether a byte came since then.
     pub(super) fn heard(&self) -> bool {
         self.heard.get()
     }
@@ -90,14 +77,7 @@ impl Line {
         }
     }
 
-    /// The request's beginning as it was written, when it was kept.
-    pub(super) fn kept(&self) -> std::cell::Ref<'_, Vec<u8>> {
-        self.kept.borrow()
-    }
-
-    /// Whether the peer has neither sent anything nor closed, as far as the runtime has heard. To be `sure`
-    /// the kernel is asked, for a system call: what it holds may not have come to the runtime yet.
-    pub(super) fn is_quiet(&self, sure: bool) -> bool {
+    fn is_quiet(&self, sure: bool) -> bool {
         let peeked = match &*self.raw.borrow() {
             _ if sure => self.peek(),
             Raw::Tcp(stream) => stream.try_io(Interest::READABLE, || peek(&SockRef::from(stream))),
@@ -121,11 +101,14 @@ impl Line {
         }
     }
 
-    fn wrote(&self, bytes: &[u8]) {
-        let mut kept = self.kept.borrow_mut();
-        let room = KEPT_BYTES_MAX - kept.len();
-        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
-        self.keeping.set(bytes.len() < room);
+    fn shut(&self) {
+        let shut = match &*self.raw.borrow() {
+            Raw::Tcp(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
+            Raw::Unix(stream) => SockRef::from(stream).shutdown(Shutdown::Both),
+        };
+        if let Err(error) = shut {
+            tracing::debug!(%error, "a connection that was to be closed was closed already");
+        }
     }
 }
 
@@ -193,23 +176,33 @@ impl Carrier {
         }
     }
 
-    /// Notes what was written of these pieces.
-    fn written<'a>(
-        &self,
-        written: Poll<io::Result<usize>>,
-        pieces: impl Iterator<Item = &'a [u8]>,
-    ) -> Poll<io::Result<usize>> {
-        let line = self.line();
-        if let Poll::Ready(Ok(mut left)) = written
-            && line.keeping.get()
-        {
-            for piece in pieces {
-                let length = left.min(piece.len());
-                line.wrote(&piece[..length]);
-                left -= length;
+    /// Whether the peer has neither sent anything nor closed, as far as the runtime has heard. To be `sure`
+    /// the kernel is asked, for a system call: what it holds may not have come to the runtime yet.
+    pub(super) fn is_quiet(&mut self, sure: bool) -> bool {
+        if let Carrier::Tls(stream) = self {
+            // What TLS says between answers is read, tickets for instance; and what came with the last answer shows.
+            let mut room = [0];
+            let mut cx = Context::from_waker(Waker::noop());
+            if Pin::new(stream).poll_read(&mut cx, &mut ReadBuf::new(&mut room)).is_ready() {
+                return false;
             }
         }
-        written
+        self.line().is_quiet(sure)
+    }
+
+    /// Tells the peer that nothing more comes (RFC 8446 §6.1), if it is told at all and takes that at once: whoever is
+    /// not told may take the end for an attack.
+    pub(super) fn bid_farewell(&mut self) {
+        if let Carrier::Tls(stream) = self
+            && let Poll::Ready(Err(error)) = Pin::new(stream).poll_shutdown(&mut Context::from_waker(Waker::noop()))
+        {
+            tracing::debug!(%error, "a service had closed its connection before");
+        }
+    }
+
+    /// Ends the connection for whoever reads or writes it.
+    pub(super) fn shut(&self) {
+        self.line().shut();
     }
 }
 
@@ -229,11 +222,10 @@ impl AsyncRead for Carrier {
 
 impl AsyncWrite for Carrier {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let written = match &mut *self {
+        match &mut *self {
             Carrier::Clear(clear) => Pin::new(clear).poll_write(cx, buf),
             Carrier::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
-        };
-        self.written(written, std::iter::once(buf))
+        }
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -262,10 +254,9 @@ impl AsyncWrite for Carrier {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let written = match &mut *self {
+        match &mut *self {
             Carrier::Clear(clear) => Pin::new(clear).poll_write_vectored(cx, bufs),
             Carrier::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
-        };
-        self.written(written, bufs.iter().map(|buf| &**buf))
+        }
     }
 }

@@ -1,0 +1,236 @@
+//! What comes on a connection: bytes go in, heads and pieces of bodies come out. Nothing is made of a byte that
+//! the scanner did not judge.
+
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use http_body::Frame;
+use hyper::ext::ReasonPhrase;
+
+use super::keep_alive::idle_max;
+use crate::proxy::framing::{Awaited, Bounds, Flaw, Part, Scanner, Side, Step};
+
+/// Room that is made for what is read at once: at first, and for a body that fills it. No keys of the configuration:
+/// what is held to limits is what comes, not the pieces that it comes in.
+const ROOM_BYTES_MIN: usize = 8 << 10;
+const ROOM_BYTES_MAX: usize = 64 << 10;
+
+/// With less room than this more is made before the next reading.
+const ROOM_BYTES_LEFT: usize = 1 << 10;
+
+/// `HTTP/1.1 200 `, in front of a reason.
+const REASON_AT: usize = 13;
+
+const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
+
+/// What came on a connection and was not taken yet.
+#[derive(Debug)]
+pub(in crate::proxy) struct Inbox {
+    scanner: Scanner,
+    bytes: BytesMut,
+    room: usize,
+    /// The connection has ended, and a body with it.
+    closed: bool,
+}
+
+/// A head that came.
+#[derive(Debug)]
+pub(in crate::proxy) enum Head {
+    /// Of an interim response, as it came.
+    Interim(Bytes),
+    /// Of the final one, or of one that switches protocols.
+    Final(Answer),
+}
+
+/// The head of an answer, and what it says about its connection.
+#[derive(Debug)]
+pub(in crate::proxy) struct Answer {
+    pub(in crate::proxy) response: Response<()>,
+    /// Whether the connection may carry another request (RFC 9112 §9.3).
+    pub(in crate::proxy) persists: bool,
+    /// How long it may be idle, if that was announced.
+    pub(in crate::proxy) idle_max: Option<Duration>,
+}
+
+impl Inbox {
+    pub(in crate::proxy) fn new(bounds: Bounds) -> Inbox {
+        let scanner = Scanner::new(Side::Responses, bounds);
+        Inbox { scanner, bytes: BytesMut::new(), room: ROOM_BYTES_MIN, closed: false }
+    }
+
+    /// A request is about to be sent: its answer may come from now on.
+    pub(in crate::proxy) fn expect(&mut self, method: &Method) {
+        let awaited = if method == Method::HEAD { Awaited::HeadResponse } else { Awaited::Response };
+        self.scanner.expect(awaited);
+    }
+
+    /// The first bytes of an answer were read.
+    pub(in crate::proxy) fn begin(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+    }
+
+    /// Where more is read to.
+    pub(in crate::proxy) fn room(&mut self) -> &mut BytesMut {
+        if self.bytes.capacity() - self.bytes.len() < ROOM_BYTES_LEFT {
+            self.bytes.reserve(self.room);
+        }
+        &mut self.bytes
+    }
+
+    /// More was read. Where it filled its room, it gets more the next time.
+    pub(in crate::proxy) fn came(&mut self) {
+        if self.bytes.len() == self.bytes.capacity() {
+            self.room = (2 * self.room).min(ROOM_BYTES_MAX);
+        }
+    }
+
+    /// The next head; `None` when it is not there as a whole. The fields of the request tell which protocol it asks
+    /// for.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(in crate::proxy) fn head(&mut self, request: &HeaderMap) -> Result<Option<Head>, Flaw> {
+        let length = match self.scanner.step(&self.bytes) {
+            Step::More => return Ok(None),
+            Step::Refuse(flaw) => return Err(flaw),
+            Step::Interim(length) => return Ok(Some(Head::Interim(self.bytes.split_to(length).freeze()))),
+            Step::Head(length) => length,
+            Step::Switch { head, protocol: (start, end) } => {
+                let (protocol, asked) = (&self.bytes[start..end], request.get(header::UPGRADE));
+                asked.filter(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)).ok_or(Flaw::Upgrade)?;
+                self.scanner.hold();
+                head
+            }
+            // Of a message that began before the request did.
+            Step::Pass(_) | Step::Drop(_) => return Err(Flaw::Unsolicited),
+        };
+        let head = self.bytes.split_to(length).freeze();
+        if let Some(left) = self.scanner.left() {
+            self.room = usize::try_from(left).unwrap_or(usize::MAX).clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
+        }
+        let mut answer = answer(&head)?;
+        answer.persists &= !self.scanner.ends_with_connection() && !self.scanner.is_paused();
+        Ok(Some(Head::Final(answer)))
+    }
+
+    /// The whole body, when it is there and its length was told.
+    pub(in crate::proxy) fn whole(&mut self) -> Option<Bytes> {
+        let left = usize::try_from(self.scanner.left()?).ok().filter(|left| *left <= self.bytes.len())?;
+        self.scanner.passed(left);
+        Some(self.bytes.split_to(left).freeze())
+    }
+
+    /// The next piece of the body; `None` when it is not there yet, and within that at the body's end.
+    ///
+    /// # Errors
+    /// What is wrong with what frames it.
+    pub(in crate::proxy) fn piece(&mut self) -> Result<Option<Option<Frame<Bytes>>>, Flaw> {
+        loop {
+            let part = self.scanner.part();
+            if part == Part::Head {
+                return Ok(Some(None));
+            }
+            match (self.scanner.step(&self.bytes), part) {
+                (Step::More, _) => return Ok(None),
+                (Step::Refuse(flaw), _) => return Err(flaw),
+                (Step::Pass(length), Part::Data) => {
+                    return Ok(Some(Some(Frame::data(self.bytes.split_to(length).freeze()))));
+                }
+                (Step::Pass(length), Part::Trailers) => {
+                    let trailers = fields(&self.bytes.split_to(length).freeze(), 0, |_, _| {})?;
+                    if !trailers.is_empty() {
+                        return Ok(Some(Some(Frame::trailers(trailers))));
+                    }
+                }
+                (Step::Pass(length) | Step::Drop(length), _) => self.bytes.advance(length),
+                (Step::Head(_) | Step::Interim(_) | Step::Switch { .. }, _) => return Err(Flaw::Unsolicited),
+            }
+        }
+    }
+
+    /// The connection has ended; whether the body has, too.
+    pub(in crate::proxy) fn close(&mut self) -> bool {
+        self.closed = self.scanner.ends_with_connection();
+        self.closed
+    }
+
+    /// Whether the message that began has ended.
+    pub(in crate::proxy) fn is_end(&self) -> bool {
+        self.closed || self.scanner.part() == Part::Head
+    }
+
+    /// Bytes of the body that are still to come, where that is known.
+    pub(in crate::proxy) fn left(&self) -> Option<u64> {
+        if self.closed { Some(0) } else { self.scanner.left() }
+    }
+
+    /// Whether nothing is there that no request asked for. What was read to is given back.
+    pub(in crate::proxy) fn rest(&mut self) -> bool {
+        let rests = self.bytes.is_empty() && self.scanner.is_between_messages() && !self.closed;
+        (self.bytes, self.room) = (BytesMut::new(), ROOM_BYTES_MIN);
+        rests
+    }
+
+    /// What came behind the head that switched protocols.
+    pub(in crate::proxy) fn take_glued(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes).into()
+    }
+}
+
+/// Reads the head of a final response, which was judged.
+fn answer(head: &Bytes) -> Result<Answer, Flaw> {
+    let line_end = memchr::memchr(b'\n', head).ok_or(Flaw::StatusLine)?;
+    let mut response = Response::new(());
+    let code = head.get(REASON_AT - 4..REASON_AT - 1).ok_or(Flaw::StatusLine)?;
+    *response.status_mut() = StatusCode::from_bytes(code).map_err(|_digits| Flaw::StatusLine)?;
+    let http_11 = head[7] == b'1';
+    *response.version_mut() = if http_11 { Version::HTTP_11 } else { Version::HTTP_10 };
+    // Without the CR, and many leave out the space before a reason that is empty.
+    let reason = head.slice(REASON_AT.min(line_end - 1)..line_end - 1);
+    if response.status().canonical_reason().map(str::as_bytes) != Some(&*reason)
+        && let Ok(reason) = ReasonPhrase::try_from(reason)
+    {
+        response.extensions_mut().insert(reason);
+    }
+    let (mut persists, mut announced) = (http_11, None);
+    *response.headers_mut() = fields(head, line_end + 1, |name, value| {
+        if *name == header::CONNECTION {
+            persists &= !closes(value);
+        } else if *name == KEEP_ALIVE {
+            announced = idle_max(value);
+        }
+    })?;
+    Ok(Answer { response, persists, idle_max: announced })
+}
+
+fn closes(connection: &HeaderValue) -> bool {
+    let mut options = connection.as_bytes().split(|byte| *byte == b',');
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
+}
+
+/// The fields of a section that begins at `start` and ends with an empty line, each of them shown to `see`. They were
+/// judged.
+fn fields(section: &Bytes, start: usize, mut see: impl FnMut(&HeaderName, &HeaderValue)) -> Result<HeaderMap, Flaw> {
+    let lines = memchr::memchr_iter(b'\n', &section[start..]).count();
+    let mut fields = HeaderMap::try_with_capacity(lines.saturating_sub(1)).map_err(|_size| Flaw::FieldCount)?;
+    let mut at = start;
+    while let Some(length) = memchr::memchr(b'\n', &section[at..]).filter(|length| *length > 1) {
+        let line = &section[at..at + length - 1];
+        let colon = memchr::memchr(b':', line).ok_or(Flaw::FieldName)?;
+        let name = HeaderName::from_bytes(&line[..colon]).map_err(|_name| Flaw::FieldName)?;
+        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
+        let value = &line[colon + 1..];
+        let leading = value.iter().take_while(|byte| is_space(byte)).count();
+        let trailing = value[leading..].iter().rev().take_while(|byte| is_space(byte)).count();
+        let value = section.slice(at + colon + 1 + leading..at + line.len() - trailing);
+        let value = HeaderValue::from_maybe_shared(value).map_err(|_value| Flaw::FieldValue)?;
+        see(&name, &value);
+        fields.try_append(name, value).map_err(|_size| Flaw::FieldCount)?;
+        at += length + 1;
+    }
+    Ok(fields)
+}
+
+#[cfg(test)]
+mod tests;
