@@ -380,7 +380,7 @@ async fn what_was_seen_of_a_toggle_outlives_the_process() {
         for _ in 0..3 {
             decision(&mut proxy.client().await).await;
         }
-        assert_eq!(proxy.metric("weir_toggle_state{toggle=\"t\",state=\"active\"}").await, 1.0);
+        proxy.shows("weir_toggle_state{toggle=\"t\",state=\"active\"}", 1.0).await;
         proxy.into_app().drain().await;
         let seen = store::kept_observed(&state).unwrap().toggles["t"].clone();
         assert_eq!(seen.decisions["on"], 3 * round);
@@ -389,12 +389,9 @@ async fn what_was_seen_of_a_toggle_outlives_the_process() {
     }
     let proxy = Proxy::start(&format!("{head}{}", config(&upstreams, "", "100%")));
     proxy.app().kill("t", "ada", Some("it burns")).await.unwrap();
-    // The observer follows each snapshot; a metric is asked of the same thread after it.
-    let killed = "weir_toggle_state{toggle=\"t\",state=\"killed\"}";
-    while proxy.metric(killed).await != 1.0 {
-        tokio::task::yield_now().await;
-    }
-    assert_eq!(proxy.metric("weir_toggle_state{toggle=\"t\",state=\"active\"}").await, 0.0);
+    // The observer follows each snapshot, on a thread of its own.
+    proxy.shows("weir_toggle_state{toggle=\"t\",state=\"killed\"}", 1.0).await;
+    proxy.shows("weir_toggle_state{toggle=\"t\",state=\"active\"}", 0.0).await;
     let list = crate::command::Weir::new("toggle show t").config(proxy.directory()).run().stdout;
     assert!(list.contains("killed, killed by ada at 2") && list.contains(": it burns"), "{list}");
     assert!(list.contains("6 on"), "{list}");

@@ -6,6 +6,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     process::{Child, ChildStderr, Command, Stdio},
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -115,6 +116,15 @@ impl Proxy {
         let text = self.metrics().await;
         let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         value.map_or(0.0, |value| value.parse().unwrap())
+    }
+
+    /// Waits until a series has this value.
+    pub(crate) async fn shows(&self, series: &str, value: f64) {
+        let asked = Instant::now();
+        while self.metric(series).await != value {
+            assert!(asked.elapsed() < Duration::from_secs(60), "{series} is never {value}");
+            tokio::task::yield_now().await;
+        }
     }
 
     pub(crate) async fn metrics(&self) -> String {
