@@ -1,4 +1,4 @@
-//! Cells: counters that one worker writes and the control thread reads.
+//! Cells: counters that one worker writes. The control thread reads them, and so does who observes toggles, aside.
 
 use std::{
     sync::atomic::{

@@ -70,6 +70,10 @@ impl Harvest {
         }
         for check in meters.all_checks.meters.values() {
             let [route, contract, mode] = check.labels() else { continue };
+            // As routes, most of them are idle.
+            if check.used().next().is_none() {
+                continue;
+            }
             for (place, outcome) in CHECK_OUTCOMES.iter().enumerate() {
                 let count = check.used().map(|cells| cells.0[place].read()).sum();
                 let labels = vec![("route", &**route), ("contract", contract), ("mode", mode), ("outcome", outcome)];
