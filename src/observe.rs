@@ -9,7 +9,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 use tokio::sync::{oneshot, watch};
 
 use crate::{
-    aside::aside,
+    aside,
     live::{Live, Serving},
     plan::Span,
     store::{Counts, Observed, Settled, Sighting, keep_observed, kept_observed},
@@ -79,16 +79,17 @@ impl Observer {
     }
 
     /// Looks at what is served, and writes what was seen. Aside: it goes through every toggle.
-    async fn observe(self, write: bool) -> Option<Observer> {
-        aside(move || {
-            let mut observer = self;
-            observer.look();
+    async fn observe(mut self, write: bool) -> Option<Observer> {
+        // It is looked again within a minute.
+        let Ok(thread) = aside::thread() else { return Some(self) };
+        let observe = move || {
+            self.look();
             if write {
-                observer.write();
+                self.write();
             }
-            observer
-        })
-        .await
+            self
+        };
+        thread.run(observe).await
     }
 
     fn look(&mut self) {

@@ -3,10 +3,11 @@
 //! *Invariants*
 //! - One task publishes; file events, signals and calls are commands to it, so writers cannot race.
 //! - A configuration that does not compile changes nothing but a metric and a log line.
-//! - Files that are being written are not read as if they were whole: two equal readings count.
+//! - Files that are being written are not read as if they were whole: two equal readings count, or one that equals
+//!   what is in force.
 //! - What another process orders on the same `state_dir` is in force here, too, as soon as its file is seen.
 //! - An overlay is on the disk before it is published, and waits for no file of the configuration, read or kept.
-//! - A retired snapshot is freed here, not on a worker.
+//! - A retired snapshot is freed aside, not on a worker; on this thread where there can be no other.
 
 mod bound;
 mod command;

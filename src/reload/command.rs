@@ -132,7 +132,8 @@ pub enum Outcome {
     },
     /// They were in force already.
     Unchanged,
-    /// They kept changing while they were read; the watch will load them when they rest.
+    /// They kept changing while they were read, or there was no thread to read them on; the watch will load them
+    /// when they rest, and there is one.
     Unsettled,
     /// They were refused; the last good configuration serves on.
     Rejected(Report),

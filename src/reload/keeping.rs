@@ -1,10 +1,18 @@
 //! Keeps the last good configuration, beside the task that publishes: a slow volume must not hold up a kill.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tokio::task::JoinSet;
 
-use crate::{aside::aside, config::Sources, store};
+use crate::{
+    aside::{self, Thread},
+    config::Sources,
+    store,
+};
 
 /// One writes at a time, and after it the newest: what was put in force last is what is kept in the end.
 #[derive(Debug, Default)]
@@ -37,13 +45,21 @@ impl Keeping {
             && let Some((state_dir, sources)) = self.next.take()
         {
             // Off this thread: it serves health and metrics too.
-            self.under_way.spawn(async move { aside(move || keep(&state_dir, &sources)).await.unwrap_or_default() });
+            self.under_way.spawn(kept(aside::thread(), state_dir, sources));
         }
     }
 }
 
+async fn kept(thread: io::Result<Thread>, state_dir: PathBuf, sources: Arc<Sources>) {
+    match thread {
+        // Without anything, it panicked, which was told of.
+        Ok(thread) => thread.run(move || keep(&state_dir, &sources)).await.unwrap_or_default(),
+        Err(error) => tracing::warn!(%error, "the last good configuration is not kept: there can be no other thread"),
+    }
+}
+
 /// Keeps it, or tells why not: nothing else depends on it.
-pub(super) fn keep(state_dir: &std::path::Path, sources: &Sources) {
+pub(super) fn keep(state_dir: &Path, sources: &Sources) {
     if let Err(error) = store::keep_last_good(state_dir, sources) {
         let state_dir = state_dir.display();
         tracing::warn!(%error, "the last good configuration cannot be kept in {state_dir}: check weir.state_dir");

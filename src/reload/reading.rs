@@ -1,15 +1,10 @@
 //! Reads and compiles the files, beside the task that publishes: a slow volume must not hold up a kill.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-    thread,
-    time::Duration,
-};
+use std::{io, path::PathBuf, sync::Arc, thread, time::Duration};
 
 use crate::{
-    aside::aside,
-    config::{Changes, Compiled, Guards, Inventory, Problem, Report, Sources, compile},
+    aside::Thread,
+    config::{Changes, Compiled, Guards, Inventory, Problem, Report, Severity, Sources, compile},
     live::Serving,
     plan::Overlay,
     telemetry::Meters,
@@ -50,6 +45,8 @@ pub(super) struct Applied {
 
 /// What a look found.
 pub(super) enum Found {
+    /// There can be no thread to look on, which was told.
+    Nothing,
     /// The files keep changing.
     Unsettled,
     /// They are those in force.
@@ -84,31 +81,47 @@ pub(super) struct Judged {
 }
 
 impl Look {
-    pub(super) async fn run(self) -> Found {
-        // Nothing is a panic or the end of the process: neither is a configuration.
-        let nothing = || Found::Refused(Arc::new(Err(Report::default())), Report::default());
-        aside(move || self.look()).await.unwrap_or_else(nothing)
+    /// Reads on one thread and compiles on another, so that what was read is known when that one panics.
+    pub(super) async fn run(self, thread: impl Fn() -> io::Result<Thread>) -> Found {
+        let look = Arc::new(self);
+        let Ok(reading) = thread() else { return Found::Nothing };
+        let reader = Arc::clone(&look);
+        let read = reading.run(move || reader.read()).await;
+        let read = read.unwrap_or_else(|| look.judge(Err(panicked(look.config.display().to_string()))));
+        let sources = match read {
+            Ok(sources) => sources,
+            Err(found) => return found,
+        };
+        let Ok(compiling) = thread() else { return Found::Nothing };
+        let read = Arc::clone(&sources);
+        let compiled = compiling.run(move || look.compile(sources)).await;
+        compiled.unwrap_or_else(|| refused_for_panic(&read))
     }
 
-    fn look(self) -> Found {
-        let Some(reading) = settled(&self.config, &self.applied.sources) else { return Found::Unsettled };
+    /// The sources to compile, or what else was found.
+    fn read(&self) -> Result<Arc<Sources>, Found> {
+        let read = || Sources::read(&self.config);
+        settled(read, &self.applied.sources).map_or(Err(Found::Unsettled), |reading| self.judge(reading))
+    }
+
+    fn judge(&self, reading: Reading) -> Result<Arc<Sources>, Found> {
         if reading.as_ref() == Ok(&*self.applied.sources) {
-            return Found::InForce;
+            return Err(Found::InForce);
         }
         if !self.asked && self.refused.as_deref() == Some(&reading) {
-            return Found::Known;
+            return Err(Found::Known);
         }
-        let sources = match reading {
-            Ok(sources) => Arc::new(sources),
-            Err(report) => return Found::Refused(Arc::new(Err(report.clone())), report),
-        };
+        reading.map(Arc::new).map_err(|report| Found::Refused(Arc::new(Err(report.clone())), report))
+    }
+
+    fn compile(&self, sources: Arc<Sources>) -> Found {
         let compiled = match compile(&sources) {
             Ok(compiled) => compiled,
             Err(report) => return Found::Refused(Arc::new(Ok(Sources::clone(&sources))), report),
         };
         let Look { serving, applied, .. } = self;
         Found::Next(Box::new(Next {
-            judged: judged(&serving, &applied.guards, &compiled),
+            judged: judged(serving, &applied.guards, &compiled),
             overlay: Arc::clone(&serving.overlay),
             changes: applied.inventory.changes_to(&compiled.inventory),
             meters: Arc::new(serving.meters.next(&compiled.plan)),
@@ -129,19 +142,116 @@ pub(super) fn judged(serving: &Serving, earlier: &Guards, next: &Compiled) -> Re
     next.guards.judge(earlier, &churn).map(|idle| Judged { churn, idle })
 }
 
-/// Reads the files until two readings agree, or one with what is in force: `None` when they do not stop changing.
-fn settled(config: &Path, applied: &Sources) -> Option<Reading> {
-    let mut last = Sources::read(config);
+/// Refuses what a thread panicked over, by what was read: it would panic again, and the next look passes it over.
+fn refused_for_panic(read: &Sources) -> Found {
+    Found::Refused(Arc::new(Ok(read.clone())), panicked(read.name()))
+}
+
+fn panicked(file: String) -> Report {
+    let hint = "that is a fault of weir, and standard error tells where: please report it".to_owned();
+    Report::default().with([Problem {
+        severity: Severity::Error,
+        file,
+        line: None,
+        column: None,
+        key: String::new(),
+        message: "weir panicked over this configuration".to_owned(),
+        hint: Some(hint),
+    }])
+}
+
+/// Reads until two readings agree, or one with what is in force: `None` when they do not stop changing.
+fn settled(mut read: impl FnMut() -> Reading, applied: &Sources) -> Option<Reading> {
+    let mut last = read();
     for _ in 0..READINGS_MAX {
         if last.as_ref() == Ok(applied) {
             return Some(last);
         }
         thread::sleep(SETTLE);
-        let next = Sources::read(config);
+        let next = read();
         if next == last {
             return Some(next);
         }
         last = next;
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, fs, path::Path};
+
+    use super::*;
+    use crate::aside;
+
+    const CONFIG: &str = r#"
+listeners = [{ name = "edge", address = "127.0.0.1:0" }]
+routes = [{ name = "o", match = { path_prefix = "/" }, service = "o" }]
+services.o.arms.stable.endpoints = ["127.0.0.1:9"]
+"#;
+
+    /// A look at a configuration that is another than the one in force.
+    fn look(config: &Path, refused: Option<Arc<Reading>>, asked: bool) -> Look {
+        let sources = Sources::of_text(CONFIG);
+        let Compiled { plan, inventory, guards, .. } = compile(&sources).unwrap();
+        let meters = Arc::new(Meters::new(&plan, 1));
+        Look {
+            config: config.to_owned(),
+            applied: Arc::new(Applied { sources: Arc::new(sources), inventory, guards }),
+            refused,
+            asked,
+            serving: Arc::new(Serving::new(Arc::new(plan), Arc::default(), meters, 1)),
+        }
+    }
+
+    /// Gives threads, but at that place.
+    fn but(place: usize, instead: fn() -> io::Result<Thread>) -> impl Fn() -> io::Result<Thread> {
+        let given = Cell::new(0);
+        move || if given.replace(given.get() + 1) == place { instead() } else { aside::thread() }
+    }
+
+    #[tokio::test]
+    async fn what_is_panicked_over_is_told_of_once_unless_it_is_asked_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("weir.toml");
+        fs::write(&config, CONFIG).unwrap();
+        let dying = |place| but(place, || Ok(Thread::dead()));
+        for (place, read) in [(0, None), (1, Some(Sources::read(&config).unwrap()))] {
+            let Found::Refused(reading, report) = look(&config, None, false).run(dying(place)).await else {
+                panic!("it was not refused")
+            };
+            assert!(report.to_string().contains("weir panicked over this configuration"), "{report}");
+            assert_eq!(Result::clone(&reading).ok(), read);
+            let again = look(&config, Some(Arc::clone(&reading)), false);
+            assert!(matches!(again.run(dying(place)).await, Found::Known), "at {place}");
+            let asked = look(&config, Some(reading), true);
+            assert!(matches!(asked.run(dying(place)).await, Found::Refused(..)), "at {place}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_a_thread_nothing_is_found() {
+        let directory = tempfile::tempdir().unwrap();
+        let config = directory.path().join("weir.toml");
+        fs::write(&config, CONFIG).unwrap();
+        let lacking = |place| but(place, || Err(io::Error::other("no thread")));
+        for place in [0, 1] {
+            assert!(matches!(look(&config, None, false).run(lacking(place)).await, Found::Nothing), "at {place}");
+        }
+        assert!(matches!(look(&config, None, false).run(lacking(2)).await, Found::Next(_)));
+    }
+
+    #[test]
+    fn one_reading_counts_that_equals_what_is_in_force_or_two_that_are_equal() {
+        let check = |readings: &[&str], expected: &str| {
+            let mut left = readings.iter();
+            let read = || Ok(Sources::of_text(left.next().unwrap()));
+            assert_eq!(settled(read, &Sources::of_text("in force")), Some(Ok(Sources::of_text(expected))));
+            assert_eq!(left.next(), None, "{readings:?}");
+        };
+        check(&["in force"], "in force");
+        check(&["next", "next"], "next");
+        check(&["half", "in force"], "in force");
+        check(&["half", "next", "next"], "next");
+    }
 }

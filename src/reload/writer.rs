@@ -130,7 +130,7 @@ impl Writer {
                 },
                 Some(found) = self.looking.join_next() => {
                     // An error is the end of the process.
-                    self.found(found.unwrap_or(Found::Unsettled));
+                    self.found(found.unwrap_or(Found::Nothing));
                 }
                 Some(glimpse) = self.glimpsing.join_next() => {
                     // Neither is there when the process ends.
@@ -184,11 +184,13 @@ impl Writer {
             asked: self.underway.is_asked(),
             serving: self.live.serving(),
         };
-        self.looking.spawn(look.run());
+        self.looking.spawn(look.run(aside::thread));
     }
 
     fn found(&mut self, found: Found) {
         let outcome = match found {
+            // As after the next, the watch has them looked at again.
+            Found::Nothing => Outcome::Unsettled,
             Found::Unsettled => {
                 tracing::warn!("the files keep changing: they are looked at again when they rest");
                 Outcome::Unsettled
