@@ -131,11 +131,30 @@ impl Look {
     }
 }
 
+impl Next {
+    /// Judges it by another overlay.
+    pub(super) async fn judge_again(
+        mut self: Box<Self>,
+        serving: Arc<Serving>,
+        applied: Arc<Applied>,
+        thread: io::Result<Thread>,
+    ) -> Found {
+        let Ok(thread) = thread else { return Found::Nothing };
+        let read = Arc::clone(&self.sources);
+        let next = thread.run(move || {
+            self.judged = judged(&serving, &applied.guards, &self.compiled);
+            self.overlay = Arc::clone(&serving.overlay);
+            self
+        });
+        next.await.map_or_else(|| refused_for_panic(&read), Found::Next)
+    }
+}
+
 /// Whom the next configuration moves, unless that is more than it may.
 ///
 /// # Errors
 /// A report of the toggles that move too many.
-pub(super) fn judged(serving: &Serving, earlier: &Guards, next: &Compiled) -> Result<Judged, Report> {
+fn judged(serving: &Serving, earlier: &Guards, next: &Compiled) -> Result<Judged, Report> {
     let now = Timestamp(jiff::Timestamp::now().as_second());
     let standing = serving.overlay.standing(&next.plan.toggles);
     let churn = serving.plan.churn_to(&serving.standing, &next.plan, &standing, now);

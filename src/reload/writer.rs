@@ -17,7 +17,7 @@ use super::{
     command::{Command, Killed, Order, OrderError, Outcome, Restored},
     keeping::{Keeping, keep},
     overlaid::{Glimpse, Overlaid},
-    reading::{Applied, Found, Judged, Look, Next, Reading, judged},
+    reading::{Applied, Found, Judged, Look, Next, Reading},
     saying,
 };
 use crate::{
@@ -204,6 +204,12 @@ impl Writer {
             }
             Found::Known => Outcome::Unchanged,
             Found::Refused(reading, report) => self.reject(report, reading),
+            Found::Next(next) if !Arc::ptr_eq(&next.overlay, &self.live.serving().overlay) => {
+                // A toggle was killed or restored meanwhile, and that decides who moves. However often: orders go first.
+                let (serving, applied) = (self.live.serving(), Arc::clone(&self.applied));
+                self.looking.spawn(next.judge_again(serving, applied, aside::thread()));
+                return;
+            }
             Found::Next(next) => self.apply(*next),
         };
         if self.wanted.is_asked() {
@@ -221,15 +227,14 @@ impl Writer {
     }
 
     fn apply(&mut self, next: Next) -> Outcome {
-        let Next { sources, compiled, judged: mut verdict, overlay, changes, meters } = next;
+        let Next { sources, compiled, judged, overlay: _, changes, meters } = next;
         let before = self.live.serving();
-        if !Arc::ptr_eq(&overlay, &before.overlay) {
-            // A toggle was killed or restored meanwhile, and that decides who moves.
-            verdict = judged(&before, &self.applied.guards, &compiled);
-        }
-        let Judged { churn, idle } = match verdict {
+        let Judged { churn, idle } = match judged {
             Ok(judged) => judged,
-            Err(report) => return self.reject(report, Arc::new(Ok(Sources::clone(&sources)))),
+            Err(report) => {
+                aside::end((compiled, changes, meters));
+                return self.reject(report, Arc::new(Ok(Sources::clone(&sources))));
+            }
         };
         let now = Timestamp(jiff::Timestamp::now().as_second());
         let notices = compiled.notices(now).chain(&idle).map(Problem::line);
@@ -433,3 +438,6 @@ fn unknown<'a>(toggle: &str, names: impl Iterator<Item = &'a str>) -> OrderError
     let hint = did_you_mean(toggle, names).unwrap_or_else(|| "`weir toggle list` prints all of them".to_owned());
     OrderError::UnknownToggle { toggle: toggle.to_owned(), hint }
 }
+
+#[cfg(test)]
+mod tests;
