@@ -58,7 +58,7 @@ struct Passage {
     answered: Cell<bool>,
 }
 
-/// Tells whoever sends a body that it failed; why stands in its [`Progress`].
+/// Tells whoever sends a body that it failed; why is told elsewhere, where it is the client's fault.
 #[derive(Debug, thiserror::Error)]
 #[error("the request's body failed")]
 pub struct BodyFailed;
