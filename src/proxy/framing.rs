@@ -27,6 +27,7 @@ pub(super) mod naive;
 #[cfg(test)]
 mod tests;
 
+pub(super) use bytes::trimmed;
 pub use flaw::Flaw;
 pub(super) use head::interim_fields;
 pub(super) use parsed::{is_spaced, judge_request, judge_response, judge_trailers};

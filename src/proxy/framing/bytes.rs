@@ -60,7 +60,7 @@ pub(super) fn is_value(bytes: &[u8]) -> bool {
 }
 
 /// Without optional white space around it (RFC 9110 §5.6.3).
-pub(super) fn trimmed(mut bytes: &[u8]) -> &[u8] {
+pub(in crate::proxy) fn trimmed(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }

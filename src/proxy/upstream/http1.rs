@@ -118,8 +118,7 @@ impl Http1 {
     }
 
     /// Sends a request and gives the head of its answer; those of interim ones go to the client meanwhile. A service
-    /// that is asked for the body first has `patience` to say so. The request's head stays what it is, and its body
-    /// too while there is no answer.
+    /// that is asked for the body first has `patience` to say so. The request's head stays what it is.
     ///
     /// # Errors
     /// [`Failure`]: then the connection is of no more use.

@@ -9,7 +9,7 @@ use http_body::Frame;
 use hyper::ext::ReasonPhrase;
 
 use super::keep_alive::idle_max;
-use crate::proxy::framing::{Awaited, Bounds, Flaw, Part, Scanner, Side, Step};
+use crate::proxy::framing::{Awaited, Bounds, Flaw, Part, Scanner, Side, Step, trimmed};
 
 /// Room that is made for what is read at once: at first, and for a body that fills it. No keys of the configuration:
 /// what is held to limits is what comes, not the pieces that it comes in.
@@ -219,11 +219,7 @@ fn fields(section: &Bytes, start: usize, mut see: impl FnMut(&HeaderName, &Heade
         let line = &section[at..at + length - 1];
         let colon = memchr::memchr(b':', line).ok_or(Flaw::FieldName)?;
         let name = HeaderName::from_bytes(&line[..colon]).map_err(|_name| Flaw::FieldName)?;
-        let is_space = |byte: &u8| matches!(byte, b' ' | b'\t');
-        let value = &line[colon + 1..];
-        let leading = value.iter().take_while(|byte| is_space(byte)).count();
-        let trailing = value[leading..].iter().rev().take_while(|byte| is_space(byte)).count();
-        let value = section.slice(at + colon + 1 + leading..at + line.len() - trailing);
+        let value = section.slice_ref(trimmed(&line[colon + 1..]));
         let value = HeaderValue::from_maybe_shared(value).map_err(|_value| Flaw::FieldValue)?;
         see(&name, &value);
         fields.try_append(name, value).map_err(|_size| Flaw::FieldCount)?;

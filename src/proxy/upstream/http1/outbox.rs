@@ -122,10 +122,10 @@ impl Outbox {
                 header::EXPECT => expects = true,
                 _ => {}
             }
-            self.field(name, value.as_bytes());
+            write_field(&mut self.out, name, value.as_bytes());
         }
         if !named {
-            self.field(&header::HOST, authority.as_bytes());
+            write_field(&mut self.out, &header::HOST, authority.as_bytes());
         }
         self.ended = request.body().is_end_stream();
         self.asked = (expects && !self.ended).then(|| Box::pin(tokio::time::sleep(patience)));
@@ -139,19 +139,13 @@ impl Outbox {
         Ok(())
     }
 
-    fn field(&mut self, name: &HeaderName, value: &[u8]) {
-        for part in [name.as_str().as_bytes(), b": ", value, CRLF] {
-            self.out.extend_from_slice(part);
-        }
-    }
-
     /// Ends the head with how the body is framed, unless it was `told` or there is nothing to be told.
     fn frame(&mut self, framed: Framed, told: bool) {
         match framed {
             Framed::Length(length) if !told => {
-                self.field(&header::CONTENT_LENGTH, length.to_string().as_bytes());
+                write_field(&mut self.out, &header::CONTENT_LENGTH, length.to_string().as_bytes());
             }
-            Framed::Chunked => self.field(&header::TRANSFER_ENCODING, b"chunked"),
+            Framed::Chunked => write_field(&mut self.out, &header::TRANSFER_ENCODING, b"chunked"),
             Framed::Length(_) | Framed::Unknown => {}
         }
         self.out.extend_from_slice(CRLF);
@@ -236,9 +230,7 @@ impl Outbox {
             Err(frame) => {
                 let mut section = Vec::new();
                 for (name, value) in frame.trailers_ref().into_iter().flatten() {
-                    for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), CRLF] {
-                        section.extend_from_slice(part);
-                    }
+                    write_field(&mut section, name, value.as_bytes());
                 }
                 return self.end(&section);
             }
@@ -335,7 +327,8 @@ impl Outbox {
     /// Nothing more of it is sent.
     pub(super) fn give_up(&mut self) {
         self.out.clear();
-        (self.written, self.piece, self.tail, self.ended) = (0, Bytes::new(), b"", true);
+        (self.written, self.piece, self.tail) = (0, Bytes::new(), b"");
+        (self.ended, self.flushed) = (true, true);
     }
 
     /// Gives back what a large head needed.
@@ -343,6 +336,12 @@ impl Outbox {
         if self.out.capacity() > KEPT_BYTES_MAX {
             self.out = Vec::new();
         }
+    }
+}
+
+fn write_field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
+    for part in [name.as_str().as_bytes(), b": ", value, CRLF] {
+        out.extend_from_slice(part);
     }
 }
 
