@@ -8,11 +8,11 @@ use super::{
     asking::Peer,
     body::Outbound,
     headers,
+    interim::Interims,
     rejection::Rejection,
     tunnel::{Place, Tunnel},
     upgrade::Upgrade,
     upstream::Served,
-    wire::ClientWire,
     worker::Snapshot,
 };
 use crate::plan::{Decision, Plan};
@@ -20,7 +20,7 @@ use crate::plan::{Decision, Plan};
 /// What the client's connection wants of a request.
 pub(super) struct Client {
     /// Where interim responses go.
-    pub(super) interims: Option<Rc<ClientWire>>,
+    pub(super) interims: Option<Interims>,
     /// The protocol that the client asks for.
     upgrade: Option<Upgrade>,
     /// It welcomes trailers.
@@ -35,13 +35,18 @@ impl Client {
     ///
     /// # Errors
     /// When the request may not be forwarded, whatever it asks for.
-    pub(super) fn read(head: &mut request::Parts, peer: &Peer, plan: &Plan) -> Result<Client, Rejection> {
+    pub(super) fn read(
+        head: &mut request::Parts,
+        peer: &Peer,
+        plan: &Plan,
+        interims: Option<Interims>,
+    ) -> Result<Client, Rejection> {
         peer.refusal()?;
         headers::vet(head, plan)?;
         let upgrade = Upgrade::asked_for(head, peer);
         let trailers = headers::strip_hop_by_hop(&mut head.headers);
         // Not to HTTP/1.0 (RFC 9110 §15.2).
-        let interims = peer.wire.clone().filter(|_| head.version == Version::HTTP_11);
+        let interims = interims.filter(|_| head.version >= Version::HTTP_11);
         Ok(Client { interims, upgrade, trailers, place: Cell::default() })
     }
 

@@ -3,7 +3,6 @@
 use std::{convert::Infallible, rc::Rc};
 
 use http::{HeaderName, HeaderValue, Method, Request, Response, Version, request};
-use hyper::body::Incoming;
 use tokio::time::Instant;
 
 use super::{
@@ -14,7 +13,7 @@ use super::{
     exchange::Exchange,
     framing::Bounds,
     headers,
-    received::Received,
+    received::Arriving,
     rejection::{Manner, Rejection},
     reply::Reply,
     sticky::Sticky,
@@ -34,7 +33,7 @@ const X_WEIR_DECISION: HeaderName = HeaderName::from_static("x-weir-decision");
 pub(super) fn handle(
     worker: &Worker,
     peer: Rc<Peer>,
-    request: Request<Incoming>,
+    request: Request<Arriving>,
 ) -> impl Future<Output = Result<Response<Reply>, Infallible>> + use<> {
     let snapshot = worker.snapshot();
     let mut exchange = Exchange::begin(Rc::clone(&snapshot));
@@ -42,10 +41,10 @@ pub(super) fn handle(
     // A status of gRPC is a success of HTTP, which would agree to a tunnel.
     let grpc = request.method() != Method::CONNECT && Manner::is_grpc(request.headers());
     let http2 = request.version() == Version::HTTP_2;
-    let (mut head, body) = request.into_parts();
+    let (mut head, arriving) = request.into_parts();
     // What it waits with is moved with it: each thing has one place, and `answer` borrows what is large.
     async move {
-        match answer(&snapshot, &peer, &mut head, body, &mut exchange).await {
+        match answer(&snapshot, &peer, &mut head, arriving, &mut exchange).await {
             Ok(answered) => Ok(answered.into_response(exchange, http2)),
             Err(rejection) => {
                 let (code, error) = (rejection.code(), rejection.error());
@@ -61,14 +60,13 @@ async fn answer(
     snapshot: &Rc<Snapshot>,
     peer: &Peer,
     head: &mut request::Parts,
-    body: Incoming,
+    Arriving { body, interims }: Arriving,
     exchange: &mut Exchange,
 ) -> Result<Answered, Rejection> {
     let plan = &snapshot.serving.plan;
     let bounds = Bounds::of(&plan.limits);
-    let body = Received::new(body, head.version == Version::HTTP_2, &bounds);
     translate(head, &bounds)?;
-    let mut client = Client::read(head, peer, plan)?;
+    let mut client = Client::read(head, peer, plan, interims)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let mut asking = asking::of(head, peer, snapshot.listener(peer), claims.as_deref())?;
     exchange.asked_by(asking.caller.ip);

@@ -13,6 +13,8 @@ use super::{
     drain::Drain,
     framing::Bounds,
     handle::handle,
+    interim::Interims,
+    received::{Arriving, Received},
     reply::Reply,
     shed::ShedLayer,
     socket::Socket,
@@ -120,8 +122,11 @@ fn begin(
     let stack = ServiceBuilder::new().layer(ShedLayer::new(Rc::clone(worker))).service(handled);
     // hyper asks its service for nothing before a call, and these are always ready.
     let calls = Rc::clone(wire);
-    let service =
-        service_fn(move |request: Request<Incoming>| calls.serve(|| stack.clone().call(request), tenure.is_last()));
+    let service = service_fn(move |request: Request<Incoming>| {
+        let interims = Some(Interims::Http1(Rc::clone(&calls)));
+        let request = request.map(|body| Arriving { body: Received::of_http1(body), interims });
+        calls.serve(|| stack.clone().call(request), tenure.is_last())
+    });
     builder(worker).serve_connection(stream(worker, transport, wire), service)
 }
 

@@ -1,6 +1,14 @@
-//! Interim responses (RFC 9110 §15.2) on their way from an upstream to a client of HTTP/1.1.
+//! Interim responses (RFC 9110 §15.2) on their way from an upstream of HTTP/1.1 to a client.
 
-use super::framing::interim_fields;
+use std::rc::Rc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+
+use super::{
+    framing::{interim_fields, trimmed},
+    http2::Aside,
+    wire::ClientWire,
+};
 
 /// Where the status stands: behind `HTTP/1.1 `.
 const STATUS_AT: usize = 9;
@@ -8,6 +16,44 @@ const STATUS_AT: usize = 9;
 /// Whether a head is of 100 (Continue).
 pub(super) fn is_continue(head: &[u8]) -> bool {
     head[STATUS_AT..].starts_with(b"100")
+}
+
+/// Where those for one client go.
+#[derive(Debug)]
+pub(super) enum Interims {
+    Http1(Rc<ClientWire>),
+    Http2(Aside),
+}
+
+impl Interims {
+    /// Puts one in line, by its head.
+    pub(super) fn send(&self, head: &[u8]) {
+        match self {
+            Interims::Http1(wire) => wire.send_interims(&rewritten(head)),
+            // Whether a body is wanted weir says itself there, when it asks for it.
+            Interims::Http2(_) if is_continue(head) => {}
+            Interims::Http2(aside) => {
+                if let Ok(status) = StatusCode::from_bytes(&head[STATUS_AT..STATUS_AT + 3]) {
+                    aside.say(status, &fields(head));
+                }
+            }
+        }
+    }
+
+    /// Whether some are to be written before the answer can be.
+    pub(super) fn are_waiting(&self) -> bool {
+        matches!(self, Interims::Http1(wire) if wire.has_interims())
+    }
+}
+
+/// What of a head, which was judged, is for more than one hop.
+fn fields(head: &[u8]) -> HeaderMap {
+    let field = |line: &[u8]| {
+        let colon = memchr::memchr(b':', line)?;
+        let name = HeaderName::from_bytes(&line[..colon]).ok()?;
+        Some((name, HeaderValue::from_bytes(trimmed(&line[colon + 1..])).ok()?))
+    };
+    interim_fields(head).filter_map(field).collect()
 }
 
 /// A head, which ends with the empty line, as it is written to a client: as one of HTTP/1.1, and without what is for
@@ -28,6 +74,14 @@ pub(super) fn rewritten(head: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_head_of_http_1_becomes_fields() {
+        let head = b"HTTP/1.1 103 Early Hints\r\nLink: </a> \r\nlink:</b>\r\nConnection: x-hop\r\nx-hop: 1\r\n\r\n";
+        let fields = fields(head);
+        assert_eq!(fields.get_all("link").iter().collect::<Vec<_>>(), ["</a>", "</b>"]);
+        assert_eq!(fields.len(), 2);
+    }
 
     #[test]
     fn what_is_for_one_hop_goes_no_further() {

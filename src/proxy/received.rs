@@ -1,4 +1,4 @@
-//! Bodies as hyper receives them, held to what it does not hold those of HTTP/2 to.
+//! Bodies as they are received, held to what hyper does not hold those of HTTP/2 to.
 
 use std::{
     io,
@@ -10,14 +10,37 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::framing::{Bounds, Flaw, judge_trailers};
+use super::{
+    framing::{Bounds, Flaw, judge_trailers},
+    http2::Inflow,
+    interim::Interims,
+};
 
-/// A body, of a request or a response. Those of HTTP/1.1 were judged before hyper saw them.
+/// A body, of a request or a response.
 #[derive(Debug)]
 pub(super) struct Received {
-    incoming: Incoming,
-    /// What one of HTTP/2 is held to.
-    http2: Option<Bounds>,
+    source: Source,
+    /// What its trailers are held to, where they were not judged before.
+    bounds: Option<Bounds>,
+}
+
+#[derive(Debug)]
+enum Source {
+    Nothing,
+    /// Of a client's HTTP/1.1, which was judged before hyper saw it.
+    Http1(Incoming),
+    /// Of a service's HTTP/2.
+    Http2(Incoming),
+    /// Of a client's HTTP/2.
+    Stream(Inflow),
+}
+
+/// What comes with the head of a request.
+#[derive(Debug)]
+pub(super) struct Arriving {
+    pub(super) body: Received,
+    /// Where interim responses go.
+    pub(super) interims: Option<Interims>,
 }
 
 /// Why a body is not whole.
@@ -41,23 +64,48 @@ pub enum BodyFault {
 }
 
 impl Received {
-    pub(super) fn new(incoming: Incoming, http2: bool, bounds: &Bounds) -> Received {
-        Received { incoming, http2: http2.then_some(*bounds) }
+    /// None.
+    pub(super) fn nothing() -> Received {
+        Received { source: Source::Nothing, bounds: None }
+    }
+
+    /// One of a client's HTTP/1.1.
+    pub(super) fn of_http1(incoming: Incoming) -> Received {
+        Received { source: Source::Http1(incoming), bounds: None }
+    }
+
+    /// One of a service's HTTP/2.
+    pub(super) fn of_http2(incoming: Incoming, bounds: &Bounds) -> Received {
+        Received { source: Source::Http2(incoming), bounds: Some(*bounds) }
+    }
+
+    /// One of a client's HTTP/2.
+    pub(super) fn of_stream(inflow: Inflow, bounds: &Bounds) -> Received {
+        Received { source: Source::Stream(inflow), bounds: Some(*bounds) }
     }
 
     /// The next piece; `None` at an end that is one. hyper takes a stream that is reset without an error for one that
     /// has ended. That is what a service may do behind a whole answer when it wants no more of the request (RFC 9113
     /// §8.1); whatever else ends so is half a message.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        let piece = ready!(Pin::new(&mut self.incoming).poll_frame(cx));
-        Poll::Ready(match (piece, &self.http2) {
-            (None, Some(_)) if !self.incoming.is_end_stream() => Some(Err(BodyFault::Reset)),
-            (Some(Ok(frame)), Some(bounds)) => {
-                let judged = frame.trailers_ref().map_or(Ok(()), |trailers| judge_trailers(trailers, bounds));
-                Some(judged.map(|()| frame).map_err(BodyFault::Flawed))
+        let piece = match &mut self.source {
+            Source::Nothing => None,
+            Source::Stream(inflow) => ready!(inflow.poll_piece(cx)),
+            Source::Http1(incoming) => {
+                ready!(Pin::new(incoming).poll_frame(cx)).map(|piece| piece.map_err(BodyFault::Broken))
             }
-            (piece, _) => piece.map(|piece| piece.map_err(BodyFault::Broken)),
-        })
+            Source::Http2(incoming) => match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
+                None if !incoming.is_end_stream() => Some(Err(BodyFault::Reset)),
+                piece => piece.map(|piece| piece.map_err(BodyFault::Broken)),
+            },
+        };
+        let judged = |frame: Frame<Bytes>| match (frame.trailers_ref(), &self.bounds) {
+            (Some(trailers), Some(bounds)) => {
+                judge_trailers(trailers, bounds).map(|()| frame).map_err(BodyFault::Flawed)
+            }
+            _ => Ok(frame),
+        };
+        Poll::Ready(piece.map(|piece| piece.and_then(judged)))
     }
 
     /// The same, waited for.
@@ -67,12 +115,20 @@ impl Received {
 
     /// Whether nothing more comes.
     pub(super) fn is_end_stream(&self) -> bool {
-        self.incoming.is_end_stream()
+        match &self.source {
+            Source::Nothing => true,
+            Source::Http1(incoming) | Source::Http2(incoming) => incoming.is_end_stream(),
+            Source::Stream(inflow) => inflow.is_end_stream(),
+        }
     }
 
     /// How long it is, when it says so.
     pub(super) fn size_hint(&self) -> SizeHint {
-        self.incoming.size_hint()
+        match &self.source {
+            Source::Nothing => SizeHint::with_exact(0),
+            Source::Http1(incoming) | Source::Http2(incoming) => incoming.size_hint(),
+            Source::Stream(inflow) => inflow.size_hint(),
+        }
     }
 }
 

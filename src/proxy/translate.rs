@@ -1,7 +1,8 @@
 //! What HTTP/2 lets a request say and HTTP/1.1 reads otherwise: said in HTTP/1.1's way, or refused.
 //!
-//! h2 has refused pseudo-fields that are missing, repeated or late, fields of one connection, names that
-//! are no lower-case token, values with CR, LF or NUL, and bodies of another length than announced.
+//! A stream is reset before its request comes here for pseudo-fields that are missing, repeated or late, fields of one
+//! connection, names that are no lower-case token, values with CR, LF or NUL, a target with a fragment, and bodies of
+//! another length than announced.
 
 use http::{HeaderMap, HeaderValue, Method, Version, header, request, uri::PathAndQuery};
 use hyper::ext::Protocol;
@@ -16,6 +17,9 @@ pub(super) fn translate(head: &mut request::Parts, bounds: &Bounds) -> Result<()
     if head.version != Version::HTTP_2 {
         return Ok(());
     }
+    if let Some(flaw) = head.extensions.get::<Flaw>() {
+        return Err((*flaw).into());
+    }
     if head.headers.len() > bounds.fields_max {
         return Err(Rejection::TooManyFields { limit: bounds.fields_max });
     }
@@ -23,10 +27,6 @@ pub(super) fn translate(head: &mut request::Parts, bounds: &Bounds) -> Result<()
         return Err(Rejection::BadField);
     }
     let path = head.uri.path_and_query();
-    // Of a path that is nothing but a fragment nothing is left: it reads as "/", and is written as nothing at all.
-    if path.is_some_and(|path| path.as_str() == "/" && *path != PathAndQuery::from_static("/")) {
-        return Err(Flaw::Target.into());
-    }
     judge_request(&head.method, path.map(PathAndQuery::as_str), &head.headers, bounds)?;
     one_host(head)?;
     // What extended CONNECT asks for, GET with Upgrade does (RFC 8441 §5).
@@ -128,14 +128,6 @@ mod tests {
                 "{uri} {fields:?} {refused:?}"
             );
         }
-        // As h2 puts a target together.
-        let mut parts = http::uri::Parts::default();
-        parts.scheme = Some(http::uri::Scheme::HTTP);
-        parts.authority = Some(http::uri::Authority::from_static("a"));
-        parts.path_and_query = Some("#fragment".parse().unwrap());
-        let nothing = http::Uri::from_parts(parts).unwrap();
-        let mut head = Request::builder().version(Version::HTTP_2).uri(nothing).body(()).unwrap().into_parts().0;
-        assert!(matches!(translate(&mut head, &BOUNDS), Err(Rejection::Framing(Flaw::Target))));
         assert!(translated("http://a/%41?%zz", &[("content-length", "0")]).is_ok());
         let many = vec![("x", "1"); 101];
         assert!(matches!(translated("http://a/", &many), Err(Rejection::TooManyFields { .. })));

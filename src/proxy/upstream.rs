@@ -148,7 +148,7 @@ pub(super) async fn forward(
         let spare = Spare::keep(request, &lease, tries.retries(), plan.limits.replay_body_bytes_max);
         client.begin(request, lease.is_http2())?;
         let answer = {
-            let sending = pin!(lease.send(request, client.interims.as_deref(), plan));
+            let sending = pin!(lease.send(request, client.interims.as_ref(), plan));
             times.patiently(tries.timeout(), progress, sending).await
         };
         let failed = match answer {

@@ -162,7 +162,7 @@ fn default_limits() -> Limits {
         contract_body_bytes_max: 1 << 20,
         token_bytes_max: 8 << 10,
         tokens_remembered_max: 1000,
-        idle_upstream_connections_max: 128,
+        idle_upstream_connections_max: 1024,
         upstream_connections_max: 10_000,
         upstream_http2_stream_window_bytes: 256 << 10,
         // Anything less is used up by a few streams whose clients do not read, and holds up all others; what is

@@ -36,9 +36,9 @@ use super::wire::Carrier;
 use crate::proxy::{
     body::{BodyFailed, Outbound},
     framing::{Bounds, Flaw},
-    interim,
+    interim::{self, Interims},
     received::BodyFault,
-    wire::{ClientWire, Half},
+    wire::Half,
 };
 
 /// Room for the beginning of an answer.
@@ -126,7 +126,7 @@ impl Http1 {
         &mut self,
         request: &mut Request<Outbound>,
         authority: &str,
-        interims: Option<&ClientWire>,
+        interims: Option<&Interims>,
         patience: Duration,
     ) -> Result<Response<()>, Failure> {
         (self.heard, self.persists, self.resting, self.unsent) = (false, false, false, None);
@@ -147,7 +147,7 @@ impl Http1 {
         &mut self,
         cx: &mut Context<'_>,
         request: &mut Request<Outbound>,
-        interims: Option<&ClientWire>,
+        interims: Option<&Interims>,
     ) -> Poll<Result<Answer, Failure>> {
         if let Some(held) = self.held.take() {
             return Poll::Ready(Ok(*held));
@@ -166,7 +166,7 @@ impl Http1 {
             }
             match self.poll_head(cx, request.headers()) {
                 Poll::Ready(Ok(Head::Interim(head))) => self.pass_on(&head, interims),
-                Poll::Ready(Ok(Head::Final(answer))) if interims.is_some_and(ClientWire::has_interims) => {
+                Poll::Ready(Ok(Head::Final(answer))) if interims.is_some_and(Interims::are_waiting) => {
                     // They are written when hyper flushes, which it does before it asks again.
                     self.held = Some(Box::new(answer));
                     cx.waker().wake_by_ref();
@@ -183,11 +183,11 @@ impl Http1 {
         }
     }
 
-    fn pass_on(&mut self, head: &[u8], interims: Option<&ClientWire>) {
+    fn pass_on(&mut self, head: &[u8], interims: Option<&Interims>) {
         if interim::is_continue(head) && self.outbox.asks() {
             self.outbox.go_on();
         } else if let Some(client) = interims {
-            client.send_interims(&interim::rewritten(head));
+            client.send(head);
         }
     }
 

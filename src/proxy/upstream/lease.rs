@@ -29,9 +29,10 @@ use crate::{
     proxy::{
         body::{Outbound, Progress},
         framing::{Bounds, Flaw, judge_response},
+        interim::Interims,
         received::{BodyFault, Received},
         rejection::Manner,
-        wire::{ClientWire, Half},
+        wire::Half,
     },
 };
 
@@ -114,7 +115,7 @@ impl Lease {
     pub(super) async fn send(
         &mut self,
         request: &mut Request<Outbound>,
-        interims: Option<&ClientWire>,
+        interims: Option<&Interims>,
         plan: &Plan,
     ) -> Result<Response<()>, Broken> {
         let settings = &self.ticket.host.about.settings;
@@ -161,7 +162,7 @@ impl Lease {
     fn take_in(&mut self, response: Response<Incoming>, bounds: &Bounds) -> Result<Response<()>, Flaw> {
         judge_response(response.headers(), bounds)?;
         let (head, incoming) = response.into_parts();
-        self.incoming = Some(Received::new(incoming, true, bounds));
+        self.incoming = Some(Received::of_http2(incoming, bounds));
         Ok(Response::from_parts(head, ()))
     }
 

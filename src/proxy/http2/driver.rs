@@ -1,0 +1,224 @@
+//! The socket of a connection, and how it is read and written.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Instant, Sleep},
+};
+
+use super::{ends::Shared, frame::Code, session::Begun};
+use crate::proxy::{idle::IdleTimer, transport::Transport, turn::Turn};
+
+/// Room for what is read at once.
+const ROOM_BYTES: usize = 32 << 10;
+
+/// After so many reads without a pause others get a turn. Whoever sends small frames as fast as they are taken would
+/// else have a worker for itself, for as long as a megabyte of them takes.
+const READS_IN_A_TURN: u32 = 4;
+
+thread_local! {
+    /// One room for all connections of a worker: most of what comes is whole frames, and nothing of it stays.
+    static ROOM: RefCell<Box<[u8]>> = RefCell::new(vec![0; ROOM_BYTES].into());
+}
+
+/// A connection's socket.
+pub(super) struct Driver {
+    transport: Transport,
+    session: Shared,
+    /// The beginning of a frame.
+    rest: Vec<u8>,
+    reads: u32,
+    /// Others have it.
+    turn: Option<Turn>,
+    unwritten: IdleTimer,
+    unflushed: bool,
+    /// When something came last.
+    heard: Instant,
+    ending: Option<Ending>,
+    linger: Linger,
+}
+
+/// What may still come of a client that is sent away: closed over it, the connection would end with a reset, and what
+/// the client was told be lost on the way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Linger {
+    pub(super) bytes_max: usize,
+    pub(super) longest: Duration,
+}
+
+/// A connection whose last bytes are on their way.
+struct Ending {
+    shut: bool,
+    left: usize,
+    late: Pin<Box<Sleep>>,
+}
+
+impl Driver {
+    pub(super) fn new(transport: Transport, session: Shared, unread_for: Duration, linger: Linger) -> Driver {
+        Driver {
+            transport,
+            session,
+            rest: Vec::new(),
+            reads: 0,
+            turn: None,
+            unwritten: IdleTimer::new(unread_for),
+            unflushed: false,
+            heard: Instant::now(),
+            ending: None,
+            linger,
+        }
+    }
+
+    /// When something came last.
+    pub(super) fn heard(&self) -> Instant {
+        self.heard
+    }
+
+    /// Reads and writes as far as that goes, and tells of each request. Ready at the end of the connection.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, begin: &mut dyn FnMut(Begun)) -> Poll<io::Result<()>> {
+        self.session.borrow_mut().begin_turn(cx);
+        while self.ending.is_none() {
+            match self.poll_read(cx, begin) {
+                Poll::Ready(Ok(Ok(()))) => return Poll::Ready(Ok(())),
+                Poll::Ready(Ok(Err(code))) => {
+                    tracing::debug!(?code, "a client of HTTP/2 broke its rules");
+                    self.session.borrow_mut().end(code);
+                    self.end(self.linger.bytes_max);
+                    break;
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {}
+            }
+            let read_all = self.session.borrow().wants_more();
+            ready!(self.poll_write(cx))?;
+            if self.session.borrow().is_done() {
+                self.end(0);
+            } else if read_all {
+                return Poll::Pending;
+            }
+        }
+        self.poll_end(cx)
+    }
+
+    /// Nothing more is served; so much of what still comes is waited for.
+    fn end(&mut self, left: usize) {
+        let late = Box::pin(tokio::time::sleep(self.linger.longest));
+        self.ending = Some(Ending { shut: false, left, late });
+    }
+
+    /// Pending for as long as there is more to come; at its end ready without a fault, or with the client's.
+    fn poll_read(&mut self, cx: &mut Context<'_>, begin: &mut dyn FnMut(Begun)) -> Poll<io::Result<Result<(), Code>>> {
+        while self.session.borrow().wants_more() {
+            if self.reads >= READS_IN_A_TURN {
+                ready!(self.turn.get_or_insert_with(Turn::of_others).poll(cx));
+                (self.reads, self.turn) = (0, None);
+            }
+            let taken = ROOM.with_borrow_mut(|room| {
+                let mut room = ReadBuf::new(room);
+                let read = Pin::new(&mut self.transport).poll_read(cx, &mut room);
+                self.reads = if read.is_ready() { self.reads + 1 } else { 0 };
+                ready!(read)?;
+                let more = !room.filled().is_empty();
+                Poll::Ready(io::Result::Ok(more.then(|| self.take(room.filled(), begin))))
+            });
+            match ready!(taken)? {
+                Some(Ok(())) => {}
+                Some(Err(code)) => return Poll::Ready(Ok(Err(code))),
+                None => return Poll::Ready(Ok(Ok(()))),
+            }
+        }
+        Poll::Pending
+    }
+
+    fn take(&mut self, read: &[u8], begin: &mut dyn FnMut(Begun)) -> Result<(), Code> {
+        self.heard = Instant::now();
+        self.session.borrow_mut().heard();
+        let mut rest = std::mem::take(&mut self.rest);
+        let kept = !rest.is_empty();
+        if kept {
+            rest.extend_from_slice(read);
+        }
+        let bytes = if kept { &rest[..] } else { read };
+        let mut at = 0;
+        loop {
+            let (taken, begun) = self.session.borrow_mut().take(&bytes[at..])?;
+            at += taken;
+            match begun {
+                Some(begun) => begin(begun),
+                None => break,
+            }
+        }
+        if kept {
+            rest.drain(..at);
+            self.rest = rest;
+        } else if at < read.len() {
+            self.rest = read[at..].to_vec();
+        }
+        Ok(())
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut session = self.session.borrow_mut();
+        while !session.outbox().is_empty() {
+            let transport = Pin::new(&mut self.transport);
+            let written = match session.outbox().only() {
+                Some(bytes) => transport.poll_write(cx, bytes),
+                None => transport.poll_write_vectored(cx, &session.outbox().slices()),
+            };
+            match written? {
+                Poll::Ready(0) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(bytes) => {
+                    self.unwritten.reset();
+                    self.unflushed = true;
+                    session.written(bytes);
+                }
+                Poll::Pending => {
+                    ready!(self.unwritten.poll(cx));
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+            }
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.transport).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes the last bytes, and takes for a while what was under way.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(mut ending) = self.ending.take() else { return Poll::Pending };
+        let ended = self.poll_ending(cx, &mut ending);
+        self.ending = Some(ending);
+        ended
+    }
+
+    fn poll_ending(&mut self, cx: &mut Context<'_>, ending: &mut Ending) -> Poll<io::Result<()>> {
+        if ending.late.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
+        if !ending.shut {
+            ready!(self.poll_write(cx))?;
+            ready!(Pin::new(&mut self.transport).poll_shutdown(cx))?;
+            ending.shut = true;
+        }
+        ROOM.with_borrow_mut(|room| {
+            while ending.left > 0 {
+                let mut room = ReadBuf::new(room);
+                ready!(Pin::new(&mut self.transport).poll_read(cx, &mut room))?;
+                match room.filled().len() {
+                    0 => break,
+                    read => ending.left = ending.left.saturating_sub(read),
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+}

@@ -1,0 +1,161 @@
+//! Heads of requests (RFC 9113 §8.3, RFC 8441 §4), made of the fields that a block has.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri};
+use hyper::ext::Protocol;
+
+use super::hpack::Field;
+
+/// Room for the fields of most requests, and for what weir adds to them.
+const FIELDS_ROOM: usize = 12;
+
+/// A head of which not all fields have come.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    method: Option<Method>,
+    scheme: Option<uri::Scheme>,
+    authority: Option<uri::Authority>,
+    path: Option<uri::PathAndQuery>,
+    protocol: Option<Protocol>,
+    fields: HeaderMap,
+    /// One of its fields stands in no sound message.
+    flawed: bool,
+    /// What its fields count for (RFC 9113 §6.5.2).
+    bytes: usize,
+}
+
+/// A block of fields that was read.
+#[derive(Debug)]
+pub(super) struct Drafted {
+    draft: Draft,
+    too_large: bool,
+}
+
+/// A message that may not be one (RFC 9113 §8.1.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// The head of a request.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) head: request::Parts,
+    /// How long its body is, where it says so.
+    pub(super) length: Option<u64>,
+    /// It has more fields, or larger ones, than were announced to be taken; some are missing.
+    pub(super) too_large: bool,
+}
+
+impl Draft {
+    /// Takes the next field in, unless all of them would then count for more than `bytes_max`.
+    pub(super) fn take(&mut self, field: Field, bytes: usize, bytes_max: usize) {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > bytes_max {
+            return;
+        }
+        // Pseudo-fields come before all others, and once.
+        let late = !self.fields.is_empty();
+        let mut repeated = false;
+        match field {
+            Field::Plain(name, value) => return self.plain(name, value),
+            Field::Method(method) => repeated = self.method.replace(method).is_some(),
+            Field::Scheme(scheme) => repeated = self.scheme.replace(scheme).is_some(),
+            Field::Authority(authority) => repeated = self.authority.replace(authority).is_some(),
+            Field::Path(path) => repeated = self.path.replace(path).is_some(),
+            Field::Protocol(protocol) => repeated = self.protocol.replace(protocol).is_some(),
+            Field::Flawed => self.flawed = true,
+        }
+        self.flawed |= late || repeated;
+    }
+
+    /// A field of one connection has no place here (RFC 9113 §8.2.2).
+    fn plain(&mut self, name: HeaderName, value: HeaderValue) {
+        self.flawed |= match name.as_str().len() {
+            2 => name == header::TE && value != "trailers",
+            7 => name == header::UPGRADE,
+            10 => name == header::CONNECTION || name.as_str() == "keep-alive",
+            16 => name.as_str() == "proxy-connection",
+            17 => name == header::TRANSFER_ENCODING,
+            _ => false,
+        };
+        if self.fields.is_empty() {
+            self.fields.reserve(FIELDS_ROOM);
+        }
+        self.fields.append(name, value);
+    }
+
+    pub(super) fn drafted(self, bytes_max: usize) -> Drafted {
+        Drafted { too_large: self.bytes > bytes_max, draft: self }
+    }
+}
+
+impl Drafted {
+    /// The request that begins with it.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub(super) fn into_request(self, ended: bool) -> Result<Asked, Malformed> {
+        let Drafted { draft, too_large } = self;
+        let Draft { method, scheme, authority, path, protocol, fields, flawed, .. } = draft;
+        let method = method.ok_or(Malformed)?;
+        let connect = method == Method::CONNECT;
+        let targeted = scheme.is_some() && path.is_some();
+        let sound = if connect && protocol.is_none() {
+            // It names whom to connect to, and nothing else (RFC 9113 §8.5).
+            authority.is_some() && scheme.is_none() && path.is_none()
+        } else {
+            targeted && (protocol.is_none() || connect && authority.is_some())
+        };
+        let asterisk = path.as_ref().is_some_and(|path| path.as_str() == "*");
+        if flawed || !sound && !too_large || asterisk && method != Method::OPTIONS {
+            return Err(Malformed);
+        }
+        let length = length(&fields)?;
+        // A tunnel has no length, and what has ended is not longer than nothing.
+        if length.is_some_and(|length| connect || ended && length > 0) {
+            return Err(Malformed);
+        }
+        let (mut head, ()) = Request::new(()).into_parts();
+        (head.method, head.version, head.headers) = (method, Version::HTTP_2, fields);
+        head.uri = target(scheme, authority, path).ok_or(Malformed)?;
+        if let Some(protocol) = protocol {
+            head.extensions.insert(protocol);
+        }
+        Ok(Asked { head, length, too_large })
+    }
+
+    /// The trailers that it is.
+    ///
+    /// # Errors
+    /// [`Malformed`].
+    pub(super) fn into_trailers(self) -> Result<HeaderMap, Malformed> {
+        let Draft { method, scheme, authority, path, protocol, fields, flawed, .. } = self.draft;
+        let pseudo = method.is_some() || scheme.is_some() || authority.is_some() || path.is_some();
+        if flawed || self.too_large || pseudo || protocol.is_some() { Err(Malformed) } else { Ok(fields) }
+    }
+}
+
+/// Several that are equal are one here; whoever judges the head refuses them.
+fn length(fields: &HeaderMap) -> Result<Option<u64>, Malformed> {
+    let mut length = None;
+    for value in fields.get_all(header::CONTENT_LENGTH) {
+        // `parse` takes a sign.
+        let digits = value.to_str().ok().filter(|text| text.bytes().all(|digit| digit.is_ascii_digit()));
+        let next: u64 = digits.and_then(|digits| digits.parse().ok()).ok_or(Malformed)?;
+        if length.is_some_and(|length| length != next) {
+            return Err(Malformed);
+        }
+        length = Some(next);
+    }
+    Ok(length)
+}
+
+fn target(
+    scheme: Option<uri::Scheme>,
+    authority: Option<uri::Authority>,
+    path: Option<uri::PathAndQuery>,
+) -> Option<Uri> {
+    let mut parts = uri::Parts::default();
+    // A target that names no host has a path alone; `Uri` knows no scheme without one.
+    parts.scheme = scheme.filter(|_| authority.is_some());
+    (parts.authority, parts.path_and_query) = (authority, path);
+    Uri::from_parts(parts).ok()
+}

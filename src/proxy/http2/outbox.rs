@@ -1,0 +1,81 @@
+//! What waits to be written on a connection.
+
+use std::{collections::VecDeque, io::IoSlice};
+
+use bytes::{Buf, Bytes};
+
+use crate::proxy::socket::JOINED_BYTES_MAX;
+
+/// Pieces that are written at once.
+const SLICES_MAX: usize = 32;
+
+/// Room that is kept for what comes next.
+const ROOM_BYTES_KEPT: usize = 4 << 10;
+
+/// Frames in their order. Large pieces are passed on as they are, small ones are copied behind each other.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    first: VecDeque<Bytes>,
+    first_bytes: usize,
+    /// Behind all others, and from `done` on.
+    tail: Vec<u8>,
+    done: usize,
+}
+
+impl Outbox {
+    /// Where frames are written.
+    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+        &mut self.tail
+    }
+
+    /// Puts a piece behind what is there.
+    pub(super) fn push(&mut self, piece: Bytes) {
+        if piece.len() <= JOINED_BYTES_MAX {
+            self.tail.extend_from_slice(&piece);
+            return;
+        }
+        let mut before = Bytes::from(std::mem::take(&mut self.tail));
+        before.advance(std::mem::take(&mut self.done));
+        self.first_bytes += before.len() + piece.len();
+        self.first.extend([before, piece].into_iter().filter(|piece| !piece.is_empty()));
+    }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        self.first_bytes + self.tail.len() - self.done
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is to be written next, when that is one piece.
+    pub(super) fn only(&self) -> Option<&[u8]> {
+        self.first.is_empty().then(|| &self.tail[self.done..])
+    }
+
+    /// What is to be written next, as far as it goes at once.
+    pub(super) fn slices(&self) -> Vec<IoSlice<'_>> {
+        let first = self.first.iter().map(|piece| &**piece);
+        first.chain([&self.tail[self.done..]]).take(SLICES_MAX).map(IoSlice::new).collect()
+    }
+
+    /// So much was written.
+    pub(super) fn advance(&mut self, mut bytes: usize) {
+        while let Some(piece) = self.first.front_mut() {
+            let taken = bytes.min(piece.len());
+            piece.advance(taken);
+            (bytes, self.first_bytes) = (bytes - taken, self.first_bytes - taken);
+            if !piece.is_empty() {
+                return;
+            }
+            self.first.pop_front();
+        }
+        self.done += bytes;
+        if self.done == self.tail.len() {
+            self.done = 0;
+            self.tail.clear();
+            self.tail.shrink_to(ROOM_BYTES_KEPT);
+        }
+    }
+}

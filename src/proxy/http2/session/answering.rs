@@ -1,0 +1,241 @@
+//! What goes out on streams. One that may send more waits in line behind those that came before, and passes its turn on
+//! after each frame.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+
+use super::{Key, Session, streams::Said};
+use crate::proxy::{
+    http2::{
+        frame::{self, Code, HEAD_BYTES, Head},
+        hpack,
+    },
+    received::BodyFault,
+};
+
+/// The stream is over: nothing more can be said on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client's stream is over")]
+pub(in crate::proxy::http2) struct Gone;
+
+impl Session {
+    /// Somebody refers to a stream.
+    pub(in crate::proxy::http2) fn hold(&mut self, key: Key) {
+        self.streams[key].holders += 1;
+    }
+
+    /// Somebody had a look at it.
+    pub(in crate::proxy::http2) fn look_at(&mut self, key: Key) {
+        self.streams[key].looked_at = true;
+    }
+
+    /// Nobody reads its body any more.
+    pub(in crate::proxy::http2) fn leave_body(&mut self, key: Key) {
+        let stream = &mut self.streams[key];
+        (stream.unread, stream.reader) = (true, None);
+        let untaken = std::mem::take(&mut stream.body).len();
+        self.give_back(untaken);
+        self.settle(key);
+        self.let_go(key);
+    }
+
+    /// Nobody answers it any more; what has no end by now gets none.
+    pub(in crate::proxy::http2) fn leave_answer(&mut self, key: Key, code: Code) {
+        self.streams[key].task = None;
+        if self.streams[key].said != Said::All {
+            self.reset(key, code);
+        }
+        self.let_go(key);
+    }
+
+    /// Somebody refers to it no more.
+    pub(in crate::proxy::http2) fn let_go(&mut self, key: Key) {
+        self.streams[key].holders -= 1;
+        self.streams.forget(key);
+    }
+
+    /// Ends a stream before its end, for no fault of the client's.
+    pub(in crate::proxy::http2) fn reset(&mut self, key: Key, code: Code) {
+        if self.streams[key].is_open() {
+            let id = self.streams[key].id;
+            self.streams[key].task = None;
+            self.break_off(key, BodyFault::Reset);
+            self.tell_reset(id, code);
+        }
+    }
+
+    /// A stream is over when both sides have said all, and when nobody listens to what the client still says, which it
+    /// is told (RFC 9113 §8.1).
+    pub(super) fn settle(&mut self, key: Key) {
+        let stream = &self.streams[key];
+        if !stream.is_open() || stream.said != Said::All || !stream.ended && !stream.unread {
+            return;
+        }
+        let (id, ended) = (stream.id, stream.ended);
+        self.streams.shut(key);
+        if !ended {
+            self.tell_reset(id, Code::NoError);
+        }
+    }
+
+    /// Tells the client that the body is wanted.
+    pub(super) fn consent(&mut self, key: Key) {
+        if self.streams[key].said == Said::Nothing {
+            self.write_head(key, Some(StatusCode::CONTINUE), &HeaderMap::new(), 0);
+            self.wake_driver();
+        }
+    }
+
+    /// Says an interim response (RFC 9113 §8.1), where there is room for one: nobody waits for it.
+    pub(in crate::proxy::http2) fn say_interim(&mut self, key: Key, status: StatusCode, fields: &HeaderMap) {
+        if self.streams[key].said == Said::Nothing && self.room() > 0 {
+            self.write_head(key, Some(status), fields, 0);
+            self.wake_driver();
+        }
+    }
+
+    /// Says the head of the answer, and whether that is all of it.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub(in crate::proxy::http2) fn say_head(
+        &mut self,
+        key: Key,
+        status: StatusCode,
+        fields: &HeaderMap,
+        all: bool,
+    ) -> Result<(), Gone> {
+        if !self.streams[key].is_open() {
+            return Err(Gone);
+        }
+        self.write_head(key, Some(status), fields, if all { frame::END_STREAM } else { 0 });
+        self.said(key, all);
+        Ok(())
+    }
+
+    /// Says the trailers, which end the answer.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub(in crate::proxy::http2) fn say_trailers(&mut self, key: Key, trailers: &HeaderMap) -> Result<(), Gone> {
+        if !self.streams[key].is_open() {
+            return Err(Gone);
+        }
+        self.write_head(key, None, trailers, frame::END_STREAM);
+        self.said(key, true);
+        Ok(())
+    }
+
+    fn said(&mut self, key: Key, all: bool) {
+        self.streams[key].said = if all { Said::All } else { Said::Head };
+        if all {
+            self.leave_line(key);
+            self.settle(key);
+        }
+        self.wake_driver();
+    }
+
+    fn write_head(&mut self, key: Key, status: Option<StatusCode>, fields: &HeaderMap, flags: u8) {
+        let (stream, most) = (self.streams[key].id, self.its_frame_bytes_max);
+        let out = self.outbox.tail();
+        let begin = out.len();
+        out.extend_from_slice(&[0; HEAD_BYTES]);
+        match status {
+            Some(status) if fields.is_empty() => hpack::encode_status(status, out),
+            status => self.encoder.encode(status, fields, out),
+        }
+        let from = begin + HEAD_BYTES;
+        let length = out.len() - from;
+        if length <= most {
+            let head = Head { length, kind: frame::HEADERS, flags: flags | frame::END_HEADERS, stream };
+            out[begin..from].copy_from_slice(&head.bytes());
+            return;
+        }
+        let block = out.split_off(from);
+        out.truncate(begin);
+        let (mut kind, mut flags) = (frame::HEADERS, flags);
+        let mut pieces = block.chunks(most).peekable();
+        while let Some(piece) = pieces.next() {
+            let last = if pieces.peek().is_none() { frame::END_HEADERS } else { 0 };
+            frame::write(out, kind, flags | last, stream, piece);
+            (kind, flags) = (frame::CONTINUATION, 0);
+        }
+    }
+
+    /// How many bytes of an answer may be said at once; some, when it is ready.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub(in crate::proxy::http2) fn poll_room(&mut self, key: Key, cx: &Context<'_>) -> Poll<Result<usize, Gone>> {
+        let stream = &mut self.streams[key];
+        if !stream.is_open() {
+            return Poll::Ready(Err(Gone));
+        }
+        let its_window = stream.its_window;
+        if its_window > 0 {
+            let (first, waiting) = (self.line.front() == Some(&key), !self.line.is_empty());
+            let room = self.its_window.min(i64::try_from(self.room()).unwrap_or(i64::MAX));
+            if room > 0 && (first || !waiting) {
+                if first {
+                    self.line.pop_front();
+                }
+                let room = usize::try_from(room.min(its_window)).unwrap_or(usize::MAX);
+                return Poll::Ready(Ok(room.min(self.its_frame_bytes_max)));
+            }
+            if !self.line.contains(&key) {
+                self.line.push_back(key);
+            }
+        } else {
+            self.leave_line(key);
+        }
+        let stream = &mut self.streams[key];
+        if !stream.writer.as_ref().is_some_and(|writer| writer.will_wake(cx.waker())) {
+            stream.writer = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Says a piece of the answer's body, no longer than there was room for, and whether that is all of it.
+    ///
+    /// # Errors
+    /// [`Gone`].
+    pub(in crate::proxy::http2) fn say_data(&mut self, key: Key, data: Bytes, all: bool) -> Result<(), Gone> {
+        let stream = &mut self.streams[key];
+        if !stream.is_open() {
+            return Err(Gone);
+        }
+        let counted = i64::try_from(data.len()).unwrap_or(i64::MAX);
+        stream.its_window -= counted;
+        self.its_window -= counted;
+        let flags = if all { frame::END_STREAM } else { 0 };
+        Head { length: data.len(), kind: frame::DATA, flags, stream: stream.id }.write(self.outbox.tail());
+        self.outbox.push(data);
+        self.said(key, all);
+        self.pass_on();
+        Ok(())
+    }
+
+    /// How much may wait to be written.
+    fn room(&self) -> usize {
+        self.terms.send_bytes_max.saturating_sub(self.outbox.len())
+    }
+
+    pub(super) fn leave_line(&mut self, key: Key) {
+        if !self.line.is_empty() {
+            self.line.retain(|other| *other != key);
+            self.pass_on();
+        }
+    }
+
+    /// Whoever is first in line may go on, if anybody may.
+    pub(super) fn pass_on(&mut self) {
+        if self.its_window > 0
+            && self.room() > 0
+            && let Some(first) = self.line.front()
+        {
+            self.streams[*first].wake_writer();
+        }
+    }
+}

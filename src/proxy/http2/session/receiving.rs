@@ -1,0 +1,236 @@
+//! What comes on streams: bodies, and how far a client lets its answers go on.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body::Frame;
+
+use super::{Key, Session, streams::Said, unpadded};
+use crate::proxy::{
+    framing::Flaw,
+    http2::frame::{self, Code, Head, setting},
+    received::BodyFault,
+};
+
+impl Session {
+    pub(super) fn take_data(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
+        if head.stream == frame::CONNECTION || head.stream > self.last {
+            return Err(Code::Protocol);
+        }
+        // All of it counts, were it padding, and wherever it goes (RFC 9113 §6.9).
+        let counted = payload.len();
+        self.window -= i64::try_from(counted).unwrap_or(i64::MAX);
+        if self.window < 0 {
+            return Err(Code::FlowControl);
+        }
+        let data = unpadded(head, payload)?;
+        let Some(key) = self.streams.find(head.stream) else {
+            self.give_back(counted);
+            return if self.is_passed_over(head.stream) { Ok(()) } else { self.fault(head.stream, Code::StreamClosed) };
+        };
+        let stream = &mut self.streams[key];
+        stream.window -= i64::try_from(counted).unwrap_or(i64::MAX);
+        let left = stream.length_left.map(|left| left.checked_sub(data.len() as u64));
+        let ended = head.has(frame::END_STREAM);
+        let failure = if stream.ended {
+            Some((Code::StreamClosed, BodyFault::Reset))
+        } else if stream.window < 0 {
+            Some((Code::FlowControl, BodyFault::Reset))
+        } else if left == Some(None) || ended && left.flatten().is_some_and(|left| left > 0) {
+            Some((Code::Protocol, BodyFault::Flawed(Flaw::Length)))
+        } else {
+            None
+        };
+        if let Some((code, fault)) = failure {
+            self.give_back(counted);
+            return self.fail(key, code, fault);
+        }
+        stream.length_left = left.flatten();
+        stream.expects = false;
+        if stream.unread {
+            self.give_back(counted);
+        } else {
+            stream.body.extend_from_slice(data);
+            stream.wake_reader();
+            self.taken(key, counted - data.len());
+        }
+        let stream = &mut self.streams[key];
+        if ended {
+            stream.end(None);
+            self.settle(key);
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_reset(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
+        if head.stream == frame::CONNECTION || head.stream > self.last {
+            return Err(Code::Protocol);
+        }
+        if payload.len() != 4 {
+            return Err(Code::FrameSize);
+        }
+        let Some(key) = self.streams.find(head.stream) else { return Ok(()) };
+        let stream = &self.streams[key];
+        if stream.said != Said::All {
+            self.cancelled += 1;
+            self.at_once += usize::from(!stream.looked_at);
+        }
+        self.break_off(key, BodyFault::Reset);
+        if self.at_once > self.terms.resets_max { Err(Code::EnhanceYourCalm) } else { Ok(()) }
+    }
+
+    pub(super) fn take_settings(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
+        if head.stream != frame::CONNECTION {
+            return Err(Code::Protocol);
+        }
+        if head.has(frame::ACK) {
+            return if payload.is_empty() { Ok(()) } else { Err(Code::FrameSize) };
+        }
+        if !payload.len().is_multiple_of(6) {
+            return Err(Code::FrameSize);
+        }
+        for setting in payload.chunks_exact(6) {
+            let id = u16::from_be_bytes([setting[0], setting[1]]);
+            let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
+            match id {
+                setting::TABLE_BYTES => self.encoder.resize(usize::try_from(value).unwrap_or(usize::MAX)),
+                setting::PUSH if value > 1 => return Err(Code::Protocol),
+                setting::WINDOW => self.set_stream_window(value)?,
+                setting::FRAME_BYTES_MAX => {
+                    let bytes_max = usize::try_from(value).unwrap_or(usize::MAX);
+                    if !(frame::PAYLOAD_BYTES_MIN..1 << 24).contains(&bytes_max) {
+                        return Err(Code::Protocol);
+                    }
+                    self.its_frame_bytes_max = bytes_max;
+                }
+                setting::EXTENDED_CONNECT if value > 1 => return Err(Code::Protocol),
+                _ => {}
+            }
+        }
+        self.tell(frame::SETTINGS, frame::ACK, frame::CONNECTION, &[]);
+        Ok(())
+    }
+
+    /// Streams that are open have more by it, or less (RFC 9113 §6.9.2).
+    fn set_stream_window(&mut self, window: u32) -> Result<(), Code> {
+        if i64::from(window) > frame::WINDOW_MAX {
+            return Err(Code::FlowControl);
+        }
+        let more = i64::from(window) - i64::from(self.its_stream_window);
+        self.its_stream_window = window;
+        for stream in self.streams.iter_mut() {
+            stream.its_window += more;
+            if stream.its_window > frame::WINDOW_MAX {
+                return Err(Code::FlowControl);
+            }
+            if more > 0 {
+                stream.wake_writer();
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_window(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
+        let more = i64::from(frame::number(payload.try_into().map_err(|_length| Code::FrameSize)?));
+        if head.stream == frame::CONNECTION {
+            self.its_window += more;
+            if more == 0 {
+                return Err(Code::Protocol);
+            }
+            if self.its_window > frame::WINDOW_MAX {
+                return Err(Code::FlowControl);
+            }
+            self.pass_on();
+            return Ok(());
+        }
+        if head.stream > self.last {
+            return Err(Code::Protocol);
+        }
+        let Some(key) = self.streams.find(head.stream) else { return Ok(()) };
+        let stream = &mut self.streams[key];
+        stream.its_window += more;
+        if more == 0 {
+            return self.fail(key, Code::Protocol, BodyFault::Reset);
+        }
+        if stream.its_window > frame::WINDOW_MAX {
+            return self.fail(key, Code::FlowControl, BodyFault::Reset);
+        }
+        stream.wake_writer();
+        Ok(())
+    }
+
+    // Whoever reads a body.
+
+    /// The next piece of a body; `None` at its end.
+    pub(in crate::proxy::http2) fn poll_piece(
+        &mut self,
+        key: Key,
+        cx: &Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        let stream = &mut self.streams[key];
+        if !stream.is_open() && !stream.ended || stream.fault.is_some() {
+            return Poll::Ready(Some(Err(stream.fault.take().unwrap_or(BodyFault::Reset))));
+        }
+        if !stream.body.is_empty() {
+            let piece = stream.body.split().freeze();
+            self.taken(key, piece.len());
+            return Poll::Ready(Some(Ok(Frame::data(piece))));
+        }
+        if let Some(trailers) = stream.trailers.take() {
+            return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+        }
+        if stream.ended {
+            return Poll::Ready(None);
+        }
+        if !stream.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            stream.reader = Some(cx.waker().clone());
+        }
+        if std::mem::take(&mut stream.expects) {
+            self.consent(key);
+        }
+        Poll::Pending
+    }
+
+    /// Whether nothing more of a body comes.
+    pub(in crate::proxy::http2) fn is_read(&self, key: Key) -> bool {
+        let stream = &self.streams[key];
+        stream.ended && stream.fault.is_none() && stream.body.is_empty() && stream.trailers.is_none()
+    }
+
+    /// How much of a body is to come, where that is known.
+    pub(in crate::proxy::http2) fn left(&self, key: Key) -> Option<u64> {
+        let stream = &self.streams[key];
+        match stream.length_left {
+            Some(left) => Some(left + stream.body.len() as u64),
+            None if stream.ended && stream.trailers.is_none() => Some(stream.body.len() as u64),
+            None => None,
+        }
+    }
+
+    /// Bytes of a stream are in nobody's way any more.
+    fn taken(&mut self, key: Key, bytes: usize) {
+        self.give_back(bytes);
+        let stream = &mut self.streams[key];
+        stream.unreturned += u32::try_from(bytes).unwrap_or(u32::MAX);
+        if stream.ended || !stream.is_open() || stream.unreturned < self.terms.stream_window_bytes / 2 {
+            return;
+        }
+        let returned = std::mem::take(&mut stream.unreturned);
+        stream.window += i64::from(returned);
+        frame::write(self.outbox.tail(), frame::WINDOW_UPDATE, 0, stream.id, &returned.to_be_bytes());
+        self.wake_driver();
+    }
+
+    /// Bytes of the connection are, too. Told by halves of the window, as whoever reads small pieces would else answer
+    /// each with a frame.
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.unreturned += u32::try_from(bytes).unwrap_or(u32::MAX);
+        if self.unreturned < self.terms.connection_window_bytes.max(frame::WINDOW_FIRST) / 2 {
+            return;
+        }
+        let returned = std::mem::take(&mut self.unreturned);
+        self.window += i64::from(returned);
+        frame::write(self.outbox.tail(), frame::WINDOW_UPDATE, 0, frame::CONNECTION, &returned.to_be_bytes());
+        self.wake_driver();
+    }
+}
