@@ -8,6 +8,8 @@ mod date;
 mod driver;
 mod ends;
 mod frame;
+#[cfg(any(test, fuzzing))]
+pub(super) mod fuzzing;
 mod head;
 mod hpack;
 mod outbox;
@@ -100,7 +102,8 @@ fn beginning(
     let peer = Rc::new(peer);
     let stack = ServiceBuilder::new().layer(ShedLayer::new(Rc::clone(worker))).service({
         let worker = Rc::clone(worker);
-        tower::service_fn(move |request| handle(&worker, Rc::clone(&peer), request))
+        // On the heap at once: a task is moved there by way of all that it is made of.
+        tower::service_fn(move |request| Box::pin(handle(&worker, Rc::clone(&peer), request)))
     });
     let (session, bounds, unread_for) = (Rc::clone(session), Bounds::of(limits), timeouts.body_idle);
     move |Begun { key, asked, ended }| {

@@ -172,8 +172,9 @@ async fn requests_that_http1_would_read_otherwise_are_refused() {
         (
             "a path that is a fragment alone",
             pseudo(&[sound[0], sound[1], (":path", b"#x"), (":authority", b"a")]),
-            &["400"],
+            &["reset"],
         ),
+        ("a path with a fragment", pseudo(&[sound[0], sound[1], (":path", b"/x#y"), (":authority", b"a")]), &["reset"]),
         ("a path that is none", pseudo(&[sound[0], sound[1], (":path", b"x y")]), &["reset"]),
         ("an unknown pseudo-field", frames::block(&[(":x", b"1")]), &["reset", "gone"]),
         ("a late pseudo-field", [frames::block(&[("x", b"1")]), frames::get(&[])].concat(), &["reset", "gone"]),
@@ -344,7 +345,7 @@ async fn a_client_that_cancels_many_but_not_most_of_its_requests_is_served_on() 
     assert_eq!(client.outcome(81), "200");
 }
 
-/// A CONNECT with a body, plain or extended; hyper knows no such thing.
+/// A CONNECT with a body, plain or extended: there is no such thing.
 fn odd_connects() -> [Vec<u8>; 2] {
     let plain: &[(&str, &[u8])] = &[(":method", b"CONNECT"), (":authority", b"a:1"), ("content-length", b"5")];
     let extended = [(":protocol", &b"websocket"[..]), ("content-length", b"5")];

@@ -6,7 +6,7 @@ use crate::{
     arms_config, plain_config,
     support::{
         Proxy, Raw, RawUpstream, Upstream,
-        frames::{END_HEADERS, END_STREAM, Frames, HEADERS, block},
+        frames::{self, END_HEADERS, END_STREAM, Frames, HEADERS, block},
         raw_exchange,
     },
 };
@@ -35,6 +35,26 @@ fn early_hints_reach_the_client_before_the_answer_is_there() {
         assert_eq!(client.read_until("ok"), "ok");
     }
     assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn early_hints_reach_a_client_of_http_2_as_soon() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = tokio::sync::Mutex::new(gone);
+    let upstream = RawUpstream::start(move |_head, raw| {
+        raw.write(HINTS);
+        gone.blocking_lock().recv().unwrap();
+        raw.write(OK);
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let mut client = Frames::connect(proxy.address(), &[]);
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &frames::get(&[])).unwrap();
+    let hints = client.next_of(HEADERS).unwrap();
+    // Of what is for one hop nothing goes on. `link` is number 45 (RFC 7541 appendix A).
+    assert_eq!((hints.flags, hints.payload), (END_HEADERS, b"\x08\x03103\x0f\x1e\x08</a.css>".to_vec()));
+    go.send(()).unwrap();
+    assert_eq!(client.outcome(1), "200");
 }
 
 #[test]

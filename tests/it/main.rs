@@ -23,6 +23,7 @@ mod half_closed;
 mod http2;
 mod http2_answers;
 mod http2_bodies;
+mod http2_connections;
 mod http2_limits;
 mod interim;
 mod intermediary;

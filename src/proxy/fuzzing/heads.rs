@@ -106,7 +106,7 @@ pub(crate) fn request(mut head: Parts, protocol: &[u8]) {
     }
     let peer = peer([127, 0, 0, 1]);
     let upgrade = Upgrade::asked_for(&mut head.clone(), &peer);
-    if Client::read(&mut head, &peer, &PLAN).is_err() {
+    if Client::read(&mut head, &peer, &PLAN, None).is_err() {
         return;
     }
     let Ok(asking) = asking::read(&head, peer.ip, None, &PLAN.listeners[0], None) else { return };

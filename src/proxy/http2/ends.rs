@@ -153,6 +153,8 @@ impl Outflow {
         self.held.session.borrow_mut().say_head(self.held.key, head.status, &head.headers, all)?;
         drop(head);
         if let Some((tunnel, inflow)) = tunnel {
+            // The request has ended, and what it held.
+            drop(reply);
             let ends = Ends { inflow, outflow: self, piece: Bytes::new() };
             let half = Half { stream: Box::pin(ends), glued: Vec::new() };
             return Box::pin(tunnel.carry(half)).await.map_err(Unsaid::Tunnel);

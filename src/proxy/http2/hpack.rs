@@ -11,6 +11,8 @@ mod decoder;
 mod encoder;
 mod field;
 mod huffman;
+#[cfg(any(test, fuzzing))]
+pub(super) mod naive;
 mod tables;
 #[cfg(test)]
 mod tests;

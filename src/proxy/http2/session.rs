@@ -7,6 +7,7 @@
 //! - A stream that has failed is told once, and passes nothing on that looks whole.
 
 mod answering;
+mod heads;
 mod receiving;
 mod streams;
 #[cfg(test)]
@@ -20,18 +21,18 @@ use std::{
 use tokio::task::AbortHandle;
 
 pub(super) use self::answering::Gone;
-use self::streams::Streams;
 pub(super) use self::streams::{Key, Stream};
+use self::{
+    heads::{Block, take_priority},
+    streams::Streams,
+};
 use super::{
     frame::{self, Code, Head},
-    head::{Asked, Draft, Drafted, Malformed},
+    head::Asked,
     hpack::{Decoder, Encoder},
     outbox::Outbox,
 };
 use crate::proxy::received::BodyFault;
-
-/// A frame of a head that goes on counts for as much at least, so that many empty ones are as many large ones.
-const CONTINUATION_BYTES_MIN: usize = 1 << 10;
 
 /// So much may wait for a client that it has to be told; no more is read of one that does not read.
 const OWED_BYTES_MAX: usize = 16 << 10;
@@ -109,16 +110,6 @@ enum Farewell {
     Told,
     /// Streams above this one are passed over.
     Last(u32),
-}
-
-/// A head of which the end has not come.
-#[derive(Debug)]
-struct Block {
-    stream: u32,
-    ended: bool,
-    bytes: Vec<u8>,
-    /// What its frames count for.
-    cost: usize,
 }
 
 /// What a client sends first (RFC 9113 §3.4).
@@ -248,98 +239,6 @@ impl Session {
             _ => {}
         }
         Ok(None)
-    }
-
-    fn take_headers(&mut self, head: &Head, payload: &[u8]) -> Result<Option<Begun>, Code> {
-        // Streams of clients have odd numbers (RFC 9113 §5.1.1).
-        if head.stream % 2 == 0 {
-            return Err(Code::Protocol);
-        }
-        let mut fields = unpadded(head, payload)?;
-        if head.has(frame::PRIORITIZED) {
-            let (priority, behind) = fields.split_first_chunk::<5>().ok_or(Code::FrameSize)?;
-            check_dependency(head.stream, priority)?;
-            fields = behind;
-        }
-        let ended = head.has(frame::END_STREAM);
-        if head.has(frame::END_HEADERS) {
-            return self.take_block(head.stream, ended, fields);
-        }
-        let block = Block { stream: head.stream, ended, bytes: Vec::new(), cost: 0 };
-        self.block = Some(self.joined(block, fields)?);
-        Ok(None)
-    }
-
-    fn take_continuation(&mut self, head: &Head, fields: &[u8]) -> Result<Option<Begun>, Code> {
-        let block = self.block.take().filter(|block| block.stream == head.stream).ok_or(Code::Protocol)?;
-        let block = self.joined(block, fields)?;
-        if head.has(frame::END_HEADERS) {
-            return self.take_block(block.stream, block.ended, &block.bytes);
-        }
-        self.block = Some(block);
-        Ok(None)
-    }
-
-    /// A block may be larger than what it says; it is not kept at any size.
-    fn joined(&self, mut block: Block, fields: &[u8]) -> Result<Block, Code> {
-        block.cost += fields.len().max(CONTINUATION_BYTES_MIN);
-        if block.cost > 2 * self.terms.head_bytes_max.max(frame::PAYLOAD_BYTES_MIN) {
-            return Err(Code::EnhanceYourCalm);
-        }
-        block.bytes.extend_from_slice(fields);
-        Ok(block)
-    }
-
-    fn take_block(&mut self, stream: u32, ended: bool, block: &[u8]) -> Result<Option<Begun>, Code> {
-        let (mut draft, bytes_max) = (Draft::default(), self.terms.head_bytes_max);
-        let decoded = self.decoder.decode(block, |field, bytes| draft.take(field, bytes, bytes_max));
-        decoded.map_err(|_undecodable| Code::Compression)?;
-        let drafted = draft.drafted(bytes_max);
-        if stream > self.last {
-            return self.begin(stream, ended, drafted);
-        }
-        match self.streams.find(stream) {
-            Some(key) => self.take_trailers(key, ended, drafted)?,
-            None if self.is_passed_over(stream) => {}
-            None => return Err(Code::StreamClosed),
-        }
-        Ok(None)
-    }
-
-    fn begin(&mut self, id: u32, ended: bool, drafted: Drafted) -> Result<Option<Begun>, Code> {
-        self.last = id;
-        if matches!(self.farewell, Farewell::Last(_)) {
-            self.pass_over(id);
-            return Ok(None);
-        }
-        if self.streams.open() >= self.terms.streams_max as usize {
-            self.tell_reset(id, Code::Refused);
-            return Ok(None);
-        }
-        let Ok(asked) = drafted.into_request(ended) else {
-            self.begun += 1;
-            self.cancelled += 1;
-            self.fault(id, Code::Protocol)?;
-            return Ok(None);
-        };
-        self.begun += 1;
-        let window = i64::from(self.terms.stream_window_bytes);
-        let stream = Stream::new(id, ended, &asked, window, i64::from(self.its_stream_window));
-        let key = self.streams.open_one(stream);
-        Ok(Some(Begun { key, asked, ended }))
-    }
-
-    fn take_trailers(&mut self, key: Key, ended: bool, drafted: Drafted) -> Result<(), Code> {
-        if self.streams[key].ended {
-            return self.fail(key, Code::StreamClosed, BodyFault::Reset);
-        }
-        match drafted.into_trailers() {
-            Ok(trailers) if ended && self.streams[key].length_left.is_none_or(|left| left == 0) => {
-                self.streams[key].end(Some(trailers));
-                Ok(())
-            }
-            Ok(_) | Err(Malformed) => self.fail(key, Code::Protocol, BodyFault::Reset),
-        }
     }
 
     fn take_ping(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
@@ -509,25 +408,4 @@ impl Session {
             driver.wake_by_ref();
         }
     }
-}
-
-/// What a frame has between its padding (RFC 9113 §6.1).
-fn unpadded<'a>(head: &Head, payload: &'a [u8]) -> Result<&'a [u8], Code> {
-    if !head.has(frame::PADDED) {
-        return Ok(payload);
-    }
-    let (padding, rest) = payload.split_first().ok_or(Code::FrameSize)?;
-    rest.len().checked_sub(usize::from(*padding)).map(|length| &rest[..length]).ok_or(Code::Protocol)
-}
-
-/// Priorities of RFC 7540 are read, and nothing is made of them.
-fn take_priority(head: &Head, payload: &[u8]) -> Result<(), Code> {
-    if head.stream == frame::CONNECTION {
-        return Err(Code::Protocol);
-    }
-    check_dependency(head.stream, payload.try_into().map_err(|_length| Code::FrameSize)?)
-}
-
-fn check_dependency(stream: u32, [a, b, c, d, _weight]: &[u8; 5]) -> Result<(), Code> {
-    if frame::number([*a, *b, *c, *d]) == stream { Err(Code::Protocol) } else { Ok(()) }
 }

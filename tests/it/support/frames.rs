@@ -169,7 +169,7 @@ pub(crate) fn head(method: &[u8], fields: &[(&str, &[u8])]) -> Vec<u8> {
 }
 
 /// The status that a field block of weir's begins with: an index of the static table, or a literal.
-fn status(block: &[u8]) -> String {
+pub(crate) fn status(block: &[u8]) -> String {
     match block[0] {
         0x88 => "200".to_owned(),
         0x89 => "204".to_owned(),

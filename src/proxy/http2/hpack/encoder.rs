@@ -81,28 +81,44 @@ impl Encoder {
         if value.is_sensitive() || name == header::SET_COOKIE {
             return literal(block, (0x10, 4), known, name, value);
         }
-        if self.seen.is_empty() {
-            self.seen = vec![Seen::default(); PLACES].into();
-        }
         let print = print(name.as_str(), value.as_bytes());
-        let place = print as usize % PLACES;
+        let Some(place) = self.place(print).filter(|_| bytes <= self.bytes_max) else {
+            return literal(block, (0, 4), known, name, value);
+        };
         let seen = self.seen[place];
         if seen.print != print {
             self.seen[place] = Seen { print, entry: 0 };
             return literal(block, (0, 4), known, name, value);
         }
-        let behind = self.made.wrapping_sub(seen.entry) as usize;
-        if seen.entry > 0 && self.entries.get(behind).is_some_and(|(one, other)| one == name && other == value) {
+        if let Some(behind) = self.behind(seen)
+            && let (one, other) = &self.entries[behind]
+            && (one, other) == (name, value)
+        {
             return integer(block, 0x80, 7, tables::FIRST_OF_CONNECTION + behind);
         }
         literal(block, (0x40, 6), known, name, value);
-        self.shrink(self.bytes_max.saturating_sub(bytes));
-        if bytes <= self.bytes_max {
-            self.bytes += bytes;
-            self.made = self.made.wrapping_add(1);
-            self.entries.push_front((name.clone(), value.clone()));
-            self.seen[place].entry = self.made;
+        self.shrink(self.bytes_max - bytes);
+        self.bytes += bytes;
+        self.made = self.made.wrapping_add(1);
+        self.entries.push_front((name.clone(), value.clone()));
+        self.seen[place].entry = self.made;
+    }
+
+    /// Where a field is remembered: in one of two places, of which none that stands for an entry is given away.
+    fn place(&mut self, print: u32) -> Option<usize> {
+        if self.seen.is_empty() {
+            self.seen = vec![Seen::default(); PLACES].into();
         }
+        let first = print as usize % PLACES;
+        let places = [first, first ^ 1];
+        let known = places.into_iter().find(|place| self.seen[*place].print == print);
+        known.or_else(|| places.into_iter().find(|place| self.behind(self.seen[*place]).is_none()))
+    }
+
+    /// How many entries came behind that of a field, if it is one.
+    fn behind(&self, seen: Seen) -> Option<usize> {
+        let behind = self.made.wrapping_sub(seen.entry) as usize;
+        (seen.entry > 0 && behind < self.entries.len()).then_some(behind)
     }
 
     fn shrink(&mut self, bytes_max: usize) {
@@ -169,11 +185,14 @@ fn integer(block: &mut Vec<u8>, kind: u8, bits: u32, number: usize) {
         _ => {
             block.push(kind | most);
             let mut rest = number - usize::from(most);
-            while rest >= 0x80 {
-                block.push((rest & 0x7f) as u8 | 0x80);
+            loop {
+                let [low, ..] = rest.to_le_bytes();
                 rest >>= 7;
+                if rest == 0 {
+                    return block.push(low);
+                }
+                block.push(low | 0x80);
             }
-            block.push(rest as u8);
         }
     }
 }

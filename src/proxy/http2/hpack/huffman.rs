@@ -10,7 +10,7 @@ const LENGTH_MAX: usize = 30;
 
 /// How many bits each symbol has.
 #[rustfmt::skip]
-const LENGTHS: [u8; 257] = [
+pub(super) const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
     6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
     13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
@@ -103,7 +103,7 @@ pub(super) fn decode(coded: &[u8], text: &mut Vec<u8>) -> Result<(), Undecodable
         }
         // Behind the end follow ones, as in a padding.
         let next = if known >= 32 { bits >> (known - 32) } else { !(!bits << (32 - known)) };
-        let (symbol, length) = CODE.symbol((next & u64::from(u32::MAX)) as u32);
+        let (symbol, length) = CODE.symbol(u32::try_from(next & u64::from(u32::MAX)).unwrap_or(u32::MAX));
         if length > known {
             let padding = (1 << known) - 1;
             return if known < 8 && bits & padding == padding { Ok(()) } else { Err(Undecodable) };

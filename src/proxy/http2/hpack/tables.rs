@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use super::field::{Entry, Name};
 
 /// Names, and values where there are any, from number 1 on.
-const FIELDS: [(&str, &str); 61] = [
+pub(super) const FIELDS: [(&str, &str); 61] = [
     (":authority", ""),
     (":method", "GET"),
     (":method", "POST"),

@@ -5,7 +5,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::Frame;
 
-use super::{Key, Session, streams::Said, unpadded};
+use super::{Key, Session, heads::unpadded, streams::Said};
 use crate::proxy::{
     framing::Flaw,
     http2::frame::{self, Code, Head, setting},
