@@ -56,7 +56,7 @@ pub struct Limits {
     pub http2_connection_window_bytes: u32,
     /// Bytes of one HTTP/2 frame.
     pub http2_frame_bytes_max: u32,
-    /// Bytes of one response that are held for a client which has not read them yet.
+    /// Bytes of a connection's responses that are held for a client which has not read them yet.
     pub http2_send_bytes_max: usize,
     /// Streams of a connection that were reset at once, or had to be reset for their faults.
     pub http2_resets_max: usize,

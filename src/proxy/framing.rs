@@ -11,7 +11,7 @@
 //! - A scanner holds no bytes and allocates nothing; each byte of a head is looked at once, bodies of a
 //!   known length are not looked at.
 //! - After a [`Flaw`] a scanner passes nothing.
-//! - Heads and trailers of HTTP/2, which h2 has parsed, are judged by the same rules before HTTP/1.1 may say them.
+//! - Heads and trailers of HTTP/2 are judged by the same rules before HTTP/1.1 may say them.
 
 mod bytes;
 mod chunk;

@@ -1,4 +1,4 @@
-//! Heads and trailers of HTTP/2, which h2 has parsed: held to what a head of HTTP/1.1 is held to, on either side.
+//! Heads and trailers of HTTP/2, whose blocks were read: held to what a head of HTTP/1.1 is held to, on either side.
 
 use http::{HeaderMap, Method};
 

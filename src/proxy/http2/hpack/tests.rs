@@ -1,4 +1,4 @@
-//! The examples of RFC 7541 appendix C, and what h2 makes of the same blocks in its own way.
+//! The examples of RFC 7541 appendix C, what no block may have, and that both halves know the same of each other.
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
 use proptest::prelude::*;
