@@ -8,7 +8,10 @@ use http::{HeaderMap, StatusCode};
 
 use super::{
     frame::{self, Code},
-    hpack::{Decoder, Field, naive},
+    hpack::{
+        Decoder, Field,
+        naive::{self, All},
+    },
     session::{Key, Session, Terms},
 };
 
@@ -38,14 +41,14 @@ pub(crate) fn hpack(input: &[u8]) {
     let (mut decoder, mut slow) = (Decoder::default(), naive::Decoder::default());
     for line in input.split(|byte| *byte == b'\n') {
         let block = hex(line);
-        let mut fields = Vec::new();
-        let decoded = decoder.decode(&block, |field, bytes| fields.push((field, bytes)));
+        let mut all = All::default();
+        let decoded = decoder.decode(&block, &mut all);
         let expected = slow.decode(&block);
         assert_eq!(decoded.is_ok(), expected.is_some(), "{line:?}");
         let Some(expected) = expected else { return };
-        assert_eq!(fields.len(), expected.len(), "{line:?}");
-        for ((field, bytes), (name, value)) in fields.iter().zip(&expected) {
-            assert_eq!(*bytes, name.len() + value.len() + 32);
+        assert_eq!(all.fields.len(), expected.len(), "{line:?}");
+        for ((field, bytes), (name, value)) in all.fields.iter().zip(all.bytes).zip(&expected) {
+            assert_eq!(bytes, name.len() + value.len() + 32);
             assert!(is_told(field, name, value), "{field:?} of {name:?} {value:?}");
         }
     }

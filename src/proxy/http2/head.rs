@@ -3,13 +3,13 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri};
 use hyper::ext::Protocol;
 
-use super::hpack::Field;
+use super::hpack::{Field, Fields};
 
 /// Room for the fields of most requests, and for what weir adds to them.
 const FIELDS_ROOM: usize = 12;
 
 /// A head of which not all fields have come.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Draft {
     method: Option<Method>,
     scheme: Option<uri::Scheme>,
@@ -19,14 +19,9 @@ pub(super) struct Draft {
     fields: HeaderMap,
     /// One of its fields stands in no sound message.
     flawed: bool,
-    /// What its fields count for (RFC 9113 §6.5.2).
-    bytes: usize,
-}
-
-/// A block of fields that was read.
-#[derive(Debug)]
-pub(super) struct Drafted {
-    draft: Draft,
+    /// What its fields may still count for (RFC 9113 §6.5.2).
+    left: usize,
+    /// They count for more, and some are missing.
     too_large: bool,
 }
 
@@ -44,13 +39,16 @@ pub(super) struct Asked {
     pub(super) too_large: bool,
 }
 
-impl Draft {
-    /// Takes the next field in, unless all of them would then count for more than `bytes_max`.
-    pub(super) fn take(&mut self, field: Field, bytes: usize, bytes_max: usize) {
-        self.bytes = self.bytes.saturating_add(bytes);
-        if self.bytes > bytes_max {
-            return;
-        }
+impl Fields for Draft {
+    fn takes(&mut self, bytes: usize) -> bool {
+        self.left = self.left.checked_sub(bytes).unwrap_or_else(|| {
+            self.too_large = true;
+            0
+        });
+        !self.too_large
+    }
+
+    fn take(&mut self, field: Field) {
         // Pseudo-fields come before all others, and once.
         let late = !self.fields.is_empty();
         let mut repeated = false;
@@ -64,6 +62,23 @@ impl Draft {
             Field::Flawed => self.flawed = true,
         }
         self.flawed |= late || repeated;
+    }
+}
+
+impl Draft {
+    /// One whose fields may count for so many bytes.
+    pub(super) fn new(bytes_max: usize) -> Draft {
+        Draft {
+            method: None,
+            scheme: None,
+            authority: None,
+            path: None,
+            protocol: None,
+            fields: HeaderMap::new(),
+            flawed: false,
+            left: bytes_max,
+            too_large: false,
+        }
     }
 
     /// A field of one connection has no place here (RFC 9113 §8.2.2).
@@ -79,22 +94,16 @@ impl Draft {
         if self.fields.is_empty() {
             self.fields.reserve(FIELDS_ROOM);
         }
-        self.fields.append(name, value);
+        // A map has an end of its own.
+        self.too_large |= self.fields.try_append(name, value).is_err();
     }
 
-    pub(super) fn drafted(self, bytes_max: usize) -> Drafted {
-        Drafted { too_large: self.bytes > bytes_max, draft: self }
-    }
-}
-
-impl Drafted {
     /// The request that begins with it.
     ///
     /// # Errors
     /// [`Malformed`].
     pub(super) fn into_request(self, ended: bool) -> Result<Asked, Malformed> {
-        let Drafted { draft, too_large } = self;
-        let Draft { method, scheme, authority, path, protocol, fields, flawed, .. } = draft;
+        let Draft { method, scheme, authority, path, protocol, fields, flawed, too_large, .. } = self;
         let method = method.ok_or(Malformed)?;
         let connect = method == Method::CONNECT;
         let targeted = scheme.is_some() && path.is_some();
@@ -127,9 +136,9 @@ impl Drafted {
     /// # Errors
     /// [`Malformed`].
     pub(super) fn into_trailers(self) -> Result<HeaderMap, Malformed> {
-        let Draft { method, scheme, authority, path, protocol, fields, flawed, .. } = self.draft;
+        let Draft { method, scheme, authority, path, protocol, fields, flawed, too_large, .. } = self;
         let pseudo = method.is_some() || scheme.is_some() || authority.is_some() || path.is_some();
-        if flawed || self.too_large || pseudo || protocol.is_some() { Err(Malformed) } else { Ok(fields) }
+        if flawed || too_large || pseudo || protocol.is_some() { Err(Malformed) } else { Ok(fields) }
     }
 }
 

@@ -17,7 +17,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-pub(super) use decoder::Decoder;
+pub(super) use decoder::{Decoder, Fields};
 pub(super) use encoder::{Encoder, encode_status};
 pub(super) use field::Field;
 

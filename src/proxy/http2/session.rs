@@ -65,6 +65,8 @@ pub(super) struct Session {
     streams: Streams,
     /// The preface has come, and settings behind it.
     greeted: Greeting,
+    /// The client has taken notice of what it may do.
+    knows_terms: bool,
     /// A head of which more has to come before anything else.
     block: Option<Block>,
     /// The greatest stream that was taken notice of.
@@ -133,6 +135,7 @@ impl Session {
             encoder: Encoder::new(),
             streams: Streams::default(),
             greeted: Greeting::Preface(0),
+            knows_terms: false,
             block: None,
             last: 0,
             window: i64::from(terms.connection_window_bytes.max(frame::WINDOW_FIRST)),

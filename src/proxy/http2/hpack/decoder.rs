@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     TABLE_BYTES_MAX, Undecodable,
-    field::{Entry, Field, Name},
+    field::{Entry, Field, Name, bytes_of},
     huffman, tables,
 };
 
@@ -21,21 +21,30 @@ pub(in crate::proxy::http2) struct Decoder {
     value: Vec<u8>,
 }
 
-/// How a field stands in a block.
+/// Whoever takes the fields of a block.
+pub(in crate::proxy::http2) trait Fields {
+    /// Whether the next one, which counts for so many bytes (RFC 9113 §6.5.2), is taken. Nothing is made of those that
+    /// are not.
+    fn takes(&mut self, bytes: usize) -> bool;
+
+    fn take(&mut self, field: Field);
+}
+
+/// How a literal stands in a block.
 enum Literal {
     Kept,
     Passing,
 }
 
 impl Decoder {
-    /// Reads a whole block; gives each field, and the bytes that it counts for (RFC 9113 §6.5.2).
+    /// Reads a whole block.
     ///
     /// # Errors
     /// [`Undecodable`]: nothing that follows on the connection can be decoded, either.
     pub(in crate::proxy::http2) fn decode(
         &mut self,
         mut block: &[u8],
-        mut take: impl FnMut(Field, usize),
+        fields: &mut impl Fields,
     ) -> Result<(), Undecodable> {
         let mut begun = false;
         while let [first, ..] = *block {
@@ -43,7 +52,9 @@ impl Decoder {
                 0x80.. => {
                     let number = integer(&mut block, 7)?;
                     let entry = self.entry(number)?;
-                    take(entry.field.clone(), entry.bytes);
+                    if fields.takes(entry.bytes) {
+                        fields.take(entry.field.clone());
+                    }
                     begun = true;
                     continue;
                 }
@@ -61,16 +72,12 @@ impl Decoder {
                 _ => Literal::Passing,
             };
             begun = true;
-            let entry = self.literal(&mut block, &literal)?;
-            take(entry.field.clone(), entry.bytes);
-            if let Literal::Kept = literal {
-                self.keep(entry);
-            }
+            self.literal(&mut block, &literal, fields)?;
         }
         Ok(())
     }
 
-    fn literal(&mut self, block: &mut &[u8], literal: &Literal) -> Result<Entry, Undecodable> {
+    fn literal(&mut self, block: &mut &[u8], literal: &Literal, fields: &mut impl Fields) -> Result<(), Undecodable> {
         let number = integer(block, if matches!(literal, Literal::Kept) { 6 } else { 4 })?;
         let (name, name_bytes) = if number == 0 {
             text(block, &mut self.name)?;
@@ -80,7 +87,19 @@ impl Decoder {
             (entry.name.clone(), entry.name_bytes)
         };
         text(block, &mut self.value)?;
-        Ok(Entry::new(name, name_bytes, &self.value))
+        let takes = fields.takes(bytes_of(name_bytes, self.value.len()));
+        match literal {
+            Literal::Kept => {
+                let entry = Entry::new(name, name_bytes, &self.value);
+                if takes {
+                    fields.take(entry.field.clone());
+                }
+                self.keep(entry);
+            }
+            Literal::Passing if takes => fields.take(name.with(&self.value)),
+            Literal::Passing => {}
+        }
+        Ok(())
     }
 
     fn entry(&self, number: usize) -> Result<&Entry, Undecodable> {

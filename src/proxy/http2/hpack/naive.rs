@@ -1,6 +1,24 @@
 //! A second reading of RFC 7541, slow and obvious: to compare with.
 
-use super::{TABLE_BYTES_MAX, huffman, tables};
+use super::{Field, Fields, TABLE_BYTES_MAX, huffman, tables};
+
+/// Takes all fields, and what each counts for.
+#[derive(Default)]
+pub(in crate::proxy::http2) struct All {
+    pub(in crate::proxy::http2) fields: Vec<Field>,
+    pub(in crate::proxy::http2) bytes: Vec<usize>,
+}
+
+impl Fields for All {
+    fn takes(&mut self, bytes: usize) -> bool {
+        self.bytes.push(bytes);
+        true
+    }
+
+    fn take(&mut self, field: Field) {
+        self.fields.push(field);
+    }
+}
 
 /// A name and a value.
 pub(in crate::proxy::http2) type Text = (Vec<u8>, Vec<u8>);

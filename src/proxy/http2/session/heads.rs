@@ -4,7 +4,7 @@ use super::{Begun, Farewell, Key, Session, Stream};
 use crate::proxy::{
     http2::{
         frame::{self, Code, Head},
-        head::{Draft, Drafted, Malformed},
+        head::{Draft, Malformed},
     },
     received::BodyFault,
 };
@@ -64,22 +64,20 @@ impl Session {
     }
 
     fn take_block(&mut self, stream: u32, ended: bool, block: &[u8]) -> Result<Option<Begun>, Code> {
-        let (mut draft, bytes_max) = (Draft::default(), self.terms.head_bytes_max);
-        let decoded = self.decoder.decode(block, |field, bytes| draft.take(field, bytes, bytes_max));
-        decoded.map_err(|_undecodable| Code::Compression)?;
-        let drafted = draft.drafted(bytes_max);
+        let mut draft = Draft::new(self.terms.head_bytes_max);
+        self.decoder.decode(block, &mut draft).map_err(|_undecodable| Code::Compression)?;
         if stream > self.last {
-            return self.begin(stream, ended, drafted);
+            return self.begin(stream, ended, draft);
         }
         match self.streams.find(stream) {
-            Some(key) => self.take_trailers(key, ended, drafted)?,
+            Some(key) => self.take_trailers(key, ended, draft)?,
             None if self.is_passed_over(stream) => {}
             None => return Err(Code::StreamClosed),
         }
         Ok(None)
     }
 
-    fn begin(&mut self, id: u32, ended: bool, drafted: Drafted) -> Result<Option<Begun>, Code> {
+    fn begin(&mut self, id: u32, ended: bool, draft: Draft) -> Result<Option<Begun>, Code> {
         self.last = id;
         if matches!(self.farewell, Farewell::Last(_)) {
             self.pass_over(id);
@@ -89,24 +87,26 @@ impl Session {
             self.tell_reset(id, Code::Refused);
             return Ok(None);
         }
-        let Ok(asked) = drafted.into_request(ended) else {
+        let Ok(asked) = draft.into_request(ended) else {
             self.begun += 1;
             self.cancelled += 1;
             self.fault(id, Code::Protocol)?;
             return Ok(None);
         };
         self.begun += 1;
-        let window = i64::from(self.terms.stream_window_bytes);
+        // What it was not told it cannot know.
+        let least = if self.knows_terms { 0 } else { frame::WINDOW_FIRST };
+        let window = i64::from(self.terms.stream_window_bytes.max(least));
         let stream = Stream::new(id, ended, &asked, window, i64::from(self.its_stream_window));
         let key = self.streams.open_one(stream);
         Ok(Some(Begun { key, asked, ended }))
     }
 
-    fn take_trailers(&mut self, key: Key, ended: bool, drafted: Drafted) -> Result<(), Code> {
+    fn take_trailers(&mut self, key: Key, ended: bool, draft: Draft) -> Result<(), Code> {
         if self.streams[key].ended {
             return self.fail(key, Code::StreamClosed, BodyFault::Reset);
         }
-        match drafted.into_trailers() {
+        match draft.into_trailers() {
             Ok(trailers) if ended && self.streams[key].length_left.is_none_or(|left| left == 0) => {
                 self.streams[key].end(Some(trailers));
                 Ok(())

@@ -84,6 +84,7 @@ impl Session {
             return Err(Code::Protocol);
         }
         if head.has(frame::ACK) {
+            self.knows_terms = true;
             return if payload.is_empty() { Ok(()) } else { Err(Code::FrameSize) };
         }
         if !payload.len().is_multiple_of(6) {

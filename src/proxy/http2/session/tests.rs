@@ -61,7 +61,7 @@ struct Client {
 impl Client {
     fn new(terms: Terms) -> Client {
         let mut client = Client::silent(terms);
-        client.sends(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).unwrap();
+        client.sends(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(SETTINGS, ACK, 0, &[])].concat()).unwrap();
         client.told();
         client
     }

@@ -28,6 +28,16 @@ fn bodies_are_given_as_they_come_and_their_windows_opened_as_they_are_taken() {
 }
 
 #[test]
+fn a_client_that_does_not_know_its_terms_yet_has_the_window_that_all_begin_with() {
+    let mut client = Client::silent(TERMS);
+    let data = frame(DATA, 0, 1, &[b'x'; 16_000]);
+    client.sends(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &post(1, &[]), &data.repeat(4)].concat()).unwrap();
+    client.told();
+    client.sends(&[frame(SETTINGS, ACK, 0, &[]), post(3, &[]), frame(DATA, 0, 3, &[b'x'; 1001])].concat()).unwrap();
+    assert_eq!(client.resets(), [(3, Code::FlowControl as u32)]);
+}
+
+#[test]
 fn the_length_of_a_body_is_known_when_it_is_told_or_all_of_it_is_there() {
     let mut client = Client::new(TERMS);
     client.sends(&[post(1, &field("content-length", b"5")), post(3, &[])].concat()).unwrap();
