@@ -229,13 +229,13 @@ impl Session {
         }
     }
 
-    /// Whoever is first in line may go on, if anybody may.
+    /// Whoever is first in line may go on, and as many behind it as there is room for frames: what they say is written
+    /// at once.
     pub(super) fn pass_on(&mut self) {
-        if self.its_window > 0
-            && self.room() > 0
-            && let Some(first) = self.line.front()
-        {
-            self.streams[*first].wake_writer();
+        let room = self.its_window.min(i64::try_from(self.room()).unwrap_or(i64::MAX));
+        let frames = usize::try_from(room).unwrap_or(0).div_ceil(self.its_frame_bytes_max);
+        for key in self.line.iter().take(frames) {
+            self.streams[*key].wake_writer();
         }
     }
 }
