@@ -86,7 +86,6 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
     let quiet_since = Instant::now();
     let mut connection = Connection { session, driver, timeouts, leaving: false, busy: false, quiet_since };
     let ended = connection.serve(&worker, &tenure, &mut begin).await;
-    connection.session.borrow_mut().lose();
     if let Err(error) = ended {
         tracing::debug!(%error, peer = %ip, "a client's connection broke");
     }
@@ -140,6 +139,13 @@ async fn course<E>(
     }
 }
 
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // However it ended, nobody works on its streams any more.
+        self.session.borrow_mut().lose();
+    }
+}
+
 impl Connection {
     async fn serve(
         &mut self,
@@ -173,8 +179,12 @@ impl Connection {
                 }
                 Spell::Enough => self.leaving = true,
                 Spell::Quiet => match self.quiet_until() {
+                    Some(later) if self.leaving => {
+                        self.session.borrow_mut().insist();
+                        quiet.as_mut().reset(later);
+                    }
                     Some(later) => {
-                        self.leaving |= tenure.is_over();
+                        self.leaving = tenure.is_over();
                         quiet.as_mut().reset(tenure.at_most(later));
                     }
                     // It was told, and does not answer.
@@ -241,6 +251,8 @@ fn terms(limits: &Limits) -> Terms {
     Terms {
         streams_max: limits.http2_streams_max,
         head_bytes_max: limits.head_bytes_max,
+        trailer_bytes_max: limits.trailer_bytes_max,
+        fields_max: limits.header_count_max,
         frame_bytes_max: limits.http2_frame_bytes_max,
         stream_window_bytes: limits.http2_stream_window_bytes,
         connection_window_bytes: limits.http2_connection_window_bytes,

@@ -84,10 +84,11 @@ pub fn keep_observed(state_dir: &Path, known: &Observed, counted: &Counts, now: 
     for (name, variants) in counted {
         let decisions = &mut next.toggles.entry(name.clone()).or_default().decisions;
         for (variant, count) in variants {
-            *decisions.entry(variant.clone()).or_default() += count;
+            let kept = decisions.entry(variant.clone()).or_default();
+            *kept = kept.saturating_add(*count);
         }
     }
-    next.toggles.retain(|_, seen| now - seen.last_seen < GONE_SECONDS_MAX);
+    next.toggles.retain(|_, seen| now.saturating_sub(seen.last_seen) < GONE_SECONDS_MAX);
     replace(&place, &serde_json::to_vec(&next)?, Lasting::Whole)?;
     Ok(next)
 }
@@ -153,5 +154,16 @@ mod tests {
         assert_eq!(kept.toggles.len(), 1);
         let kept = keep_observed(state.path(), &Observed::default(), &Counts::new(), NOW + 1).unwrap();
         assert_eq!(kept.toggles.len(), 0);
+    }
+
+    #[test]
+    fn figures_that_nobody_can_have_seen_break_nothing() {
+        let state = tempfile::TempDir::new().unwrap();
+        let absurd = sighting("t", i64::MIN, i64::MIN, u64::MAX);
+        fs::write(state.path().join(OBSERVED), serde_json::to_vec(&absurd).unwrap()).unwrap();
+        let kept = keep_observed(state.path(), &absurd, &counts("t", 1), NOW).unwrap();
+        assert_eq!(kept.toggles.len(), 0);
+        let kept = keep_observed(state.path(), &sighting("t", NOW, NOW, u64::MAX), &counts("t", 1), NOW).unwrap();
+        assert_eq!(kept, sighting("t", NOW, NOW, u64::MAX));
     }
 }

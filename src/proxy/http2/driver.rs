@@ -45,8 +45,8 @@ pub(super) struct Driver {
     linger: Linger,
 }
 
-/// What may still come of a client that is sent away: closed over it, the connection would end with a reset, and what
-/// the client was told be lost on the way.
+/// What may still come of a client that has had its last bytes: closed over it, the connection would end with a reset,
+/// and what is on its way to the client be lost. Until it closes, nothing comes for so long, or so much has come.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Linger {
     pub(super) bytes_max: usize,
@@ -90,7 +90,7 @@ impl Driver {
                 Poll::Ready(Ok(Err(code))) => {
                     tracing::debug!(?code, "a client of HTTP/2 broke its rules");
                     self.session.borrow_mut().end(code);
-                    self.end(self.linger.bytes_max);
+                    self.end();
                     break;
                 }
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
@@ -99,7 +99,7 @@ impl Driver {
             let read_all = self.session.borrow().wants_more();
             ready!(self.poll_write(cx))?;
             if self.session.borrow().is_done() {
-                self.end(0);
+                self.end();
             } else if read_all {
                 return Poll::Pending;
             }
@@ -107,10 +107,10 @@ impl Driver {
         self.poll_end(cx)
     }
 
-    /// Nothing more is served; so much of what still comes is waited for.
-    fn end(&mut self, left: usize) {
+    /// Nothing more is served.
+    fn end(&mut self) {
         let late = Box::pin(tokio::time::sleep(self.linger.longest));
-        self.ending = Some(Ending { shut: false, left, late });
+        self.ending = Some(Ending { shut: false, left: self.linger.bytes_max, late });
     }
 
     /// Pending for as long as there is more to come; at its end ready without a fault, or with the client's.
@@ -155,10 +155,11 @@ impl Driver {
                 None => break,
             }
         }
-        if kept {
+        // Whoever rests keeps nothing.
+        if at < bytes.len() && kept {
             rest.drain(..at);
             self.rest = rest;
-        } else if at < read.len() {
+        } else if at < bytes.len() {
             self.rest = read[at..].to_vec();
         }
         Ok(())
@@ -215,7 +216,10 @@ impl Driver {
                 ready!(Pin::new(&mut self.transport).poll_read(cx, &mut room))?;
                 match room.filled().len() {
                     0 => break,
-                    read => ending.left = ending.left.saturating_sub(read),
+                    read => {
+                        ending.left = ending.left.saturating_sub(read);
+                        ending.late.as_mut().reset(Instant::now() + self.linger.longest);
+                    }
                 }
             }
             Poll::Ready(Ok(()))

@@ -170,6 +170,9 @@ impl Outflow {
                 None => (Bytes::new(), true),
                 Some(Err(frame)) => {
                     let trailers = frame.into_trailers().unwrap_or_default();
+                    if trailers.is_empty() {
+                        return self.data(Bytes::new(), true).await;
+                    }
                     return Ok(self.held.session.borrow_mut().say_trailers(self.held.key, &trailers)?);
                 }
             };

@@ -18,6 +18,8 @@ use super::{
 const TERMS: Terms = Terms {
     streams_max: 4,
     head_bytes_max: 2 << 10,
+    trailer_bytes_max: 1 << 10,
+    fields_max: 10,
     frame_bytes_max: 16 << 10,
     stream_window_bytes: 200,
     connection_window_bytes: 1 << 16,

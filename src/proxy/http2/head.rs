@@ -21,6 +21,8 @@ pub(super) struct Draft {
     flawed: bool,
     /// What its fields may still count for (RFC 9113 §6.5.2).
     left: usize,
+    /// How many fields there may be. One more is taken, so that whoever judges the head sees that there were.
+    fields_max: usize,
     /// They count for more, and some are missing.
     too_large: bool,
 }
@@ -45,7 +47,7 @@ impl Fields for Draft {
             self.too_large = true;
             0
         });
-        !self.too_large
+        !self.too_large && self.fields.len() <= self.fields_max
     }
 
     fn take(&mut self, field: Field) {
@@ -66,8 +68,8 @@ impl Fields for Draft {
 }
 
 impl Draft {
-    /// One whose fields may count for so many bytes.
-    pub(super) fn new(bytes_max: usize) -> Draft {
+    /// One whose fields may count for so many bytes, and be so many.
+    pub(super) fn new(bytes_max: usize, fields_max: usize) -> Draft {
         Draft {
             method: None,
             scheme: None,
@@ -77,6 +79,7 @@ impl Draft {
             fields: HeaderMap::new(),
             flawed: false,
             left: bytes_max,
+            fields_max,
             too_large: false,
         }
     }

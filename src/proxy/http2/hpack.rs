@@ -18,8 +18,8 @@ mod tables;
 mod tests;
 
 pub(super) use decoder::{Decoder, Fields};
-pub(super) use encoder::{Encoder, encode_status};
-pub(super) use field::Field;
+pub(super) use encoder::Encoder;
+pub(super) use field::{FIELD_BYTES, Field};
 
 /// Bytes that a table may have: what every connection begins with, and more is neither taken nor offered.
 const TABLE_BYTES_MAX: usize = 4096;

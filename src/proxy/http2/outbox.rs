@@ -72,9 +72,12 @@ impl Outbox {
             self.first.pop_front();
         }
         self.done += bytes;
-        if self.done == self.tail.len() {
+        // Each byte is moved once at most, and what is done with takes no more room than what is not.
+        if self.done >= self.tail.len() - self.done {
+            self.tail.drain(..self.done);
             self.done = 0;
-            self.tail.clear();
+        }
+        if self.tail.is_empty() {
             self.tail.shrink_to(ROOM_BYTES_KEPT);
         }
     }

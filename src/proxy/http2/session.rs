@@ -14,7 +14,7 @@ mod streams;
 mod tests;
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     task::{Context, Waker},
 };
 
@@ -34,8 +34,12 @@ use super::{
 };
 use crate::proxy::received::BodyFault;
 
-/// So much may wait for a client that it has to be told; no more is read of one that does not read.
+/// So much may wait for a client beside what its answers' bodies may: heads, and what it has brought about. No more is
+/// read of one that does not read.
 const OWED_BYTES_MAX: usize = 16 << 10;
+
+/// So many streams that nobody listens to are remembered at least: as many as a client begins before it knows better.
+const PASSED_OVER_MIN: usize = 256;
 
 /// What a client is asked to send back when it is told to go.
 const FAREWELL: [u8; 8] = *b"farewell";
@@ -48,6 +52,8 @@ const SIGN_OF_LIFE: [u8; 8] = *b"alive?\0\0";
 pub(super) struct Terms {
     pub(super) streams_max: u32,
     pub(super) head_bytes_max: usize,
+    pub(super) trailer_bytes_max: usize,
+    pub(super) fields_max: usize,
     pub(super) frame_bytes_max: u32,
     pub(super) stream_window_bytes: u32,
     pub(super) connection_window_bytes: u32,
@@ -81,9 +87,8 @@ pub(super) struct Session {
     /// Streams that have something to send, in the order in which they may.
     line: VecDeque<Key>,
     outbox: Outbox,
-    owed: usize,
     /// Streams that nobody listens to.
-    resets: VecDeque<u32>,
+    passed_over: BTreeSet<u32>,
     faults: usize,
     /// Streams that the client reset in this turn before anybody had a look at them.
     at_once: usize,
@@ -129,6 +134,9 @@ pub(super) struct Begun {
 impl Session {
     /// A fresh one, which has told the client what it may do.
     pub(super) fn new(terms: Terms) -> Session {
+        // A connection's window is never smaller than what it begins with.
+        let connection_window_bytes = terms.connection_window_bytes.max(frame::WINDOW_FIRST);
+        let terms = Terms { connection_window_bytes, ..terms };
         let mut session = Session {
             terms,
             decoder: Decoder::default(),
@@ -138,15 +146,14 @@ impl Session {
             knows_terms: false,
             block: None,
             last: 0,
-            window: i64::from(terms.connection_window_bytes.max(frame::WINDOW_FIRST)),
+            window: i64::from(connection_window_bytes),
             unreturned: 0,
             its_window: i64::from(frame::WINDOW_FIRST),
             its_frame_bytes_max: frame::PAYLOAD_BYTES_MIN,
             its_stream_window: frame::WINDOW_FIRST,
             line: VecDeque::new(),
             outbox: Outbox::default(),
-            owed: 0,
-            resets: VecDeque::new(),
+            passed_over: BTreeSet::new(),
             faults: 0,
             at_once: 0,
             begun: 0,
@@ -175,7 +182,7 @@ impl Session {
             out.extend_from_slice(&id.to_be_bytes());
             out.extend_from_slice(&value.to_be_bytes());
         }
-        let more = self.terms.connection_window_bytes.saturating_sub(frame::WINDOW_FIRST);
+        let more = self.terms.connection_window_bytes - frame::WINDOW_FIRST;
         if more > 0 {
             frame::write(out, frame::WINDOW_UPDATE, 0, frame::CONNECTION, &more.to_be_bytes());
         }
@@ -261,7 +268,6 @@ impl Session {
 
     /// Puts a short frame in line that the client has brought about.
     fn tell(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        self.owed += frame::HEAD_BYTES + payload.len();
         frame::write(self.outbox.tail(), kind, flags, stream, payload);
         self.wake_driver();
     }
@@ -274,14 +280,14 @@ impl Session {
     /// What comes on a stream from now on was sent before the client knew that nobody listens. So many are remembered
     /// as there may be under way.
     fn pass_over(&mut self, stream: u32) {
-        if self.resets.len() > self.terms.streams_max as usize {
-            self.resets.pop_front();
+        self.passed_over.insert(stream);
+        if self.passed_over.len() > PASSED_OVER_MIN.max(self.terms.streams_max as usize) {
+            self.passed_over.pop_first();
         }
-        self.resets.push_back(stream);
     }
 
     fn is_passed_over(&self, stream: u32) -> bool {
-        self.resets.contains(&stream)
+        self.passed_over.contains(&stream)
     }
 
     /// Resets a stream for a fault of the client's; one that has many is not heard any longer.
@@ -309,7 +315,7 @@ impl Session {
 
     /// Whether more may be read of the client.
     pub(super) fn wants_more(&self) -> bool {
-        self.owed < OWED_BYTES_MAX
+        self.outbox.len() < self.terms.send_bytes_max.saturating_add(OWED_BYTES_MAX)
     }
 
     /// A turn begins: whoever works on a stream had one.
@@ -328,9 +334,6 @@ impl Session {
     /// Some of it was.
     pub(super) fn written(&mut self, bytes: usize) {
         self.outbox.advance(bytes);
-        if self.outbox.is_empty() {
-            self.owed = 0;
-        }
         self.pass_on();
     }
 
@@ -359,6 +362,13 @@ impl Session {
             self.write_goaway(frame::STREAM_MAX, Code::NoError);
             frame::write(self.outbox.tail(), frame::PING, 0, frame::CONNECTION, &FAREWELL);
             self.wake_driver();
+        }
+    }
+
+    /// It was asked to go a while ago: what it began before it knew has come by now.
+    pub(super) fn insist(&mut self) {
+        if self.farewell == Farewell::Told {
+            self.set_last();
         }
     }
 
@@ -391,6 +401,7 @@ impl Session {
     /// Ends it: nothing goes on from here on.
     pub(super) fn end(&mut self, code: Code) {
         let last = if let Farewell::Last(last) = self.farewell { last } else { self.last };
+        self.farewell = Farewell::Last(last);
         self.write_goaway(last, code);
         self.lose();
     }

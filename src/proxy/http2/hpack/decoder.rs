@@ -8,6 +8,9 @@ use super::{
     huffman, tables,
 };
 
+/// Room that is kept for the texts of the next block.
+const TEXT_BYTES_KEPT: usize = 1 << 10;
+
 /// What is known of the fields that a peer has sent.
 #[derive(Debug, Default)]
 pub(in crate::proxy::http2) struct Decoder {
@@ -31,9 +34,12 @@ pub(in crate::proxy::http2) trait Fields {
 }
 
 /// How a literal stands in a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Literal {
     Kept,
     Passing,
+    /// Whoever sends it on may not keep it, either (RFC 7541 §6.2.3).
+    Secret,
 }
 
 impl Decoder {
@@ -69,16 +75,19 @@ impl Decoder {
                     continue;
                 }
                 0x40.. => Literal::Kept,
+                0x10.. => Literal::Secret,
                 _ => Literal::Passing,
             };
             begun = true;
-            self.literal(&mut block, &literal, fields)?;
+            self.literal(&mut block, literal, fields)?;
         }
+        self.name.shrink_to(TEXT_BYTES_KEPT);
+        self.value.shrink_to(TEXT_BYTES_KEPT);
         Ok(())
     }
 
-    fn literal(&mut self, block: &mut &[u8], literal: &Literal, fields: &mut impl Fields) -> Result<(), Undecodable> {
-        let number = integer(block, if matches!(literal, Literal::Kept) { 6 } else { 4 })?;
+    fn literal(&mut self, block: &mut &[u8], literal: Literal, fields: &mut impl Fields) -> Result<(), Undecodable> {
+        let number = integer(block, if literal == Literal::Kept { 6 } else { 4 })?;
         let (name, name_bytes) = if number == 0 {
             text(block, &mut self.name)?;
             (Name::read(&self.name), self.name.len())
@@ -97,7 +106,8 @@ impl Decoder {
                 self.keep(entry);
             }
             Literal::Passing if takes => fields.take(name.with(&self.value)),
-            Literal::Passing => {}
+            Literal::Secret if takes => fields.take(name.with(&self.value).secret()),
+            Literal::Passing | Literal::Secret => {}
         }
         Ok(())
     }

@@ -100,7 +100,10 @@ impl Encoder {
         self.shrink(self.bytes_max - bytes);
         self.bytes += bytes;
         self.made = self.made.wrapping_add(1);
-        self.entries.push_front((name.clone(), value.clone()));
+        // A value may be a piece of all that was read with it.
+        if let Ok(own) = HeaderValue::from_bytes(value.as_bytes()) {
+            self.entries.push_front((name.clone(), own));
+        }
         self.seen[place].entry = self.made;
     }
 
@@ -130,8 +133,7 @@ impl Encoder {
     }
 }
 
-/// A head of a status alone, for which no table is needed.
-pub(in crate::proxy::http2) fn encode_status(status: StatusCode, block: &mut Vec<u8>) {
+fn encode_status(status: StatusCode, block: &mut Vec<u8>) {
     match status.as_u16() {
         200 => block.push(0x88),
         204 => block.push(0x89),

@@ -50,9 +50,12 @@ impl Entry {
     }
 }
 
-/// What a field counts for (RFC 7541 §4.1).
+/// What a field counts for beside its texts (RFC 7541 §4.1).
+pub(in crate::proxy::http2) const FIELD_BYTES: usize = 32;
+
+/// What a field counts for.
 pub(super) fn bytes_of(name_bytes: usize, value_bytes: usize) -> usize {
-    name_bytes + value_bytes + 32
+    name_bytes + value_bytes + FIELD_BYTES
 }
 
 impl Name {
@@ -83,5 +86,15 @@ impl Name {
             Name::Flawed => None,
         };
         read.unwrap_or(Field::Flawed)
+    }
+}
+
+impl Field {
+    /// The same, to be said again by itself alone.
+    pub(super) fn secret(mut self) -> Field {
+        if let Field::Plain(_, value) = &mut self {
+            value.set_sensitive(true);
+        }
+        self
     }
 }

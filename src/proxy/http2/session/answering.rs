@@ -8,10 +8,7 @@ use http::{HeaderMap, StatusCode};
 
 use super::{Key, Session, streams::Said};
 use crate::proxy::{
-    http2::{
-        frame::{self, Code, HEAD_BYTES, Head},
-        hpack,
-    },
+    http2::frame::{self, Code, HEAD_BYTES, Head},
     received::BodyFault,
 };
 
@@ -78,6 +75,7 @@ impl Session {
         if !ended {
             self.tell_reset(id, Code::NoError);
         }
+        self.wake_driver();
     }
 
     /// Tells the client that the body is wanted.
@@ -107,9 +105,7 @@ impl Session {
         fields: &HeaderMap,
         all: bool,
     ) -> Result<(), Gone> {
-        if !self.streams[key].is_open() {
-            return Err(Gone);
-        }
+        self.check_unsaid(key)?;
         self.write_head(key, Some(status), fields, if all { frame::END_STREAM } else { 0 });
         self.said(key, all);
         Ok(())
@@ -120,12 +116,16 @@ impl Session {
     /// # Errors
     /// [`Gone`].
     pub(in crate::proxy::http2) fn say_trailers(&mut self, key: Key, trailers: &HeaderMap) -> Result<(), Gone> {
-        if !self.streams[key].is_open() {
-            return Err(Gone);
-        }
+        self.check_unsaid(key)?;
         self.write_head(key, None, trailers, frame::END_STREAM);
         self.said(key, true);
         Ok(())
+    }
+
+    /// Nothing follows an end.
+    fn check_unsaid(&self, key: Key) -> Result<(), Gone> {
+        let stream = &self.streams[key];
+        if stream.is_open() && stream.said != Said::All { Ok(()) } else { Err(Gone) }
     }
 
     fn said(&mut self, key: Key, all: bool) {
@@ -142,10 +142,7 @@ impl Session {
         let out = self.outbox.tail();
         let begin = out.len();
         out.extend_from_slice(&[0; HEAD_BYTES]);
-        match status {
-            Some(status) if fields.is_empty() => hpack::encode_status(status, out),
-            status => self.encoder.encode(status, fields, out),
-        }
+        self.encoder.encode(status, fields, out);
         let from = begin + HEAD_BYTES;
         let length = out.len() - from;
         if length <= most {
@@ -202,10 +199,8 @@ impl Session {
     /// # Errors
     /// [`Gone`].
     pub(in crate::proxy::http2) fn say_data(&mut self, key: Key, data: Bytes, all: bool) -> Result<(), Gone> {
+        self.check_unsaid(key)?;
         let stream = &mut self.streams[key];
-        if !stream.is_open() {
-            return Err(Gone);
-        }
         let counted = i64::try_from(data.len()).unwrap_or(i64::MAX);
         stream.its_window -= counted;
         self.its_window -= counted;

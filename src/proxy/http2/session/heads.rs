@@ -1,10 +1,11 @@
 //! Heads of requests, and trailers: what comes in blocks of fields.
 
-use super::{Begun, Farewell, Key, Session, Stream};
+use super::{Begun, Farewell, Key, Session, Stream, Terms};
 use crate::proxy::{
     http2::{
         frame::{self, Code, Head},
         head::{Draft, Malformed},
+        hpack::FIELD_BYTES,
     },
     received::BodyFault,
 };
@@ -35,10 +36,11 @@ impl Session {
             fields = behind;
         }
         let ended = head.has(frame::END_STREAM);
+        let block = Block { stream: head.stream, ended, bytes: Vec::new(), cost: 0 };
         if head.has(frame::END_HEADERS) {
+            self.charged(block, fields)?;
             return self.take_block(head.stream, ended, fields);
         }
-        let block = Block { stream: head.stream, ended, bytes: Vec::new(), cost: 0 };
         self.block = Some(self.joined(block, fields)?);
         Ok(None)
     }
@@ -53,18 +55,24 @@ impl Session {
         Ok(None)
     }
 
-    /// A block may be larger than what it says; it is not kept at any size.
-    fn joined(&self, mut block: Block, fields: &[u8]) -> Result<Block, Code> {
-        block.cost += fields.len().max(CONTINUATION_BYTES_MIN);
-        if block.cost > 2 * self.terms.head_bytes_max.max(frame::PAYLOAD_BYTES_MIN) {
-            return Err(Code::EnhanceYourCalm);
-        }
+    fn joined(&self, block: Block, fields: &[u8]) -> Result<Block, Code> {
+        let mut block = self.charged(block, fields)?;
         block.bytes.extend_from_slice(fields);
         Ok(block)
     }
 
+    /// A block may be larger than what it says; it is not read at any size.
+    fn charged(&self, mut block: Block, fields: &[u8]) -> Result<Block, Code> {
+        block.cost += fields.len().max(CONTINUATION_BYTES_MIN);
+        let cost_max = self.terms.head_bytes_max.max(frame::PAYLOAD_BYTES_MIN).saturating_mul(2);
+        if block.cost > cost_max { Err(Code::EnhanceYourCalm) } else { Ok(block) }
+    }
+
     fn take_block(&mut self, stream: u32, ended: bool, block: &[u8]) -> Result<Option<Begun>, Code> {
-        let mut draft = Draft::new(self.terms.head_bytes_max);
+        let Terms { head_bytes_max, trailer_bytes_max, fields_max, .. } = self.terms;
+        // Trailers are judged by their lines.
+        let lines = trailer_bytes_max.saturating_add(FIELD_BYTES.saturating_mul(fields_max));
+        let mut draft = Draft::new(if stream > self.last { head_bytes_max } else { lines }, fields_max);
         self.decoder.decode(block, &mut draft).map_err(|_undecodable| Code::Compression)?;
         if stream > self.last {
             return self.begin(stream, ended, draft);
@@ -109,6 +117,7 @@ impl Session {
         match draft.into_trailers() {
             Ok(trailers) if ended && self.streams[key].length_left.is_none_or(|left| left == 0) => {
                 self.streams[key].end(Some(trailers));
+                self.settle(key);
                 Ok(())
             }
             Ok(_) | Err(Malformed) => self.fail(key, Code::Protocol, BodyFault::Reset),

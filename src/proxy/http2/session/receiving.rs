@@ -90,13 +90,15 @@ impl Session {
         if !payload.len().is_multiple_of(6) {
             return Err(Code::FrameSize);
         }
+        let mut window = None;
         for setting in payload.chunks_exact(6) {
             let id = u16::from_be_bytes([setting[0], setting[1]]);
             let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
             match id {
                 setting::TABLE_BYTES => self.encoder.resize(usize::try_from(value).unwrap_or(usize::MAX)),
                 setting::PUSH if value > 1 => return Err(Code::Protocol),
-                setting::WINDOW => self.set_stream_window(value)?,
+                setting::WINDOW if i64::from(value) > frame::WINDOW_MAX => return Err(Code::FlowControl),
+                setting::WINDOW => window = Some(value),
                 setting::FRAME_BYTES_MAX => {
                     let bytes_max = usize::try_from(value).unwrap_or(usize::MAX);
                     if !(frame::PAYLOAD_BYTES_MIN..1 << 24).contains(&bytes_max) {
@@ -108,15 +110,14 @@ impl Session {
                 _ => {}
             }
         }
+        // Once for all that a frame says of it: each takes a look at all streams.
+        window.map_or(Ok(()), |window| self.set_stream_window(window))?;
         self.tell(frame::SETTINGS, frame::ACK, frame::CONNECTION, &[]);
         Ok(())
     }
 
     /// Streams that are open have more by it, or less (RFC 9113 §6.9.2).
     fn set_stream_window(&mut self, window: u32) -> Result<(), Code> {
-        if i64::from(window) > frame::WINDOW_MAX {
-            return Err(Code::FlowControl);
-        }
         let more = i64::from(window) - i64::from(self.its_stream_window);
         self.its_stream_window = window;
         for stream in self.streams.iter_mut() {
@@ -222,11 +223,11 @@ impl Session {
         self.wake_driver();
     }
 
-    /// Bytes of the connection are, too. Told by halves of the window, as whoever reads small pieces would else answer
-    /// each with a frame.
+    /// Bytes of the connection are, too. That is told when it is as much as half of what the client has left: seldom while
+    /// it has much, and at once when streams that nobody reads hold almost all of it.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.unreturned += u32::try_from(bytes).unwrap_or(u32::MAX);
-        if self.unreturned < self.terms.connection_window_bytes.max(frame::WINDOW_FIRST) / 2 {
+        if self.unreturned == 0 || i64::from(self.unreturned) < self.window / 2 {
             return;
         }
         let returned = std::mem::take(&mut self.unreturned);

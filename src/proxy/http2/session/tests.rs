@@ -18,6 +18,8 @@ use crate::proxy::http2::frame::{
 const TERMS: Terms = Terms {
     streams_max: 3,
     head_bytes_max: 16 << 10,
+    trailer_bytes_max: 1 << 10,
+    fields_max: 10,
     frame_bytes_max: 16 << 10,
     stream_window_bytes: 1000,
     connection_window_bytes: 1 << 16,
@@ -220,7 +222,7 @@ fn no_more_is_read_of_a_client_that_does_not_read_what_it_has_to_be_told() {
         client.sends(&ping).unwrap();
         pings += 1;
     }
-    assert_eq!(pings, OWED_BYTES_MAX.div_ceil(ping.len()));
+    assert_eq!(pings, (TERMS.send_bytes_max + OWED_BYTES_MAX).div_ceil(ping.len()));
     client.told();
     assert!(client.session.wants_more());
 }

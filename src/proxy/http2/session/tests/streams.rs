@@ -1,5 +1,13 @@
 //! Bodies, and answers.
 
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::Wake,
+};
+
 use super::*;
 
 #[test]
@@ -51,22 +59,35 @@ fn the_length_of_a_body_is_known_when_it_is_told_or_all_of_it_is_there() {
 
 #[test]
 fn what_nobody_takes_is_given_back_to_the_connection() {
-    let mut client = Client::new(Terms { resets_max: 1000, ..TERMS });
-    let mut sent = 0;
-    // Taken by nobody, broken off, and too late.
-    for stream in (1..600).step_by(6) {
-        let [left, broken, late] = [stream, stream + 2, stream + 4];
-        let data = |stream| frame(DATA, 0, stream, &[0; 900]);
-        client.sends(&[post(left, &[]), post(broken, &[]), post(late, &[])].concat()).unwrap();
-        for key in std::mem::take(&mut client.asked).into_iter().take(1) {
-            client.session.leave_body(key);
+    let data = |stream| frame(DATA, 0, stream, &[0; 900]);
+    let reset = |stream| frame(RESET, 0, stream, &[0; 4]);
+    let ended = |stream: u32| frame(DATA, END_STREAM, stream, &[]);
+    let unread = |client: &mut Client| client.session.leave_body(client.asked[0]);
+    let nothing = |_: &mut Client| ();
+    type Act = fn(&mut Client);
+    for (what, before, act, after) in [
+        ("left before it came", vec![], unread as Act, vec![data as fn(u32) -> Vec<u8>]),
+        ("left when it was there", vec![data as fn(u32) -> Vec<u8>], unread, vec![]),
+        ("broken off", vec![data], nothing, vec![]),
+        ("too late", vec![reset], nothing, vec![data]),
+        ("behind its end", vec![ended], nothing, vec![data]),
+    ] {
+        let mut client = Client::new(Terms { resets_max: 1000, ..TERMS });
+        let rounds = 4 * TERMS.connection_window_bytes / 900;
+        for stream in (1..2 * rounds).step_by(2) {
+            client.sends(&post(stream, &[])).unwrap();
+            for frames in &before {
+                client.sends(&frames(stream)).unwrap_or_else(|code| panic!("{what}: {code:?}"));
+            }
+            act(&mut client);
+            for frames in &after {
+                client.sends(&frames(stream)).unwrap_or_else(|code| panic!("{what}: {code:?}"));
+            }
+            client.sends(&reset(stream)).unwrap();
+            client.asked.clear();
+            client.told();
         }
-        client.sends(&[data(left), data(broken), frame(RESET, 0, broken, &[0; 4])].concat()).unwrap();
-        client.sends(&[frame(RESET, 0, left, &[0; 4]), frame(RESET, 0, late, &[0; 4]), data(late)].concat()).unwrap();
-        sent += 3 * 900;
-        client.told();
     }
-    assert!(sent > 4 * TERMS.connection_window_bytes);
 }
 
 #[test]
@@ -121,6 +142,61 @@ fn an_answer_waits_for_room_where_the_client_takes_nothing() {
     assert_eq!(client.room(key), Some(TERMS.send_bytes_max));
 }
 
+/// Counts how often it is woken.
+#[derive(Default)]
+struct Woken(AtomicUsize);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn whoever_waits_is_woken_when_there_is_something_to_do_and_nobody_else() {
+    let mut client = Client::new(Terms { streams_max: 10, send_bytes_max: 40_000, ..TERMS });
+    client.sends(&(1..12).step_by(2).flat_map(get).collect::<Vec<u8>>()).unwrap();
+    client.sends(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])).unwrap();
+    let keys = client.asked.clone();
+    for key in &keys {
+        client.session.say_head(*key, StatusCode::OK, &HeaderMap::new(), false).unwrap();
+    }
+    // One uses all that there is, the others wait.
+    for _ in 0..4 {
+        client.told();
+        let room = client.room(keys[0]).unwrap();
+        client.session.say_data(keys[0], vec![b'x'; room].into(), false).unwrap();
+    }
+    client.told();
+    let woken: Vec<Arc<Woken>> = keys.iter().map(|_| Arc::default()).collect();
+    let wait = |client: &mut Client, place: usize| {
+        let waker = Arc::clone(&woken[place]).into();
+        client.session.poll_room(keys[place], &Context::from_waker(&waker)).is_pending()
+    };
+    assert!((1..6).all(|place| wait(&mut client, place)));
+    let counts = || woken.iter().map(|woken| woken.0.swap(0, Ordering::Relaxed)).collect::<Vec<_>>();
+    let window = |stream: u32, more: u32| frame(WINDOW_UPDATE, 0, stream, &more.to_be_bytes());
+    client.sends(&window(0, 1)).unwrap();
+    assert_eq!(counts(), [0, 1, 0, 0, 0, 0], "one byte is one frame");
+    assert_eq!(client.room(keys[1]), Some(1));
+    client.session.say_data(keys[1], vec![b'x'; 1].into(), false).unwrap();
+    assert!(wait(&mut client, 1), "from now on behind the others");
+    client.sends(&window(0, 100_000)).unwrap();
+    assert_eq!(counts(), [0, 0, 1, 1, 1, 0], "as many frames as there is room for");
+    // The first of them is over, and the next has no window any more.
+    client.session.reset(keys[2], Code::Cancel);
+    counts();
+    client.sends(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
+    assert!(wait(&mut client, 3));
+    assert_eq!(counts(), [0, 1, 0, 0, 0, 0], "its turn is passed on, and the one at the end is within reach");
+    client.sends(&window(11, 5)).unwrap();
+    assert_eq!(counts(), [0, 0, 0, 0, 0, 1]);
+    assert!(wait(&mut client, 5), "another one is before it");
+    assert!(wait(&mut client, 4), "which has nothing to say it with");
+    assert_eq!(counts(), [0, 0, 0, 0, 0, 1], "so that the turn is passed on");
+    assert!(!wait(&mut client, 5));
+}
+
 #[test]
 fn streams_that_wait_go_on_in_turns() {
     let mut client = Client::new(Terms { send_bytes_max: 10_000, ..TERMS });
@@ -160,6 +236,7 @@ fn a_client_that_waits_to_be_asked_for_its_body_is_asked_when_it_is_wanted() {
     // It did not wait, or is answered.
     client.sends(&frame(DATA, 0, 3, b"x")).unwrap();
     client.body(keys[1]);
+    assert_eq!(client.told(), []);
     client.session.say_head(keys[2], StatusCode::OK, &HeaderMap::new(), false).unwrap();
     client.told();
     client.body(keys[2]);
