@@ -59,7 +59,7 @@ impl Encoder {
         block: &mut Vec<u8>,
     ) {
         if let Some((least, last)) = self.resized.take() {
-            for bytes_max in [least, last] {
+            for bytes_max in [least, last].into_iter().skip(usize::from(least == last)) {
                 self.bytes_max = bytes_max;
                 self.shrink(bytes_max);
                 integer(block, 0x20, 5, bytes_max);

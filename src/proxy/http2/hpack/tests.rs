@@ -118,6 +118,30 @@ fn a_name_is_what_it_is_whatever_value_stood_behind_it() {
 }
 
 #[test]
+fn what_may_be_kept_by_nobody_is_marked() {
+    let secret = |block: &[u8]| {
+        let mut all = All::default();
+        Decoder::default().decode(block, &mut all).unwrap();
+        matches!(&all.fields[0], Field::Plain(_, value) if value.is_sensitive())
+    };
+    assert!(secret(b"\x10\x01x\x011") && secret(b"\x1f\x08\x011"));
+    assert!(!secret(b"\x00\x01x\x011") && !secret(b"\x40\x01x\x011"));
+}
+
+#[test]
+fn what_is_kept_has_memory_of_its_own() {
+    let read = bytes::Bytes::from(vec![b'x'; 1 << 16]);
+    let mut encoder = Encoder::new();
+    let value = HeaderValue::from_maybe_shared(read.slice(..10)).unwrap();
+    let fields = HeaderMap::from_iter([(HeaderName::from_static("x"), value)]);
+    for _ in 0..3 {
+        encoder.encode(None, &fields, &mut Vec::new());
+    }
+    drop(fields);
+    assert!(read.is_unique());
+}
+
+#[test]
 fn a_table_holds_no_more_than_it_may() {
     let mut decoder = Decoder::default();
     let field = |name: u8, length: usize| {

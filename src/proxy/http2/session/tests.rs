@@ -228,6 +228,64 @@ fn no_more_is_read_of_a_client_that_does_not_read_what_it_has_to_be_told() {
 }
 
 #[test]
+fn no_more_is_read_of_a_client_that_does_not_read_the_heads_of_its_answers() {
+    let mut client = Client::new(TERMS);
+    let fields = HeaderMap::from_iter([(http::header::SET_COOKIE, HeaderValue::from_static("sid=0123456789"))]);
+    for stream in (1..10_000).step_by(2).take_while(|_| client.session.wants_more()).collect::<Vec<u32>>() {
+        client.sends(&get(stream)).unwrap();
+        let key = client.asked[0];
+        client.asked.clear();
+        client.session.say_head(key, StatusCode::OK, &fields, true).unwrap();
+    }
+    assert!(!client.session.wants_more());
+}
+
+#[test]
+fn a_client_that_takes_little_but_never_all_costs_no_more() {
+    let mut outbox = Outbox::default();
+    outbox.push(vec![0; 4096].into());
+    for number in 0..10_000_u32 {
+        outbox.push(vec![number.to_le_bytes()[0]; 4096].into());
+        assert!(outbox.slices().iter().all(|slice| slice.iter().all(|byte| *byte == slice[0] || slice.len() > 4096)));
+        outbox.advance(4096);
+        assert_eq!(outbox.only().unwrap(), vec![number.to_le_bytes()[0]; 4096]);
+    }
+    assert!(outbox.tail().capacity() <= 4 * 4096);
+}
+
+#[test]
+fn a_frame_of_many_windows_is_one_of_the_last() {
+    let mut client = Client::new(TERMS);
+    client.sends(&get(1)).unwrap();
+    let window = |window: u32| [&[0, 4][..], &window.to_be_bytes()].concat();
+    let settings = [window(1 << 30).repeat(100), window(7)].concat();
+    client.sends(&frame(SETTINGS, 0, 0, &settings)).unwrap();
+    assert_eq!(client.room(client.asked[0]), Some(7));
+    client.sends(&frame(SETTINGS, 0, 0, &[window(1), window(1 << 31), window(2)].concat())).unwrap_err();
+}
+
+#[test]
+fn who_is_sent_away_for_a_fault_is_told_nothing_else() {
+    let mut client = Client::new(TERMS);
+    client.sends(&get(1)).unwrap();
+    client.session.end(Code::Protocol);
+    client.session.bid_farewell();
+    client.session.insist();
+    let told = client.told();
+    assert_eq!((told.len(), &told[0].1[..]), (1, &[0, 0, 0, 1, 0, 0, 0, 1][..]));
+}
+
+#[test]
+fn who_does_not_answer_a_farewell_is_let_in_no_longer_than_until_weir_insists() {
+    let mut client = Client::new(TERMS);
+    client.session.bid_farewell();
+    client.sends(&get(1)).unwrap();
+    client.session.insist();
+    client.sends(&[get(3), frame(RESET, 0, 3, &[0; 4])].concat()).unwrap();
+    assert_eq!((client.asked.len(), client.session.counts()), (1, (1, 1, 0)));
+}
+
+#[test]
 fn a_farewell_lets_in_what_was_under_way_and_nothing_behind_it() {
     let mut client = Client::new(TERMS);
     client.sends(&get(1)).unwrap();

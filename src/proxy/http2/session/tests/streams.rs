@@ -8,6 +8,8 @@ use std::{
     task::Wake,
 };
 
+use bytes::Bytes;
+
 use super::*;
 
 #[test]
@@ -183,17 +185,21 @@ fn whoever_waits_is_woken_when_there_is_something_to_do_and_nobody_else() {
     assert!(wait(&mut client, 1), "from now on behind the others");
     client.sends(&window(0, 100_000)).unwrap();
     assert_eq!(counts(), [0, 0, 1, 1, 1, 0], "as many frames as there is room for");
-    // The first of them is over, and the next has no window any more.
+    // The first of them is over, which lets the last one go on, too.
     client.session.reset(keys[2], Code::Cancel);
-    counts();
+    assert_eq!(counts(), [0, 0, 0, 0, 0, 1]);
+    assert!(wait(&mut client, 4) && wait(&mut client, 5), "another one is before them");
+    // That one has no window any more.
     client.sends(&frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])).unwrap();
     assert!(wait(&mut client, 3));
-    assert_eq!(counts(), [0, 1, 0, 0, 0, 0], "its turn is passed on, and the one at the end is within reach");
+    assert_eq!(counts(), [0, 1, 0, 0, 1, 1], "its turn is passed on");
+    assert!(wait(&mut client, 5));
     client.sends(&window(11, 5)).unwrap();
     assert_eq!(counts(), [0, 0, 0, 0, 0, 1]);
     assert!(wait(&mut client, 5), "another one is before it");
     assert!(wait(&mut client, 4), "which has nothing to say it with");
-    assert_eq!(counts(), [0, 0, 0, 0, 0, 1], "so that the turn is passed on");
+    assert_eq!(counts(), [0, 0, 0, 0, 0, 1]);
+    assert!(wait(&mut client, 1), "nor has the one behind that");
     assert!(!wait(&mut client, 5));
 }
 
@@ -291,5 +297,67 @@ fn a_head_that_is_too_large_is_told_from_one_that_is_not() {
         let rest = frame(CONTINUATION, END_HEADERS, 1, &field("x", length));
         let (_, begun) = session.take(&[head, rest].concat()).unwrap();
         assert_eq!(begun.unwrap().asked.too_large, too_large, "{length}");
+    }
+}
+
+#[test]
+fn a_table_that_the_client_made_smaller_is_said_to_be_before_anything_else() {
+    let mut client = Client::new(TERMS);
+    client
+        .sends(&[frame(SETTINGS, 0, 0, &[0, 1, 0, 0, 0, 0]), post(1, &field("expect", b"100-continue"))].concat())
+        .unwrap();
+    client.told();
+    client.body(client.asked[0]);
+    assert_eq!(client.told()[0].1, b"\x20\x08\x03100");
+}
+
+#[test]
+fn streams_that_stand_still_leave_the_others_the_window_of_the_connection() {
+    let mut client = Client::new(Terms { streams_max: 100, ..TERMS });
+    for stream in (1..80).step_by(2) {
+        client.sends(&[post(stream, &[]), frame(DATA, 0, stream, &[0; 1000])].concat()).unwrap();
+    }
+    for stream in (81..1000).step_by(2) {
+        client.sends(&[post(stream, &[]), frame(DATA, END_STREAM, stream, &[0; 900])].concat()).unwrap();
+        let key = client.asked.pop().unwrap();
+        client.body(key);
+        client.answers(key);
+    }
+}
+
+#[test]
+fn an_answered_stream_is_over_with_its_last_data_and_with_its_trailers() {
+    let mut client = Client::new(TERMS);
+    client.sends(&[post(1, &[]), post(3, &[])].concat()).unwrap();
+    for key in client.asked.clone() {
+        client.answers(key);
+    }
+    client.sends(&frame(DATA, END_STREAM, 1, b"x")).unwrap();
+    assert_eq!(client.session.counts().0, 1);
+    client.sends(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &field("x", b"1"))).unwrap();
+    assert_eq!(client.session.counts().0, 0);
+}
+
+#[test]
+fn nothing_follows_the_end_of_an_answer() {
+    let mut client = Client::new(TERMS);
+    client.sends(&post(1, &[])).unwrap();
+    let (key, fields) = (client.asked[0], HeaderMap::new());
+    client.answers(key);
+    assert!(client.session.say_head(key, StatusCode::OK, &fields, true).is_err());
+    assert!(client.session.say_data(key, Bytes::new(), true).is_err());
+    assert!(client.session.say_trailers(key, &fields).is_err());
+    assert_eq!(client.told().len(), 1);
+}
+
+#[test]
+fn trailers_are_held_to_less_than_heads() {
+    let many = |count: usize| field("x", b"1").repeat(count);
+    for (count, outcome) in [(11, "11 trailers"), (12, "11 trailers"), (39, "11 trailers"), (40, "broken")] {
+        let mut client = Client::new(TERMS);
+        let trailers = frame(HEADERS, END_HEADERS | END_STREAM, 1, &many(count));
+        client.sends(&[post(1, &[]), trailers].concat()).unwrap();
+        // One more than there may be, for whoever judges them.
+        assert_eq!(client.body(client.asked[0])[0], outcome, "{count}");
     }
 }
