@@ -123,7 +123,6 @@ impl Stream {
             }
         }
         if let Some((_, turn)) = &mut self.failed {
-            // Of HTTP/2 another task writes what came before.
             ready!(turn.poll(cx));
         }
         Poll::Ready(self.failed.take().map(|(error, _)| Err(error)))

@@ -21,7 +21,7 @@ use std::{
 use crate::{
     plain_config,
     support::{
-        Client, Process, Upstream,
+        Client, Process, RawUpstream, Upstream,
         frames::{
             ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, PING, RESET, SETTINGS,
             WINDOW_UPDATE, block, frame, get, head,
@@ -218,6 +218,26 @@ async fn windows_that_are_never_opened_hold_little() {
         })
         .await;
     }
+}
+
+/// Answers that have no body hold no stream open, and their heads need no window.
+#[tokio::test]
+async fn heads_of_answers_that_nobody_reads_hold_little() {
+    let answer = format!("HTTP/1.1 204 No Content\r\nset-cookie: a={}\r\n\r\n", "x".repeat(3000));
+    let upstream = RawUpstream::start(move |_head, raw| {
+        raw.write(&answer);
+        true
+    });
+    let process = Process::start(&plain_config(upstream.address, "", ""));
+    let before = process.memory_peak_bytes();
+    let mut frames = Frames::connect(process.address, &[]);
+    frames.impatient();
+    // More than the sockets take.
+    let head = get(&[("x", &[b'x'; 1000])]);
+    let mut each = streams(20_000).map(|stream| frames.send(HEADERS, END_HEADERS | END_STREAM, stream, &head));
+    assert!(each.any(|sent| sent.is_err()), "no more is read of it");
+    let cost = process.memory_peak_bytes() - before;
+    assert!(cost <= COST_MAX, "{} KiB", cost >> 10);
 }
 
 #[tokio::test]

@@ -226,3 +226,99 @@ impl Driver {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, rc::Rc};
+
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::UnixStream,
+    };
+
+    use super::*;
+    use crate::proxy::{
+        http2::session::{Session, Terms},
+        transport::{Stream, Wire},
+    };
+
+    const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+    fn driven() -> (UnixStream, Driver) {
+        let (client, own) = UnixStream::pair().unwrap();
+        let terms = Terms {
+            streams_max: 1 << 20,
+            head_bytes_max: 1 << 16,
+            trailer_bytes_max: 1 << 10,
+            fields_max: 10,
+            frame_bytes_max: 1 << 14,
+            stream_window_bytes: 1 << 16,
+            connection_window_bytes: 1 << 16,
+            send_bytes_max: 1 << 16,
+            resets_max: 10,
+            cancels_max: 10,
+        };
+        let session = Rc::new(RefCell::new(Session::new(terms)));
+        let linger = Linger { bytes_max: 1 << 16, longest: Duration::from_secs(60) };
+        let transport = Transport::Clear(Wire::new(Stream::Unix(own)));
+        (client, Driver::new(transport, session, Duration::from_secs(60), linger))
+    }
+
+    /// The head of a GET on a stream.
+    fn get(stream: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        crate::proxy::http2::frame::write(&mut bytes, 1, 5, stream, b"\x82\x86\x84\x41\x01a");
+        bytes
+    }
+
+    #[tokio::test]
+    async fn a_client_that_always_has_more_to_be_read_leaves_others_their_turn() {
+        let (mut client, mut driver) = driven();
+        let bytes = [GREETING.to_vec(), (1..30_000).step_by(2).flat_map(get).collect()].concat();
+        // Before all of it is there, as much as the socket takes.
+        client.writable().await.unwrap();
+        let there = client.try_write(&bytes).unwrap();
+        assert!(there > ROOM_BYTES * READS_IN_A_TURN as usize);
+        let session = Rc::clone(&driver.session);
+        let (mut begun, mut turns) = (0, vec![0]);
+        poll_fn(|cx| {
+            let polled = driver.poll(cx, &mut |one| {
+                session.borrow_mut().hold(one.key);
+                begun += 1;
+            });
+            assert!(polled.is_pending());
+            turns.push(begun);
+            if begun == (there - GREETING.len()) / get(1).len() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+        let most = ROOM_BYTES * READS_IN_A_TURN as usize / get(1).len();
+        assert!(begun > most && turns.windows(2).all(|turn| turn[1] - turn[0] <= most), "{turns:?}");
+        client.shutdown().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_has_its_last_bytes_is_waited_for_and_whoever_rests_keeps_nothing() {
+        let (mut client, mut driver) = driven();
+        let get = get(1);
+        for piece in [GREETING, &get[..3], &get[3..]] {
+            client.write_all(piece).await.unwrap();
+            assert!(poll_fn(|cx| Poll::Ready(driver.poll(cx, &mut |_begun| ()))).await.is_pending());
+            while driver.rest.len() != usize::from(piece.len() == 3) * 3 {
+                tokio::task::yield_now().await;
+                assert!(poll_fn(|cx| Poll::Ready(driver.poll(cx, &mut |_begun| ()))).await.is_pending());
+            }
+        }
+        assert_eq!(driver.rest.capacity(), 0);
+        // Half a ping is no frame.
+        client.write_all(b"\0\0\x04\x06\0\0\0\0\0ping").await.unwrap();
+        let ended = tokio::spawn(async move {
+            let mut told = Vec::new();
+            client.read_to_end(&mut told).await.unwrap();
+            // It learns of it, says something more, and goes.
+            client.write_all(b"more").await.unwrap();
+            told
+        });
+        poll_fn(|cx| driver.poll(cx, &mut |_begun| ())).await.unwrap();
+        assert!(ended.await.unwrap().ends_with(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\x06"));
+    }
+}

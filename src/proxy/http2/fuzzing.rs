@@ -5,14 +5,16 @@
 use std::task::{Context, Poll, Waker};
 
 use http::{HeaderMap, StatusCode};
+use http_body::Frame;
 
 use super::{
     frame::{self, Code},
+    head::Asked,
     hpack::{
         Decoder, Field,
         naive::{self, All},
     },
-    session::{Key, Session, Terms},
+    session::{Begun, Key, Session, Terms},
 };
 
 const TERMS: Terms = Terms {
@@ -71,113 +73,162 @@ fn is_told(field: &Field, name: &[u8], value: &[u8]) -> bool {
     told_name == name && (told_value == value || name == b":scheme" && told_value.eq_ignore_ascii_case(value))
 }
 
-/// What weir made of what a client sent.
-#[derive(Debug, Default, PartialEq)]
-struct Heard {
-    /// Each request's head, body, and how that ended.
-    requests: Vec<(String, Vec<u8>, String)>,
-    told: Vec<u8>,
-    ended: Option<Code>,
-}
-
-/// Frames, one a line: kind, flags and stream as numbers, and the payload as hexadecimal digits; or bytes as such digits
-/// alone. The first line is how many bytes come at once.
+/// What happens on a connection, one thing a line. The first line is how many bytes come at once; then
+/// - `KIND FLAGS STREAM HEX`: a frame comes, by numbers and the hexadecimal digits of its payload,
+/// - `HEX`: bytes come,
+/// - `read N`: what there is of the body of request N, from 0 on, is taken,
+/// - `say N BYTES`: so much of its answer is said, as far as there is room, and that is all of it where there is,
+/// - `take BYTES`: the client takes so much of what it was told.
 pub(crate) fn frames(input: &[u8]) {
     let mut lines = input.split(|byte| *byte == b'\n');
     let cut = lines.next().and_then(|line| std::str::from_utf8(line).ok()?.trim().parse().ok()).unwrap_or(1_usize);
-    let greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
-    let sent: Vec<u8> = greeting.iter().copied().chain(lines.flat_map(bytes)).collect();
-    let whole = heard(&sent, sent.len());
-    assert_eq!(whole, heard(&sent, cut.max(1)), "in pieces of {cut}");
+    let lines: Vec<&[u8]> = lines.collect();
+    let whole = Course::run(&lines, usize::MAX);
+    assert_eq!(whole, Course::run(&lines, cut.max(1)), "in pieces of {cut}");
 }
 
+/// The bytes of a frame, or of digits alone.
 fn bytes(line: &[u8]) -> Vec<u8> {
     let mut words = line.splitn(4, |byte| *byte == b' ');
-    let mut number = || std::str::from_utf8(words.next()?).ok()?.parse::<u32>().ok();
-    let framed = || {
-        let (kind, flags, stream) = (number()?.try_into().ok()?, number()?.try_into().ok()?, number()?);
-        Some((kind, flags, stream))
-    };
-    let Some((kind, flags, stream)) = { framed }() else { return hex(line) };
+    let framed = [words.next(), words.next(), words.next()].map(number);
+    let [Some(kind), Some(flags), Some(stream)] = framed else { return hex(line) };
+    let (Ok(kind), Ok(flags)) = (kind.try_into(), flags.try_into()) else { return hex(line) };
     let mut bytes = Vec::new();
     frame::write(&mut bytes, kind, flags, stream, &hex(words.next().unwrap_or_default()));
     bytes
 }
 
-/// Hears all that a client sends in pieces of so many bytes; answers nothing before the end.
-fn heard(sent: &[u8], cut: usize) -> Heard {
-    let (mut session, mut heard, mut rest) = (Session::new(TERMS), Heard::default(), Vec::new());
-    let mut keys: Vec<Key> = Vec::new();
-    for piece in sent.chunks(cut.max(1)) {
-        rest.extend_from_slice(piece);
-        let mut at = 0;
-        loop {
-            match session.take(&rest[at..]) {
-                Err(code) => heard.ended = Some(code),
-                Ok((taken, begun)) => {
-                    at += taken;
-                    let Some(begun) = begun else { break };
-                    session.hold(begun.key);
-                    session.hold(begun.key);
-                    session.look_at(begun.key);
-                    keys.push(begun.key);
-                    let head = &begun.asked.head;
-                    assert_eq!(
-                        head.method == http::Method::CONNECT,
-                        head.uri.path_and_query().is_none()
-                            || begun.asked.head.extensions.get::<hyper::ext::Protocol>().is_some()
-                    );
-                    heard.requests.push((
-                        format!("{} {} {:?}", head.method, head.uri, head.headers),
-                        Vec::new(),
-                        String::new(),
-                    ));
-                    assert!(session.counts().0 <= TERMS.streams_max as usize);
-                    continue;
+fn number(word: Option<&[u8]>) -> Option<u32> {
+    std::str::from_utf8(word?).ok()?.parse().ok()
+}
+
+/// A request, and what became of it.
+#[derive(Debug, PartialEq)]
+struct Heard {
+    key: Key,
+    head: String,
+    body: Vec<u8>,
+    /// How the body ended, if it did.
+    end: String,
+}
+
+/// A connection's course.
+struct Course {
+    session: Session,
+    requests: Vec<Heard>,
+    rest: Vec<u8>,
+    told: Vec<u8>,
+    ended: Option<Code>,
+    cx: Context<'static>,
+}
+
+impl Course {
+    /// What comes of these lines when bytes come in pieces of so many.
+    fn run(lines: &[&[u8]], cut: usize) -> (Vec<Heard>, Vec<u8>, Option<Code>) {
+        let (session, cx) = (Session::new(TERMS), Context::from_waker(Waker::noop()));
+        let mut course = Course { session, requests: Vec::new(), rest: Vec::new(), told: Vec::new(), ended: None, cx };
+        course.comes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", cut);
+        for line in lines {
+            let mut words = line.split(|byte| *byte == b' ');
+            let (verb, first, second) = (words.next(), number(words.next()), number(words.next()));
+            match (verb, first.and_then(|number| usize::try_from(number).ok()), second) {
+                (Some(b"read"), Some(request), _) => course.reads(request),
+                (Some(b"say"), Some(request), Some(bytes)) => course.says(request, bytes as usize),
+                (Some(b"take"), Some(bytes), _) => course.takes(bytes),
+                _ if course.session.wants_more() && course.ended.is_none() => course.comes(&bytes(line), cut),
+                _ => {}
+            }
+        }
+        for request in 0..course.requests.len() {
+            course.reads(request);
+        }
+        course.finish();
+        course.takes(usize::MAX);
+        (course.requests, course.told, course.ended)
+    }
+
+    fn comes(&mut self, bytes: &[u8], cut: usize) {
+        let waited = self.session.outbox().len();
+        for piece in bytes.chunks(cut) {
+            self.rest.extend_from_slice(piece);
+            let mut at = 0;
+            while self.ended.is_none() {
+                match self.session.take(&self.rest[at..]) {
+                    Err(code) => self.ended = Some(code),
+                    Ok((taken, begun)) => {
+                        at += taken;
+                        let Some(begun) = begun else { break };
+                        self.begin(begun);
+                    }
                 }
             }
-            break;
+            self.rest.drain(..at);
         }
-        rest.drain(..at);
-        if heard.ended.is_some() {
-            break;
-        }
+        // What it has to be told is no more than it brought about.
+        let waits = self.session.outbox().len();
+        assert!(waits <= waited + 4 * (bytes.len() + 100), "{waits} after {waited} for {}", bytes.len());
     }
-    // What it has to be told is no more than it brought about.
-    assert!(session.outbox().len() <= 100 + 4 * sent.len(), "{} for {}", session.outbox().len(), sent.len());
-    heard.told = session.outbox().slices().iter().flat_map(|slice| slice.to_vec()).collect();
-    for (key, (_, body, end)) in keys.iter().zip(&mut heard.requests) {
-        (*body, *end) = drained(&mut session, *key);
-    }
-    finish(&mut session, &keys);
-    heard
-}
 
-/// What there is of a body, and how it ended.
-fn drained(session: &mut Session, key: Key) -> (Vec<u8>, String) {
-    let mut body = Vec::new();
-    loop {
-        match session.poll_piece(key, &Context::from_waker(Waker::noop())) {
-            Poll::Pending => return (body, "goes on".to_owned()),
-            Poll::Ready(None) => return (body, "is whole".to_owned()),
-            Poll::Ready(Some(Err(fault))) => return (body, fault.to_string()),
-            Poll::Ready(Some(Ok(piece))) => match piece.into_data() {
-                Ok(data) => body.extend_from_slice(&data),
-                Err(piece) => {
-                    return (body, format!("{:?}", piece.into_trailers().expect("neither data nor trailers")));
-                }
-            },
+    fn begin(&mut self, begun: Begun) {
+        let Begun { key, asked: Asked { head, .. }, .. } = begun;
+        // Its body and its answer.
+        self.session.hold(key);
+        self.session.hold(key);
+        self.session.look_at(key);
+        let tunnel = head.extensions.get::<hyper::ext::Protocol>().is_some();
+        assert_eq!(head.method == http::Method::CONNECT && !tunnel, head.uri.path_and_query().is_none());
+        assert!(head.headers.len() <= TERMS.fields_max + 1);
+        assert!(self.session.counts().0 <= TERMS.streams_max as usize);
+        let head = format!("{} {} {:?}", head.method, head.uri, head.headers);
+        self.requests.push(Heard { key, head, body: Vec::new(), end: String::new() });
+    }
+
+    fn reads(&mut self, request: usize) {
+        let Some(heard) = self.requests.get_mut(request).filter(|heard| heard.end.is_empty()) else { return };
+        while let Poll::Ready(piece) = self.session.poll_piece(heard.key, &self.cx) {
+            match piece.map(|piece| piece.map(Frame::into_data)) {
+                Some(Ok(Ok(data))) => heard.body.extend_from_slice(&data),
+                Some(Ok(Err(trailers))) => heard.end = format!("{trailers:?}"),
+                Some(Err(fault)) => heard.end = fault.to_string(),
+                None => heard.end = "is whole".to_owned(),
+            }
+            if !heard.end.is_empty() {
+                break;
+            }
         }
     }
-}
 
-/// Whatever happened, answers can be given and nothing is left of the streams.
-fn finish(session: &mut Session, keys: &[Key]) {
-    for key in keys {
-        // Over for the client, perhaps.
-        session.say_head(*key, StatusCode::OK, &HeaderMap::new(), true).ok();
-        session.leave_body(*key);
-        session.leave_answer(*key, Code::Internal);
+    fn says(&mut self, request: usize, mut bytes: usize) {
+        let Some(Heard { key, .. }) = self.requests.get(request) else { return };
+        // Said before, or over for the client.
+        self.session.say_head(*key, StatusCode::OK, &HeaderMap::new(), false).ok();
+        while let Poll::Ready(Ok(room)) = self.session.poll_room(*key, &self.cx) {
+            assert!(room > 0 && room <= TERMS.send_bytes_max);
+            let length = room.min(bytes);
+            bytes -= length;
+            let said = self.session.say_data(*key, vec![b'x'; length].into(), bytes == 0);
+            if said.is_err() || bytes == 0 {
+                return;
+            }
+        }
     }
-    assert_eq!(session.counts().0, 0);
+
+    fn takes(&mut self, bytes: usize) {
+        let outbox = self.session.outbox();
+        let waits: Vec<u8> = outbox.slices().iter().flat_map(|slice| slice.to_vec()).collect();
+        let taken = waits.len().min(bytes);
+        self.told.extend_from_slice(&waits[..taken]);
+        self.session.written(taken);
+        let (len, room) = (self.session.outbox().len(), self.session.outbox().tail().capacity());
+        assert!(room <= (8 << 10) + 4 * len.max(waits.len()), "{room} for {len}");
+    }
+
+    /// Whatever happened, answers can be given and nothing is left of the streams.
+    fn finish(&mut self) {
+        for Heard { key, .. } in &self.requests {
+            self.session.leave_body(*key);
+            self.session.leave_answer(*key, Code::Internal);
+        }
+        assert_eq!(self.session.counts().0, 0);
+    }
 }
