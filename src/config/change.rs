@@ -29,14 +29,20 @@ impl Inventory {
     /// What `next` changes of this one.
     #[must_use]
     pub fn changes_to(&self, next: &Inventory) -> Changes {
-        let removed = self.0.keys().filter(|name| !next.0.contains_key(*name)).cloned().map(Change::Removed);
-        let others = next.0.iter().filter_map(|(name, text)| match self.0.get(name) {
-            None => Some(Change::Added(name.clone())),
-            Some(before) if before != text => Some(Change::Changed(name.clone())),
-            Some(_) => None,
-        });
-        let mut changes: Vec<Change> = removed.chain(others).collect();
-        changes.sort_by(|left, right| left.item().cmp(right.item()));
+        // Both are in the order of their names: one walk along both looks nothing up.
+        let mut earlier = self.0.iter().peekable();
+        let mut changes = Vec::new();
+        for (name, text) in &next.0 {
+            while let Some((gone, _)) = earlier.next_if(|(before, _)| *before < name) {
+                changes.push(Change::Removed(gone.clone()));
+            }
+            match earlier.next_if(|(before, _)| *before == name) {
+                None => changes.push(Change::Added(name.clone())),
+                Some((_, before)) if before != text => changes.push(Change::Changed(name.clone())),
+                Some(_) => {}
+            }
+        }
+        changes.extend(earlier.map(|(gone, _)| Change::Removed(gone.clone())));
         Changes(changes)
     }
 }
@@ -102,6 +108,9 @@ mod tests {
         let before = inventory(&[("a", "1"), ("b", "1"), ("c", "1")]);
         let after = inventory(&[("a", "1"), ("b", "2"), ("d", "1")]);
         assert_eq!(before.changes_to(&after).to_string(), "~b -c +d");
+        assert_eq!(after.changes_to(&before).to_string(), "~b +c -d");
+        assert_eq!(before.changes_to(&inventory(&[])).to_string(), "-a -b -c");
+        assert_eq!(inventory(&[]).changes_to(&before).to_string(), "+a +b +c");
         assert!(before.changes_to(&before).is_empty());
     }
 }

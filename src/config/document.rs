@@ -59,7 +59,8 @@ pub(super) struct Document<'a> {
 
 impl<'a> Text<'a> {
     fn new(name: String, text: &'a str) -> Text<'a> {
-        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(newline, _)| newline + 1)).collect();
+        let lines =
+            std::iter::once(0).chain(memchr::memchr_iter(b'\n', text.as_bytes()).map(|newline| newline + 1)).collect();
         Text { name, text, lines }
     }
 

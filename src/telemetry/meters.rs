@@ -164,7 +164,8 @@ pub struct Meters {
 /// requests of an older generation may still count there, and counters must not vanish.
 #[derive(Debug)]
 pub(super) struct Register<C> {
-    pub(super) meters: BTreeMap<Vec<String>, Arc<Meter<C>>>,
+    /// Shared by the generations until one brings a new name.
+    pub(super) meters: Arc<BTreeMap<Vec<String>, Arc<Meter<C>>>>,
     workers: usize,
 }
 
@@ -442,22 +443,23 @@ impl Registers {
 
 impl<C> Register<C> {
     fn empty(workers: usize) -> Register<C> {
-        Register { meters: BTreeMap::new(), workers }
+        Register { meters: Arc::default(), workers }
     }
 
     fn meter(&mut self, labels: Vec<String>) -> Arc<Meter<C>> {
-        let workers = self.workers;
-        let meter = self.meters.entry(labels).or_insert_with_key(|labels| {
-            let workers = std::iter::repeat_with(OnceLock::new).take(workers).collect();
-            Arc::new(Meter { labels: labels.clone(), workers })
-        });
-        Arc::clone(meter)
+        if let Some(meter) = self.meters.get(&labels) {
+            return Arc::clone(meter);
+        }
+        let workers = std::iter::repeat_with(OnceLock::new).take(self.workers).collect();
+        let meter = Arc::new(Meter { labels: labels.clone(), workers });
+        Arc::make_mut(&mut self.meters).insert(labels, Arc::clone(&meter));
+        meter
     }
 }
 
 // Derived, it would ask for `C: Clone`.
 impl<C> Clone for Register<C> {
     fn clone(&self) -> Register<C> {
-        Register { meters: self.meters.clone(), workers: self.workers }
+        Register { meters: Arc::clone(&self.meters), workers: self.workers }
     }
 }
