@@ -82,3 +82,42 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_is_put_in_comes_out_in_its_order_however_it_is_taken(
+            acts in proptest::collection::vec((0..3_u8, 0..10_000_usize, any::<u8>()), 0..60),
+        ) {
+            let (mut outbox, mut expected) = (Outbox::default(), Vec::new());
+            for (act, length, byte) in acts {
+                match act {
+                    0 => outbox.tail().extend(std::iter::repeat_n(byte, length / 50)),
+                    1 => outbox.push(vec![byte; length].into()),
+                    _ => {
+                        let taken = length.min(outbox.len());
+                        outbox.advance(taken);
+                        expected.drain(..taken);
+                    }
+                }
+                let came = [length / 50, length, 0][usize::from(act)];
+                expected.extend(std::iter::repeat_n(byte, came));
+                let (first, whole) = (joined(&outbox.slices()), outbox.len());
+                prop_assert_eq!(whole, expected.len());
+                prop_assert_eq!(outbox.is_empty(), expected.is_empty());
+                prop_assert_eq!(&first, &expected[..first.len()]);
+                prop_assert!(first.len() == whole || outbox.slices().len() == SLICES_MAX);
+                prop_assert!(outbox.only().is_none_or(|only| only == expected));
+            }
+        }
+    }
+
+    fn joined(slices: &[IoSlice<'_>]) -> Vec<u8> {
+        slices.iter().flat_map(|slice| slice.to_vec()).collect()
+    }
+}

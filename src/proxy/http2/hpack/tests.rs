@@ -215,6 +215,17 @@ fn a_field_costs_one_byte_from_its_third_time_on_and_one_that_changes_drives_non
 }
 
 #[test]
+fn fields_that_look_alike_are_told_apart() {
+    let (mut encoder, mut decoder) = (Encoder::new(), Decoder::default());
+    for round in 0..20 {
+        // They begin and end alike.
+        let value = format!("alike at first{}and alike at last", round % 2);
+        let block = encoded(&mut encoder, &[("x", &value)]);
+        assert_eq!(decoded(&mut decoder, &block).unwrap(), [format!("x={value}")]);
+    }
+}
+
+#[test]
 fn what_is_secret_is_never_kept_and_what_is_of_one_connection_is_left_out() {
     let mut encoder = Encoder::new();
     for _ in 0..3 {

@@ -116,6 +116,21 @@ fn what_breaks_the_rules_of_a_stream_ends_that_one_alone() {
             post(1, &[&field("x", b"1")[..], b"\x84"].concat()),
             Code::Protocol,
         ),
+        (
+            "a path behind a field",
+            frame(HEADERS, END_HEADERS, 1, &[&b"\x82\x86\x41\x01a"[..], &field("x", b"1"), b"\x84"].concat()),
+            Code::Protocol,
+        ),
+        (
+            "a tunnel that has a length",
+            frame(HEADERS, END_HEADERS, 1, &[&field(":method", b"CONNECT")[..], b"\x41\x01a", &length(b"5")].concat()),
+            Code::Protocol,
+        ),
+        (
+            "a tunnel to a path",
+            frame(HEADERS, END_HEADERS, 1, &[&field(":method", b"CONNECT")[..], b"\x84\x41\x01a"].concat()),
+            Code::Protocol,
+        ),
         ("two methods", post(1, b"\x82"), Code::Protocol),
         ("a stream of one connection", post(1, &field("transfer-encoding", b"chunked")), Code::Protocol),
         ("two lengths", post(1, &[length(b"1"), length(b"2")].concat()), Code::Protocol),

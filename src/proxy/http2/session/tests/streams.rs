@@ -139,8 +139,12 @@ fn an_answer_waits_for_room_where_the_client_takes_nothing() {
     let room = client.room(key).unwrap();
     assert!(room < TERMS.send_bytes_max);
     client.session.say_data(key, vec![b'x'; room].into(), false).unwrap();
-    assert_eq!(client.room(key), None);
+    let woken = Arc::<Woken>::default();
+    let waker = Arc::clone(&woken).into();
+    assert!(client.session.poll_room(key, &Context::from_waker(&waker)).is_pending());
+    assert_eq!(woken.0.load(Ordering::Relaxed), 0);
     client.told();
+    assert_eq!(woken.0.load(Ordering::Relaxed), 1);
     assert_eq!(client.room(key), Some(TERMS.send_bytes_max));
 }
 
