@@ -50,7 +50,8 @@ pub struct Limits {
     pub header_count_max: usize,
     /// Streams that one HTTP/2 connection may have open.
     pub http2_streams_max: u32,
-    /// Bytes of one stream that a client may send before they are read.
+    /// Bytes of one stream that a client may send before they are read; of one that is read as it comes, in the end half
+    /// of the connection's.
     pub http2_stream_window_bytes: u32,
     /// Bytes of all streams of a connection that a client may send before they are read.
     pub http2_connection_window_bytes: u32,

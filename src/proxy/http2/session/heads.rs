@@ -104,7 +104,7 @@ impl Session {
         self.begun += 1;
         // What it was not told it cannot know.
         let least = if self.knows_terms { 0 } else { frame::WINDOW_FIRST };
-        let window = i64::from(self.terms.stream_window_bytes.max(least));
+        let window = self.terms.stream_window_bytes.max(least);
         let stream = Stream::new(id, ended, &asked, window, i64::from(self.its_stream_window));
         let key = self.streams.open_one(stream);
         Ok(Some(Begun { key, asked, ended }))

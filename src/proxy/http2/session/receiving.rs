@@ -214,10 +214,17 @@ impl Session {
         self.give_back(bytes);
         let stream = &mut self.streams[key];
         stream.unreturned += u32::try_from(bytes).unwrap_or(u32::MAX);
-        if stream.ended || !stream.is_open() || stream.unreturned < self.terms.stream_window_bytes / 2 {
+        if stream.ended || !stream.is_open() || stream.unreturned < stream.window_max / 2 {
             return;
         }
-        let returned = std::mem::take(&mut stream.unreturned);
+        let mut returned = std::mem::take(&mut stream.unreturned);
+        // One that is taken as fast as it comes waits for its client's window alone: it gets more of it, by the round
+        // trip twice as much, and never more than leaves others as much of the connection's.
+        if stream.body.is_empty() {
+            let more =
+                stream.window_max.min((self.terms.connection_window_bytes / 2).saturating_sub(stream.window_max));
+            (stream.window_max, returned) = (stream.window_max + more, returned + more);
+        }
         stream.window += i64::from(returned);
         frame::write(self.outbox.tail(), frame::WINDOW_UPDATE, 0, stream.id, &returned.to_be_bytes());
         self.wake_driver();

@@ -30,6 +30,8 @@ pub(in crate::proxy::http2) struct Stream {
     /// What the client may still send, and what it was not told yet that it may.
     pub(super) window: i64,
     pub(super) unreturned: u32,
+    /// What it may send before anything is taken.
+    pub(super) window_max: u32,
     /// Why it ended before its end.
     pub(super) fault: Option<BodyFault>,
     /// Its client waits to be told that the body is wanted (RFC 9110 §10.1.1).
@@ -61,15 +63,16 @@ pub(in crate::proxy::http2) enum Said {
 }
 
 impl Stream {
-    pub(super) fn new(id: u32, ended: bool, asked: &Asked, window: i64, its_window: i64) -> Stream {
+    pub(super) fn new(id: u32, ended: bool, asked: &Asked, window_max: u32, its_window: i64) -> Stream {
         Stream {
             id,
             body: BytesMut::new(),
             trailers: None,
             ended,
             length_left: asked.length,
-            window,
+            window: i64::from(window_max),
             unreturned: 0,
+            window_max,
             fault: None,
             expects: !ended && asked.head.headers.contains_key(header::EXPECT),
             reader: None,

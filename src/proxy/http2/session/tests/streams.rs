@@ -28,7 +28,7 @@ fn bodies_are_given_as_they_come_and_their_windows_opened_as_they_are_taken() {
     client.sends(&frame(DATA, 0, 1, &[b'x'; 600])).unwrap();
     assert_eq!(opened(&mut client), [], "nobody took it");
     client.body(key);
-    assert_eq!(opened(&mut client), [(1, 618)]);
+    assert_eq!(opened(&mut client), [(1, 618 + 1000)], "and twice as much from now on");
     client
         .sends(&[frame(DATA, 0, 1, b"4"), frame(HEADERS, END_HEADERS | END_STREAM, 1, &field("x", b"1"))].concat())
         .unwrap();
@@ -44,6 +44,34 @@ fn a_client_that_does_not_know_its_terms_yet_has_the_window_that_all_begin_with(
     client.sends(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &post(1, &[]), &data.repeat(4)].concat()).unwrap();
     client.told();
     client.sends(&[frame(SETTINGS, ACK, 0, &[]), post(3, &[]), frame(DATA, 0, 3, &[b'x'; 1001])].concat()).unwrap();
+    assert_eq!(client.resets(), [(3, Code::FlowControl as u32)]);
+}
+
+#[test]
+fn a_body_that_is_taken_as_it_comes_gets_up_to_half_of_the_connection_s_window() {
+    let mut client = Client::new(Terms { connection_window_bytes: 80_000, ..TERMS });
+    client.sends(&[post(1, &[]), post(3, &[])].concat()).unwrap();
+    let keys = client.asked.clone();
+    let (mut window, mut greatest) = (1000, 1000);
+    for _ in 0..40 {
+        // All that it may, in frames.
+        while window > 0 {
+            let piece = window.min(16_000);
+            client.sends(&frame(DATA, 0, 1, &vec![b'x'; piece])).unwrap();
+            window -= piece;
+        }
+        client.body(keys[0]);
+        for (head, payload) in client.told().into_iter().filter(|(head, _)| head.kind == WINDOW_UPDATE) {
+            if head.stream == 1 {
+                window += u32::from_be_bytes(payload.try_into().unwrap()) as usize;
+            }
+        }
+        greatest = greatest.max(window);
+    }
+    assert_eq!(greatest, 40_000);
+    // Whose is not taken keeps what it had.
+    client.sends(&frame(DATA, 0, 3, &[b'x'; 1000])).unwrap();
+    client.sends(&frame(DATA, 0, 3, b"x")).unwrap();
     assert_eq!(client.resets(), [(3, Code::FlowControl as u32)]);
 }
 
