@@ -319,6 +319,7 @@ mod tests {
             told
         });
         poll_fn(|cx| driver.poll(cx, &mut |_begun| ())).await.unwrap();
+        assert!(ended.is_finished(), "it has gone before");
         assert!(ended.await.unwrap().ends_with(b"\0\0\x08\x07\0\0\0\0\0\0\0\0\x01\0\0\0\x06"));
     }
 }
