@@ -1,8 +1,12 @@
 //! HTTP/2 with clients (RFC 9113), by weir's own hand: a session takes bytes and gives requests, each of which has a task
 //! of its own that says its answer to the session; a driver reads and writes the socket.
 //!
-//! hyper and h2 would do the same in a third of a request's instructions, more than weir needs for all else, and keep a
-//! proxy from what it has to say: interim responses, and why a stream ends.
+//! Measured with small JSON, hyper's server was a third of a request's instructions beside this one; and it keeps a proxy
+//! from what it has to say: interim responses, and why a stream ends.
+//!
+//! *Invariants*
+//! - A stream's task ends with its stream, and all of them with their connection.
+//! - Whoever refers to a stream does so by one of its ends; the session forgets it with the last of them.
 
 mod date;
 mod driver;

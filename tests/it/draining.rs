@@ -84,17 +84,23 @@ fn an_idle_connection_does_not_hold_a_stop_back() {
 #[test]
 fn first_request_is_how_long_a_drain_waits_for_that_of_a_new_connection_and_no_longer_than_that() {
     let upstream = Upstream::named("v1");
+    let weir = "[weir]\nworkers = 1\nstate_dir = \"state\"\n";
     let timeouts = "[timeouts]\nfirst_request = \"1h\"\ngoaway = \"1h\"\n";
-    let mut proxy = Process::start(&plain_config(upstream.address, "", timeouts));
+    let mut proxy = Process::start(&format!("{weir}{}", plain_config(upstream.address, "", timeouts)));
     let mut http1 = TcpStream::connect(proxy.address).unwrap();
     let mut http2 = Frames::connect(proxy.address, &[]);
     assert!(http2.next_of(SETTINGS).is_some());
+    let mut used = TcpStream::connect(proxy.address).unwrap();
+    used.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
+    used.read_exact(&mut [0; 20]).unwrap();
     // Whoever comes later is served, so all of them were accepted.
     let mut last = TcpStream::connect(proxy.address).unwrap();
     last.write_all(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n").unwrap();
     last.read_to_end(&mut Vec::new()).unwrap();
     proxy.signal("TERM");
     proxy.logged("draining");
+    // The worker has heard of it when it closes what is idle.
+    used.read_to_end(&mut Vec::new()).unwrap();
     http1.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").unwrap();
     let mut answer = String::new();
     http1.read_to_string(&mut answer).unwrap();

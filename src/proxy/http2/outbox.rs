@@ -72,7 +72,7 @@ impl Outbox {
             self.first.pop_front();
         }
         self.done += bytes;
-        // Each byte is moved once at most, and what is done with takes no more room than what is not.
+        // No more is moved than was written, and what is done with takes no more room than what is not.
         if self.done >= self.tail.len() - self.done {
             self.tail.drain(..self.done);
             self.done = 0;

@@ -80,6 +80,8 @@ pub(super) struct Session {
     /// What the client may still send of bodies, and what it was not told yet that it may.
     window: i64,
     unreturned: u32,
+    /// What was added to windows of streams.
+    grown: u32,
     /// What it takes of bodies, and of one frame; what its streams begin with.
     its_window: i64,
     its_frame_bytes_max: usize,
@@ -89,6 +91,8 @@ pub(super) struct Session {
     outbox: Outbox,
     /// Streams that nobody listens to.
     passed_over: BTreeSet<u32>,
+    /// The same in the order in which they became that.
+    passed_over_since: VecDeque<u32>,
     faults: usize,
     /// Streams that the client reset in this turn before anybody had a look at them.
     at_once: usize,
@@ -148,12 +152,14 @@ impl Session {
             last: 0,
             window: i64::from(connection_window_bytes),
             unreturned: 0,
+            grown: 0,
             its_window: i64::from(frame::WINDOW_FIRST),
             its_frame_bytes_max: frame::PAYLOAD_BYTES_MIN,
             its_stream_window: frame::WINDOW_FIRST,
             line: VecDeque::new(),
             outbox: Outbox::default(),
             passed_over: BTreeSet::new(),
+            passed_over_since: VecDeque::new(),
             faults: 0,
             at_once: 0,
             begun: 0,
@@ -280,9 +286,13 @@ impl Session {
     /// What comes on a stream from now on was sent before the client knew that nobody listens. So many are remembered
     /// as there may be under way.
     fn pass_over(&mut self, stream: u32) {
-        self.passed_over.insert(stream);
-        if self.passed_over.len() > PASSED_OVER_MIN.max(self.terms.streams_max as usize) {
-            self.passed_over.pop_first();
+        if self.passed_over.insert(stream) {
+            self.passed_over_since.push_back(stream);
+        }
+        if self.passed_over.len() > PASSED_OVER_MIN.max(self.terms.streams_max as usize)
+            && let Some(oldest) = self.passed_over_since.pop_front()
+        {
+            self.passed_over.remove(&oldest);
         }
     }
 
@@ -306,6 +316,7 @@ impl Session {
 
     /// Ends a stream where it stands, and whatever works on it.
     fn break_off(&mut self, key: Key, fault: BodyFault) {
+        self.grown -= std::mem::take(&mut self.streams[key].grown);
         let given_back = self.streams.close(key, fault);
         self.give_back(given_back);
         self.leave_line(key);

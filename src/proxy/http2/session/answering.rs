@@ -71,6 +71,7 @@ impl Session {
             return;
         }
         let (id, ended) = (stream.id, stream.ended);
+        self.grown -= std::mem::take(&mut self.streams[key].grown);
         self.streams.shut(key);
         if !ended {
             self.tell_reset(id, Code::NoError);
@@ -166,11 +167,10 @@ impl Session {
     /// # Errors
     /// [`Gone`].
     pub(in crate::proxy::http2) fn poll_room(&mut self, key: Key, cx: &Context<'_>) -> Poll<Result<usize, Gone>> {
-        let stream = &mut self.streams[key];
-        if !stream.is_open() {
-            return Poll::Ready(Err(Gone));
+        if let Err(gone) = self.check_unsaid(key) {
+            return Poll::Ready(Err(gone));
         }
-        let its_window = stream.its_window;
+        let its_window = self.streams[key].its_window;
         if its_window > 0 {
             let (first, waiting) = (self.line.front() == Some(&key), !self.line.is_empty());
             let room = self.its_window.min(i64::try_from(self.room()).unwrap_or(i64::MAX));

@@ -104,8 +104,8 @@ impl Session {
         self.begun += 1;
         // What it was not told it cannot know.
         let least = if self.knows_terms { 0 } else { frame::WINDOW_FIRST };
-        let window = self.terms.stream_window_bytes.max(least);
-        let stream = Stream::new(id, ended, &asked, window, i64::from(self.its_stream_window));
+        let (window_max, window) = (self.terms.stream_window_bytes, self.terms.stream_window_bytes.max(least));
+        let stream = Stream::new(id, ended, &asked, (window, window_max), i64::from(self.its_stream_window));
         let key = self.streams.open_one(stream);
         Ok(Some(Begun { key, asked, ended }))
     }

@@ -120,7 +120,7 @@ impl Session {
     fn set_stream_window(&mut self, window: u32) -> Result<(), Code> {
         let more = i64::from(window) - i64::from(self.its_stream_window);
         self.its_stream_window = window;
-        for stream in self.streams.iter_mut() {
+        for stream in self.streams.iter_mut().filter(|stream| stream.is_open()) {
             stream.its_window += more;
             if stream.its_window > frame::WINDOW_MAX {
                 return Err(Code::FlowControl);
@@ -174,7 +174,8 @@ impl Session {
             return Poll::Ready(Some(Err(stream.fault.take().unwrap_or(BodyFault::Reset))));
         }
         if !stream.body.is_empty() {
-            let piece = stream.body.split().freeze();
+            // A rest of it would keep all of the room.
+            let piece = std::mem::take(&mut stream.body).freeze();
             self.taken(key, piece.len());
             return Poll::Ready(Some(Ok(Frame::data(piece))));
         }
@@ -184,6 +185,7 @@ impl Session {
         if stream.ended {
             return Poll::Ready(None);
         }
+        stream.awaited = true;
         if !stream.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
             stream.reader = Some(cx.waker().clone());
         }
@@ -218,12 +220,12 @@ impl Session {
             return;
         }
         let mut returned = std::mem::take(&mut stream.unreturned);
-        // One that is taken as fast as it comes waits for its client's window alone: it gets more of it, by the round
-        // trip twice as much, and never more than leaves others as much of the connection's.
-        if stream.body.is_empty() {
-            let more =
-                stream.window_max.min((self.terms.connection_window_bytes / 2).saturating_sub(stream.window_max));
-            (stream.window_max, returned) = (stream.window_max + more, returned + more);
+        // One whose reader had to wait is held up by its window alone: it gets twice as much by the round trip. All that
+        // do leave half of the connection's window to the others.
+        if std::mem::take(&mut stream.awaited) {
+            let more = stream.window_max.min((self.terms.connection_window_bytes / 2).saturating_sub(self.grown));
+            (stream.window_max, stream.grown) = (stream.window_max + more, stream.grown + more);
+            (self.grown, returned) = (self.grown + more, returned + more);
         }
         stream.window += i64::from(returned);
         frame::write(self.outbox.tail(), frame::WINDOW_UPDATE, 0, stream.id, &returned.to_be_bytes());

@@ -30,8 +30,11 @@ pub(in crate::proxy::http2) struct Stream {
     /// What the client may still send, and what it was not told yet that it may.
     pub(super) window: i64,
     pub(super) unreturned: u32,
-    /// What it may send before anything is taken.
+    /// What it may send before anything is taken, and what of it was added for its haste.
     pub(super) window_max: u32,
+    pub(super) grown: u32,
+    /// Whoever takes the body had to wait for it.
+    pub(super) awaited: bool,
     /// Why it ended before its end.
     pub(super) fault: Option<BodyFault>,
     /// Its client waits to be told that the body is wanted (RFC 9110 §10.1.1).
@@ -63,16 +66,24 @@ pub(in crate::proxy::http2) enum Said {
 }
 
 impl Stream {
-    pub(super) fn new(id: u32, ended: bool, asked: &Asked, window_max: u32, its_window: i64) -> Stream {
+    pub(super) fn new(
+        id: u32,
+        ended: bool,
+        asked: &Asked,
+        (window, window_max): (u32, u32),
+        its_window: i64,
+    ) -> Stream {
         Stream {
             id,
             body: BytesMut::new(),
             trailers: None,
             ended,
             length_left: asked.length,
-            window: i64::from(window_max),
+            window: i64::from(window),
             unreturned: 0,
             window_max,
+            grown: 0,
+            awaited: false,
             fault: None,
             expects: !ended && asked.head.headers.contains_key(header::EXPECT),
             reader: None,

@@ -68,11 +68,57 @@ fn a_body_that_is_taken_as_it_comes_gets_up_to_half_of_the_connection_s_window()
         }
         greatest = greatest.max(window);
     }
-    assert_eq!(greatest, 40_000);
+    assert_eq!(greatest, 1000 + 40_000);
     // Whose is not taken keeps what it had.
     client.sends(&frame(DATA, 0, 3, &[b'x'; 1000])).unwrap();
     client.sends(&frame(DATA, 0, 3, b"x")).unwrap();
     assert_eq!(client.resets(), [(3, Code::FlowControl as u32)]);
+    // One that is over leaves it to others.
+    assert_eq!(client.session.grown, 40_000);
+    client.sends(&frame(RESET, 0, 1, &[0; 4])).unwrap();
+    assert_eq!(client.session.grown, 0);
+}
+
+#[test]
+fn a_body_that_is_taken_more_slowly_than_it_comes_gets_no_more() {
+    let mut client = Client::new(TERMS);
+    client.sends(&post(1, &[])).unwrap();
+    for _ in 0..10 {
+        client.sends(&frame(DATA, 0, 1, &[b'x'; 1000])).unwrap();
+        let piece = client.session.poll_piece(client.asked[0], &client.cx);
+        assert!(matches!(piece, Poll::Ready(Some(Ok(_)))), "nobody waits for it");
+        assert_eq!(client.session.streams[client.asked[0]].body.capacity(), 0, "nothing is kept of what was taken");
+    }
+    let told = client.told().into_iter().filter(|(head, _)| head.stream == 1);
+    assert!(told.map(|(_, payload)| payload).all(|payload| payload == 1000_u32.to_be_bytes()));
+}
+
+#[test]
+fn a_client_that_did_not_know_its_terms_is_held_to_them_when_it_does() {
+    let mut client = Client::silent(TERMS);
+    client.sends(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &post(1, &[])].concat()).unwrap();
+    client.sends(&[frame(SETTINGS, ACK, 0, &[]), frame(DATA, 0, 1, &[b'x'; 1000])].concat()).unwrap();
+    client.told();
+    client.body(client.asked[0]);
+    // It may have no more by now than it was told.
+    assert!(client.told().iter().any(|(head, _)| (head.kind, head.stream) == (WINDOW_UPDATE, 1)));
+}
+
+#[test]
+fn streams_are_passed_over_by_the_time_and_not_by_their_numbers() {
+    let mut client = Client::new(Terms { resets_max: 1000, ..TERMS });
+    client.sends(&post(1, &[])).unwrap();
+    let first = client.asked[0];
+    for stream in (3..).step_by(2).take(2 * PASSED_OVER_MIN) {
+        client.sends(&[get(stream), frame(PING, 0, 0, &[0; 8])].concat()).unwrap();
+        client.session.reset(*client.asked.last().unwrap(), Code::Internal);
+        client.told();
+    }
+    client.answers(first);
+    client.session.leave_body(first);
+    assert_eq!(client.resets(), [(1, Code::NoError as u32)]);
+    client.sends(&[frame(DATA, 0, 1, b"x"), frame(HEADERS, END_HEADERS | END_STREAM, 1, &[])].concat()).unwrap();
+    assert_eq!(client.resets(), []);
 }
 
 #[test]
