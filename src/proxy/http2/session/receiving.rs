@@ -201,14 +201,11 @@ impl Session {
         stream.ended && stream.fault.is_none() && stream.body.is_empty() && stream.trailers.is_none()
     }
 
-    /// How much of a body is to come, where that is known.
+    /// How much of a body is to come, where that was told: not where all of it happens to be there, so that the same
+    /// request is always sent on in the same way.
     pub(in crate::proxy::http2) fn left(&self, key: Key) -> Option<u64> {
         let stream = &self.streams[key];
-        match stream.length_left {
-            Some(left) => Some(left + stream.body.len() as u64),
-            None if stream.ended && stream.trailers.is_none() => Some(stream.body.len() as u64),
-            None => None,
-        }
+        stream.length_left.map(|left| left + stream.body.len() as u64)
     }
 
     /// Bytes of a stream are in nobody's way any more.
