@@ -48,7 +48,7 @@ pub(super) fn fields(text: &[u8]) -> HeaderMap {
     fields
 }
 
-/// A request's head. A target `AUTHORITY PATH` is put together as h2 does it, of parts that need not fit.
+/// A request's head. A target `AUTHORITY PATH` is put together as from pseudo-fields, of parts that need not fit.
 pub(super) fn head(text: &[u8], version: Version) -> Option<request::Parts> {
     let mut words = line(text).splitn(3, |byte| *byte == b' ');
     let (mut head, ()) = Request::new(()).into_parts();

@@ -22,9 +22,6 @@ use super::{
 };
 use crate::telemetry::{HandshakeOutcome, RefusalCause};
 
-/// What a client that speaks HTTP/2 sends first (RFC 9113 §3.4).
-const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
-
 /// Serves a connection until the client or a drain ends it.
 pub(super) async fn serve(worker: Rc<Worker>, wire: Wire, ip: IpAddr, listener: usize) {
     if let Err(error) = wire.set_nodelay() {
@@ -79,7 +76,7 @@ async fn open(worker: &Rc<Worker>, mut wire: Wire, ip: IpAddr, listener: usize) 
         tokio::time::sleep(first_request).await;
     };
     let http2 = tokio::select! {
-        begins = tokio::time::timeout(within, wire.begins_with(HTTP2_PREFACE)) => begins.ok()?.ok()?,
+        begins = tokio::time::timeout(within, wire.begins_with(http2::PREFACE)) => begins.ok()?.ok()?,
         () = late => return None,
     };
     let protocol = if http2 { Protocol::Http2 } else { Protocol::Http1 };

@@ -26,11 +26,14 @@ use hyper::ext::Protocol;
 use tokio::time::{Instant, sleep_until};
 use tower::{Service, ServiceBuilder};
 
-pub(super) use self::ends::{Aside, Inflow};
 use self::{
     driver::{Driver, Linger},
     ends::{Outflow, Shared},
     session::{Begun, Session, Terms},
+};
+pub(super) use self::{
+    ends::{Aside, Inflow},
+    frame::PREFACE,
 };
 use super::{
     asking::Peer,

@@ -1,5 +1,8 @@
 //! Frames (RFC 9113 §4 and §6), without what they carry.
 
+/// What a client sends first (RFC 9113 §3.4).
+pub(in crate::proxy) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 /// Bytes of what stands before each frame's payload (RFC 9113 §4.1).
 pub(super) const HEAD_BYTES: usize = 9;
 

@@ -27,7 +27,7 @@ use self::{
     streams::Streams,
 };
 use super::{
-    frame::{self, Code, Head},
+    frame::{self, Code, Head, PREFACE},
     head::Asked,
     hpack::{Decoder, Encoder},
     outbox::Outbox,
@@ -122,9 +122,6 @@ enum Farewell {
     /// Streams above this one are passed over.
     Last(u32),
 }
-
-/// What a client sends first (RFC 9113 §3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A request that has begun.
 #[derive(Debug)]
@@ -266,8 +263,6 @@ impl Session {
             self.tell(frame::PING, frame::ACK, frame::CONNECTION, payload);
         } else if *payload == FAREWELL && self.farewell == Farewell::Told {
             self.set_last();
-        } else if *payload == SIGN_OF_LIFE {
-            self.asked = false;
         }
         Ok(())
     }
@@ -350,10 +345,7 @@ impl Session {
 
     /// Whoever works on a stream can be ended by this.
     pub(super) fn works_on(&mut self, key: Key, task: AbortHandle) {
-        match self.streams.get_mut(key) {
-            Some(stream) => stream.task = Some(task),
-            None => task.abort(),
-        }
+        self.streams[key].task = Some(task);
     }
 
     /// How many streams are open, and how many were begun and cancelled so far.

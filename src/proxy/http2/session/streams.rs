@@ -146,10 +146,6 @@ impl Streams {
         key
     }
 
-    pub(super) fn get_mut(&mut self, key: Key) -> Option<&mut Stream> {
-        self.kept.get_mut(key.0)
-    }
-
     /// Breaks a stream off; gives how many bytes of its body nobody will take.
     pub(super) fn close(&mut self, key: Key, fault: BodyFault) -> usize {
         let stream = &mut self.kept[key.0];
