@@ -63,6 +63,7 @@ pub use body::BodyFailed;
 pub use bound::{Bound, tcp as bind_tcp};
 pub use decided::{Decided, decide};
 pub use framing::Flaw;
+pub use http2::{Reason, StreamFault};
 pub use in_flight::{InFlight, InFlightDecisions, NamedPin, Questions};
 pub use received::BodyFault;
 pub use rejection::Rejection;

@@ -66,8 +66,8 @@ impl Client {
         Ok(())
     }
 
-    /// Says to the next connection what the client wants of it. On one of HTTP/2 no protocol is switched, and a body is
-    /// sent without being asked for.
+    /// Says to the next connection what the client wants of it. On one of HTTP/2 no protocol is switched, and trailers
+    /// are always welcome.
     ///
     /// # Errors
     /// [`Rejection::WebSocketKey`].
@@ -75,8 +75,7 @@ impl Client {
         match &self.upgrade {
             Some(upgrade) if over_http2 => return upgrade.ask_by_connect(request),
             Some(upgrade) => upgrade.ask(request.headers_mut()),
-            None if over_http2 => return Ok(()),
-            None if self.trailers => {
+            None if self.trailers && !over_http2 => {
                 request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("te"));
             }
             None => {}
@@ -92,7 +91,7 @@ impl Client {
     ///
     /// # Errors
     /// [`Rejection::UpgradeFailed`].
-    pub(super) async fn follow(
+    pub(super) fn follow(
         &self,
         snapshot: &Rc<Snapshot>,
         peer: &Peer,
@@ -108,10 +107,10 @@ impl Client {
         let agreement = if connected { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
         if status == agreement {
             let place = self.place.take().ok_or(Rejection::UpgradeFailed)?;
-            return upgrade.agreed(snapshot, peer, place, served).await;
+            return upgrade.agreed(snapshot, peer, place, served);
         }
-        // Any success agrees to CONNECT: to the client, which would wait for a tunnel; and to weir, where
-        // hyper makes a tunnel of 200 alone.
+        // Any success agrees to CONNECT: to the client, which would wait for a tunnel, and to weir. Only 200 is what
+        // RFC 8441 §4 has.
         if status.is_success() && (upgrade.is_extended() || connected) {
             return Err(Rejection::UpgradeFailed);
         }

@@ -1,8 +1,9 @@
-//! HTTP/2 with clients (RFC 9113), by weir's own hand: a session takes bytes and gives requests, each of which has a task
-//! of its own that says its answer to the session; a driver reads and writes the socket.
+//! HTTP/2 (RFC 9113), by weir's own hand: a session takes bytes and gives what they say, a driver reads and writes the
+//! socket. With clients, which are served here, each request has a task of its own that says its answer to the session;
+//! with services, which `upstream` asks, whoever asks waits for the answer itself.
 //!
-//! Measured with small JSON, hyper's server was a third of a request's instructions beside this one; and it keeps a proxy
-//! from what it has to say: interim responses, and why a stream ends.
+//! Measured with small JSON, hyper's server was a third of a request's instructions beside this one; and hyper keeps a
+//! proxy from what it has to say and to hear: interim responses, and why a stream ends.
 //!
 //! *Invariants*
 //! - A stream's task ends with its stream, and all of them with their connection.
@@ -11,29 +12,30 @@
 mod date;
 mod driver;
 mod ends;
+mod fault;
 mod frame;
 #[cfg(any(test, fuzzing))]
 pub(super) mod fuzzing;
 mod head;
 mod hpack;
 mod outbox;
+mod protocol;
 mod session;
 
 use std::{cell::RefCell, future::poll_fn, pin::pin, rc::Rc, task::Poll};
 
 use http::{Method, Request, Response};
-use hyper::ext::Protocol;
 use tokio::time::{Instant, sleep_until};
 use tower::{Service, ServiceBuilder};
 
-use self::{
-    driver::{Driver, Linger},
-    ends::{Outflow, Shared},
-    session::{Begun, Session, Terms},
-};
+pub use self::fault::{Reason, StreamFault};
+use self::session::{Begun, Conduct};
 pub(super) use self::{
-    ends::{Aside, Inflow},
+    driver::{Driver, Linger},
+    ends::{Aside, Inflow, Outflow, Shared, Unsaid, half},
     frame::PREFACE,
+    protocol::Protocol,
+    session::{Question, Session, Terms, Told},
 };
 use super::{
     asking::Peer,
@@ -53,7 +55,7 @@ use crate::plan::{Limits, Timeouts};
 /// A connection between its requests.
 struct Connection {
     session: Shared,
-    driver: Driver,
+    driver: Driver<Transport>,
     timeouts: Timeouts,
     /// The client was told to go.
     leaving: bool,
@@ -82,7 +84,7 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
         (snapshot.serving.plan.limits, snapshot.serving.plan.timeouts)
     };
     let (ip, tenure) = (peer.ip, Tenure::begin(&worker, peer.listener));
-    let session = Rc::new(RefCell::new(Session::new(terms(&limits))));
+    let session = Rc::new(RefCell::new(Session::with_client(terms(&limits), conduct(&limits))));
     let linger = Linger { bytes_max: limits.linger_bytes_max, longest: timeouts.linger };
     let driver = Driver::new(transport, Rc::clone(&session), timeouts.body_idle, linger);
     let mut begin = beginning(&worker, peer, &session, (&limits, &timeouts));
@@ -121,7 +123,7 @@ fn beginning(
         let mut inflow = (!ended || head.method == Method::CONNECT).then(|| Inflow::new(&session, key));
         // What follows a CONNECT is no body, and goes nowhere before there is a tunnel.
         let tunnel = head.extensions.get::<Protocol>().and_then(|_| inflow.take());
-        let body = inflow.map_or_else(Received::nothing, |inflow| Received::of_stream(inflow, &bounds));
+        let body = inflow.map_or_else(Received::nothing, |inflow| Received::of_http2(inflow, &bounds));
         let (to_head, interims) = (head.method == Method::HEAD, Some(Interims::Http2(Aside::new(&session, key))));
         let request = Request::from_parts(head, Arriving { body, interims });
         // These are always ready.
@@ -149,7 +151,7 @@ async fn course<E>(
 impl Drop for Connection {
     fn drop(&mut self) {
         // However it ended, nobody works on its streams any more.
-        self.session.borrow_mut().lose();
+        self.session.borrow_mut().lose(StreamFault::Closed);
     }
 }
 
@@ -198,7 +200,7 @@ impl Connection {
                     None if self.leaving => return Ok(()),
                     None => self.leaving = true,
                 },
-                Spell::Silent => match self.silent_until() {
+                Spell::Silent => match self.driver.silent_until(self.timeouts.http2_ping, self.timeouts.http2_pong) {
                     Some(later) => silent.as_mut().reset(later),
                     None => return Err(std::io::ErrorKind::TimedOut.into()),
                 },
@@ -238,32 +240,25 @@ impl Connection {
         let since = if self.session.borrow().counts().0 > 0 { now } else { self.quiet_since };
         Some(since + so_long).filter(|later| *later > now)
     }
-
-    /// When a client of whom streams are open has to have sent something again; `None` when it had to before.
-    fn silent_until(&self) -> Option<Instant> {
-        let Timeouts { http2_ping, http2_pong, .. } = self.timeouts;
-        let (now, mut session) = (Instant::now(), self.session.borrow_mut());
-        let next = self.driver.heard() + http2_ping;
-        if session.counts().0 == 0 {
-            return Some(now + http2_ping);
-        }
-        if next > now {
-            return Some(next);
-        }
-        session.ask_for_life().then(|| now + http2_pong)
-    }
 }
 
 fn terms(limits: &Limits) -> Terms {
     Terms {
-        streams_max: limits.http2_streams_max,
         head_bytes_max: limits.head_bytes_max,
         trailer_bytes_max: limits.trailer_bytes_max,
         fields_max: limits.header_count_max,
         frame_bytes_max: limits.http2_frame_bytes_max,
         stream_window_bytes: limits.http2_stream_window_bytes,
         connection_window_bytes: limits.http2_connection_window_bytes,
+        // All that grow leave half of the connection's window to the others.
+        growth_bytes_max: limits.http2_connection_window_bytes / 2,
         send_bytes_max: limits.http2_send_bytes_max,
+    }
+}
+
+fn conduct(limits: &Limits) -> Conduct {
+    Conduct {
+        streams_max: limits.http2_streams_max,
         resets_max: limits.http2_resets_max,
         cancels_max: limits.http2_cancels_max,
     }

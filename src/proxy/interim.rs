@@ -1,8 +1,8 @@
-//! Interim responses (RFC 9110 §15.2) on their way from an upstream of HTTP/1.1 to a client.
+//! Interim responses (RFC 9110 §15.2) on their way from an upstream to a client.
 
 use std::rc::Rc;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     framing::{interim_fields, trimmed},
@@ -26,7 +26,16 @@ pub(super) enum Interims {
 }
 
 impl Interims {
-    /// Puts one in line, by its head.
+    /// Puts one in line, which came over HTTP/2.
+    pub(super) fn say(&self, status: StatusCode, fields: &HeaderMap) {
+        match self {
+            Interims::Http1(wire) => wire.send_interims(&written(status, fields)),
+            Interims::Http2(_) if status == StatusCode::CONTINUE => {}
+            Interims::Http2(aside) => aside.say(status, fields),
+        }
+    }
+
+    /// Puts one in line, by its head of HTTP/1.
     pub(super) fn send(&self, head: &[u8]) {
         match self {
             Interims::Http1(wire) => wire.send_interims(&rewritten(head)),
@@ -54,6 +63,19 @@ fn fields(head: &[u8]) -> HeaderMap {
         Some((name, HeaderValue::from_bytes(trimmed(&line[colon + 1..])).ok()?))
     };
     interim_fields(head).filter_map(field).collect()
+}
+
+/// A head as HTTP/1.1 has it. Of one hop alone HTTP/2 has no fields, but for what would frame the answer.
+fn written(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
+    let reason = status.canonical_reason().unwrap_or_default();
+    let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
+    for (name, value) in fields.iter().filter(|(name, _)| ![header::CONTENT_LENGTH, header::TE].contains(name)) {
+        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    }
+    head.extend_from_slice(b"\r\n");
+    head
 }
 
 /// A head, which ends with the empty line, as it is written to a client: as one of HTTP/1.1, and without what is for

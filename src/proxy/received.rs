@@ -1,4 +1,4 @@
-//! Bodies as they are received, held to what hyper does not hold those of HTTP/2 to.
+//! Bodies as they are received.
 
 use std::{
     io,
@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 
 use super::{
     framing::{Bounds, Flaw, judge_trailers},
-    http2::Inflow,
+    http2::{Inflow, StreamFault},
     interim::Interims,
 };
 
@@ -29,10 +29,8 @@ enum Source {
     Nothing,
     /// Of a client's HTTP/1.1, which was judged before hyper saw it.
     Http1(Incoming),
-    /// Of a service's HTTP/2.
-    Http2(Incoming),
-    /// Of a client's HTTP/2.
-    Stream(Inflow),
+    /// Of a stream of HTTP/2, on either side.
+    Http2(Inflow),
 }
 
 /// What comes with the head of a request.
@@ -55,9 +53,9 @@ pub enum BodyFault {
     /// Its connection broke.
     #[error("its connection broke")]
     Lost(#[source] io::Error),
-    /// Its stream of HTTP/2 was reset before its end, for no error.
-    #[error("its stream was reset before its end")]
-    Reset,
+    /// Its stream of HTTP/2 has none.
+    #[error(transparent)]
+    Stream(#[from] StreamFault),
     /// What frames it, or its trailers, may not pass.
     #[error(transparent)]
     Flawed(Flaw),
@@ -74,30 +72,28 @@ impl Received {
         Received { source: Source::Http1(incoming), bounds: None }
     }
 
-    /// One of a service's HTTP/2.
-    pub(super) fn of_http2(incoming: Incoming, bounds: &Bounds) -> Received {
-        Received { source: Source::Http2(incoming), bounds: Some(*bounds) }
+    /// One of HTTP/2.
+    pub(super) fn of_http2(inflow: Inflow, bounds: &Bounds) -> Received {
+        Received { source: Source::Http2(inflow), bounds: Some(*bounds) }
     }
 
-    /// One of a client's HTTP/2.
-    pub(super) fn of_stream(inflow: Inflow, bounds: &Bounds) -> Received {
-        Received { source: Source::Stream(inflow), bounds: Some(*bounds) }
+    /// All of it, when it is there and has no trailers.
+    pub(super) fn whole(&mut self) -> Option<Bytes> {
+        match &self.source {
+            Source::Nothing => Some(Bytes::new()),
+            Source::Http1(_) => None,
+            Source::Http2(inflow) => inflow.whole(),
+        }
     }
 
-    /// The next piece; `None` at an end that is one. hyper takes a stream that is reset without an error for one that
-    /// has ended. That is what a service may do behind a whole answer when it wants no more of the request (RFC 9113
-    /// §8.1); whatever else ends so is half a message.
+    /// The next piece; `None` at the end.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let piece = match &mut self.source {
             Source::Nothing => None,
-            Source::Stream(inflow) => ready!(inflow.poll_piece(cx)),
             Source::Http1(incoming) => {
                 ready!(Pin::new(incoming).poll_frame(cx)).map(|piece| piece.map_err(BodyFault::Broken))
             }
-            Source::Http2(incoming) => match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-                None if !incoming.is_end_stream() => Some(Err(BodyFault::Reset)),
-                piece => piece.map(|piece| piece.map_err(BodyFault::Broken)),
-            },
+            Source::Http2(inflow) => ready!(inflow.poll_piece(cx)),
         };
         let judged = |frame: Frame<Bytes>| match (frame.trailers_ref(), &self.bounds) {
             (Some(trailers), Some(bounds)) => {
@@ -117,8 +113,8 @@ impl Received {
     pub(super) fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Nothing => true,
-            Source::Http1(incoming) | Source::Http2(incoming) => incoming.is_end_stream(),
-            Source::Stream(inflow) => inflow.is_end_stream(),
+            Source::Http1(incoming) => incoming.is_end_stream(),
+            Source::Http2(inflow) => inflow.is_end_stream(),
         }
     }
 
@@ -126,8 +122,8 @@ impl Received {
     pub(super) fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Nothing => SizeHint::with_exact(0),
-            Source::Http1(incoming) | Source::Http2(incoming) => incoming.size_hint(),
-            Source::Stream(inflow) => inflow.size_hint(),
+            Source::Http1(incoming) => incoming.size_hint(),
+            Source::Http2(inflow) => inflow.size_hint(),
         }
     }
 }
@@ -138,7 +134,7 @@ impl BodyFault {
     pub fn flaw(&self) -> Option<Flaw> {
         match self {
             BodyFault::Broken(error) => Flaw::of(error),
-            BodyFault::Closed | BodyFault::Lost(_) | BodyFault::Reset => None,
+            BodyFault::Closed | BodyFault::Lost(_) | BodyFault::Stream(_) => None,
             BodyFault::Flawed(flaw) => Some(*flaw),
         }
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::{
     framing::Flaw,
+    http2::StreamFault,
     received::BodyFault,
     reply::Reply,
     upstream::{ConnectError, Limit, UpstreamFault},
@@ -399,8 +400,8 @@ fn limit_code(limit: Limit) -> &'static str {
 
 fn broken_code(fault: &UpstreamFault) -> &'static str {
     match fault {
-        UpstreamFault::Http2(error) if error.is_parse() => "upstream_malformed",
-        UpstreamFault::Http1(_) | UpstreamFault::Http2(_) => "upstream_broken",
+        UpstreamFault::Http2(StreamFault::Rules(_)) => "upstream_malformed",
+        UpstreamFault::Http1(_) | UpstreamFault::Http2(_) | UpstreamFault::Request(_) => "upstream_broken",
     }
 }
 

@@ -5,10 +5,10 @@
 //! another length than announced.
 
 use http::{HeaderMap, HeaderValue, Method, Version, header, request, uri::PathAndQuery};
-use hyper::ext::Protocol;
 
 use super::{
     framing::{Bounds, Flaw, is_spaced, judge_request},
+    http2::Protocol,
     rejection::Rejection,
 };
 

@@ -179,9 +179,6 @@ impl Flow {
                     (self.start, self.end) = (0, piece.filled().len());
                     if self.end == 0 {
                         self.state = FlowState::Ending;
-                        // A service's stream of HTTP/2 that was reset reads as one that ended. Once hyper's own task
-                        // for it has run, which was woken before, the other direction learns what it was.
-                        cx.waker().wake_by_ref();
                     }
                 }
                 FlowState::Ending => {

@@ -8,12 +8,12 @@ use std::{cell::Cell, rc::Rc};
 
 use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header, request};
-use hyper::ext::Protocol;
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request};
 
 use super::{
     asking::Peer,
     body::Outbound,
+    http2::Protocol,
     rejection::Rejection,
     tunnel::{Place, Tunnel},
     upstream::Served,
@@ -93,7 +93,7 @@ impl Upgrade {
         }
     }
 
-    /// Asks a service of HTTP/2 for it (RFC 8441 §5).
+    /// Asks a service of HTTP/2 for it (RFC 8441 §5): what names the protocol makes it a CONNECT there.
     ///
     /// # Errors
     /// [`Rejection::WebSocketKey`] when weir could not shake hands with the client in the service's place.
@@ -106,10 +106,8 @@ impl Upgrade {
             request.headers_mut().remove(header::SEC_WEBSOCKET_KEY);
         }
         // Field values compare without case, and pseudo-fields may not.
-        let registered = self.is_websocket().then_some(Protocol::from_static(WEBSOCKET));
-        let protocol = registered.or_else(|| self.protocol.to_str().ok().map(Protocol::from));
-        *request.method_mut() = Method::CONNECT;
-        request.extensions_mut().insert(protocol.ok_or(Rejection::UpgradeNotAllowed)?);
+        let name = if self.is_websocket() { Some(WEBSOCKET) } else { self.protocol.to_str().ok() };
+        request.extensions_mut().insert(name.map(Protocol::from).ok_or(Rejection::UpgradeNotAllowed)?);
         for name in [header::TE, header::CONTENT_LENGTH] {
             request.headers_mut().remove(name);
         }
@@ -126,15 +124,14 @@ impl Upgrade {
     /// # Errors
     /// [`Rejection::UpgradeFailed`] when one of the two connections cannot be switched, or the upstream did
     /// not understand what it agreed to.
-    pub(super) async fn agreed(
+    pub(super) fn agreed(
         &self,
         snapshot: &Rc<Snapshot>,
         peer: &Peer,
         place: Place,
         served: &mut Served,
     ) -> Result<Option<Box<Tunnel>>, Rejection> {
-        let half = served.lease.take_half(&mut served.response).await;
-        let (upstream, stream) = half.ok_or(Rejection::UpgradeFailed)?;
+        let (upstream, stream) = served.lease.take_half().ok_or(Rejection::UpgradeFailed)?;
         let (status, headers) = (served.response.status(), served.response.headers_mut());
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         headers.remove(header::CONTENT_LENGTH);
@@ -210,7 +207,7 @@ mod tests {
     fn a_key_that_is_no_business_of_http_2_is_there_again_when_a_service_of_http_1_1_is_tried_next() {
         let (upgrade, mut request) = asked();
         upgrade.ask_by_connect(&mut request).unwrap();
-        assert_eq!((request.method(), request.headers().len()), (&Method::CONNECT, 0));
+        assert_eq!(request.headers().len(), 0);
         assert_eq!(request.extensions().get::<Protocol>().unwrap().as_str(), "websocket");
         upgrade.ask(request.headers_mut());
         assert_eq!(request.headers()[header::SEC_WEBSOCKET_KEY], KEY);

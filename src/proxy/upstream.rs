@@ -9,7 +9,6 @@
 //!   piece of a body.
 //! - What is known of a host outlives reloads for as long as its endpoint is configured.
 
-mod announced;
 mod broken;
 mod connect;
 #[cfg(any(test, fuzzing))]
@@ -18,7 +17,7 @@ mod grpc;
 mod health;
 mod host;
 mod http1;
-mod interims;
+mod http2;
 mod lease;
 mod load;
 mod outlier;

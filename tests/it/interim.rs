@@ -6,7 +6,7 @@ use crate::{
     arms_config, plain_config,
     support::{
         Proxy, Raw, RawUpstream, Upstream,
-        frames::{self, END_HEADERS, END_STREAM, Frames, HEADERS, block},
+        frames::{self, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, block},
         raw_exchange,
     },
 };
@@ -212,5 +212,107 @@ fn other_expectations_fail_and_old_clients_expect_nothing() {
     let mut client = Raw::connect(proxy.address());
     client.stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     client.write("GET / HTTP/1.1\r\nhost: a\r\nexpect: 100-continue\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200 "));
+}
+
+/// A proxy before a service of HTTP/2.
+fn before_http2(serve: impl Fn(&mut Frames) + Clone + Send + Sync + 'static, more: &str) -> (Upstream, Proxy) {
+    let upstream = Upstream::raw(move |stream, _number| serve(&mut Frames::serve(stream, &[])));
+    let arms = format!("arms.stable = {{ endpoints = [\"{}\"], protocol = \"h2\" }}", upstream.address);
+    let proxy = Proxy::start(&arms_config(&arms, "", more));
+    (upstream, proxy)
+}
+
+#[test]
+fn early_hints_of_a_service_of_http_2_reach_clients_of_both_as_soon() {
+    let (go, gone) = std::sync::mpsc::channel::<()>();
+    let gone = std::sync::Arc::new(tokio::sync::Mutex::new(gone));
+    let serve = move |frames: &mut Frames| {
+        while let Some(frame) = frames.next_of(HEADERS) {
+            let hints = block(&[(":status", b"103"), ("link", b"</a.css>")]);
+            frames.send(HEADERS, END_HEADERS, frame.stream, &hints).unwrap();
+            gone.blocking_lock().recv().unwrap();
+            frames.send(HEADERS, END_HEADERS, frame.stream, &block(&[(":status", b"102")])).unwrap();
+            frames.answer(frame.stream, b"ok");
+        }
+    };
+    let (upstream, proxy) = before_http2(serve, "");
+    let mut client = Raw::connect(proxy.address());
+    for _ in 0..3 {
+        client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.head(), "HTTP/1.1 103 Early Hints\r\nlink: </a.css>\r\n\r\n");
+        go.send(()).unwrap();
+        assert_eq!(client.head(), "HTTP/1.1 102 Processing\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 200 OK"));
+        assert_eq!(client.read_until("0\r\n\r\n"), "2\r\nok\r\n0\r\n\r\n");
+    }
+    let mut client = Frames::connect(proxy.address(), &[]);
+    client.send(HEADERS, END_HEADERS | END_STREAM, 1, &frames::get(&[])).unwrap();
+    let hints = client.next_of(HEADERS).unwrap();
+    assert_eq!((hints.flags, hints.payload), (END_HEADERS, b"\x08\x03103\x0f\x1e\x08</a.css>".to_vec()));
+    go.send(()).unwrap();
+    assert_eq!(client.outcome(1), "102");
+    assert_eq!(client.outcome(1), "200");
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn a_service_of_http_2_is_asked_for_its_consent_too() {
+    let serve = |frames: &mut Frames| {
+        while let Some(frame) = frames.next_of(HEADERS) {
+            frames.send(HEADERS, END_HEADERS, frame.stream, &block(&[(":status", b"100")])).unwrap();
+            assert_eq!(frames.next_of(DATA).unwrap().payload, b"hello");
+            frames.answer(frame.stream, b"ok");
+        }
+    };
+    let (upstream, proxy) = before_http2(serve, "[timeouts]\nexpect_continue = \"1h\"\n");
+    let mut client = Raw::connect(proxy.address());
+    for method in ["POST", "PUT", "POST"] {
+        client.write(EXPECTING.replace("POST", method));
+        assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+        client.write("hello");
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        assert_eq!(client.read_until("0\r\n\r\n"), "2\r\nok\r\n0\r\n\r\n");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn a_body_that_a_service_of_http_2_does_not_want_is_never_asked_for() {
+    let (told, tells) = std::sync::mpsc::channel();
+    let serve = move |frames: &mut Frames| {
+        while let Some(frame) = frames.next_of(HEADERS) {
+            frames.send(HEADERS, END_HEADERS, frame.stream, &block(&[(":status", b"403")])).unwrap();
+            frames.send(DATA, END_STREAM, frame.stream, b"no").unwrap();
+            let given_up = frames.next_of(frames::RESET).unwrap();
+            told.send((given_up.stream == frame.stream, given_up.payload)).unwrap();
+        }
+    };
+    let (upstream, proxy) = before_http2(serve, "[timeouts]\nexpect_continue = \"1h\"\n");
+    for method in ["POST", "PUT"] {
+        let mut client = Raw::connect(proxy.address());
+        client.write(EXPECTING.replace("POST", method));
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 403 ") && head.contains("connection: close"), "{head}");
+        client.write("GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n");
+        assert_eq!(client.rest(), "2\r\nno\r\n0\r\n\r\n");
+        assert_eq!(tells.recv().unwrap(), (true, vec![0, 0, 0, 8]), "CANCEL");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
+fn a_service_of_http_2_that_says_nothing_gets_the_body_after_expect_continue() {
+    let serve = |frames: &mut Frames| {
+        let stream = frames.next_of(HEADERS).unwrap().stream;
+        assert_eq!(frames.next_of(DATA).unwrap().payload, b"hello");
+        frames.answer(stream, b"ok");
+        while frames.next().is_some() {}
+    };
+    let (_upstream, proxy) = before_http2(serve, "[timeouts]\nexpect_continue = \"50ms\"\n");
+    let mut client = Raw::connect(proxy.address());
+    client.write(EXPECTING);
+    assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+    client.write("hello");
     assert!(client.head().starts_with("HTTP/1.1 200 "));
 }

@@ -4,7 +4,6 @@
 use std::{collections::BTreeSet, net::IpAddr};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header, request::Parts};
-use hyper::ext::Protocol;
 
 use super::super::{
     asking,
@@ -97,7 +96,7 @@ pub(crate) fn request(mut head: Parts, protocol: &[u8]) {
     OF_HTTP_1.iter().for_each(|name| drop(head.headers.remove(*name)));
     let protocol = std::str::from_utf8(protocol).ok().filter(|protocol| !protocol.is_empty());
     if let Some(protocol) = protocol.filter(|_| head.method == Method::CONNECT) {
-        head.extensions.insert(Protocol::from(protocol));
+        head.extensions.insert(crate::proxy::http2::Protocol::from(protocol));
     }
     let before = head.clone();
     let bounds = Bounds::of(&PLAN.limits);

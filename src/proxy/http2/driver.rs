@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{ends::Shared, frame::Code, session::Begun};
-use crate::proxy::{idle::IdleTimer, transport::Transport, turn::Turn};
+use crate::proxy::{idle::IdleTimer, turn::Turn};
 
 /// Room for what is read at once.
 const ROOM_BYTES: usize = 32 << 10;
@@ -29,8 +29,9 @@ thread_local! {
 }
 
 /// A connection's socket.
-pub(super) struct Driver {
-    transport: Transport,
+#[derive(Debug)]
+pub(in crate::proxy) struct Driver<T> {
+    transport: T,
     session: Shared,
     /// The beginning of a frame.
     rest: Vec<u8>,
@@ -45,23 +46,25 @@ pub(super) struct Driver {
     linger: Linger,
 }
 
-/// What may still come of a client that has had its last bytes: closed over it, the connection would end with a reset,
-/// and what is on its way to the client be lost. Until it closes, nothing comes for so long, or so much has come.
+/// What may still come of a peer that has had its last bytes: closed over it, the connection would end with a reset,
+/// and what is on its way to the peer be lost. Until it closes, nothing comes for so long, or so much has come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Linger {
-    pub(super) bytes_max: usize,
-    pub(super) longest: Duration,
+pub(in crate::proxy) struct Linger {
+    pub(in crate::proxy) bytes_max: usize,
+    pub(in crate::proxy) longest: Duration,
 }
 
 /// A connection whose last bytes are on their way.
+#[derive(Debug)]
 struct Ending {
     shut: bool,
     left: usize,
     late: Pin<Box<Sleep>>,
 }
 
-impl Driver {
-    pub(super) fn new(transport: Transport, session: Shared, unread_for: Duration, linger: Linger) -> Driver {
+impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
+    /// Of a connection whose peer may leave what is sent unread for so long.
+    pub(in crate::proxy) fn new(transport: T, session: Shared, unread_for: Duration, linger: Linger) -> Driver<T> {
         Driver {
             transport,
             session,
@@ -76,19 +79,32 @@ impl Driver {
         }
     }
 
-    /// When something came last.
-    pub(super) fn heard(&self) -> Instant {
-        self.heard
+    /// When a peer of whom streams are open has to have sent something again, or is asked to; `None` when it had to
+    /// before. It may be silent for so long, and then take so long to answer.
+    pub(in crate::proxy) fn silent_until(&self, ping: Duration, pong: Duration) -> Option<Instant> {
+        let (now, mut session) = (Instant::now(), self.session.borrow_mut());
+        let next = self.heard + ping;
+        if session.counts().0 == 0 {
+            return Some(now + ping);
+        }
+        if next > now {
+            return Some(next);
+        }
+        session.ask_for_life().then(|| now + pong)
     }
 
     /// Reads and writes as far as that goes, and tells of each request. Ready at the end of the connection.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, begin: &mut dyn FnMut(Begun)) -> Poll<io::Result<()>> {
+    pub(in crate::proxy) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        begin: &mut dyn FnMut(Begun),
+    ) -> Poll<io::Result<()>> {
         self.session.borrow_mut().begin_turn(cx);
         while self.ending.is_none() {
             match self.poll_read(cx, begin) {
                 Poll::Ready(Ok(Ok(()))) => return Poll::Ready(Ok(())),
                 Poll::Ready(Ok(Err(code))) => {
-                    tracing::debug!(?code, "a client of HTTP/2 broke its rules");
+                    tracing::debug!(?code, "a peer of HTTP/2 broke its rules");
                     self.session.borrow_mut().end(code);
                     self.end();
                     break;
@@ -139,7 +155,7 @@ impl Driver {
 
     fn take(&mut self, read: &[u8], begin: &mut dyn FnMut(Begun)) -> Result<(), Code> {
         self.heard = Instant::now();
-        self.session.borrow_mut().heard();
+        self.session.borrow_mut().hear();
         let mut rest = std::mem::take(&mut self.rest);
         let kept = !rest.is_empty();
         if kept {
@@ -238,27 +254,26 @@ mod tests {
 
     use super::*;
     use crate::proxy::{
-        http2::session::{Session, Terms},
-        transport::{Stream, Wire},
+        http2::session::{Conduct, Session, Terms},
+        transport::{Stream, Transport, Wire},
     };
 
     const GREETING: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
-    fn driven() -> (UnixStream, Driver) {
+    fn driven() -> (UnixStream, Driver<Transport>) {
         let (client, own) = UnixStream::pair().unwrap();
         let terms = Terms {
-            streams_max: 1 << 20,
             head_bytes_max: 1 << 16,
             trailer_bytes_max: 1 << 10,
             fields_max: 10,
             frame_bytes_max: 1 << 14,
             stream_window_bytes: 1 << 16,
             connection_window_bytes: 1 << 16,
+            growth_bytes_max: 0,
             send_bytes_max: 1 << 16,
-            resets_max: 10,
-            cancels_max: 10,
         };
-        let session = Rc::new(RefCell::new(Session::new(terms)));
+        let conduct = Conduct { streams_max: 1 << 20, resets_max: 10, cancels_max: 10 };
+        let session = Rc::new(RefCell::new(Session::with_client(terms, conduct)));
         let linger = Linger { bytes_max: 1 << 16, longest: Duration::from_secs(60) };
         let transport = Transport::Clear(Wire::new(Stream::Unix(own)));
         (client, Driver::new(transport, session, Duration::from_secs(60), linger))

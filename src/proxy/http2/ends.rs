@@ -1,4 +1,4 @@
-//! The ends of a stream: who reads the request's body, who says the answer, and who carries a tunnel by both.
+//! The ends of a stream: who reads what comes on it, who says what goes, and who carries a tunnel by both.
 
 use std::{
     cell::RefCell,
@@ -16,8 +16,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
     date,
+    fault::StreamFault,
     frame::Code,
-    session::{Gone, Key, Session},
+    session::{Gone, Key, Session, Told},
 };
 use crate::proxy::{
     idle::IdleTimer,
@@ -27,7 +28,7 @@ use crate::proxy::{
 };
 
 /// A session, as all that have a part in it refer to it.
-pub(super) type Shared = Rc<RefCell<Session>>;
+pub(in crate::proxy) type Shared = Rc<RefCell<Session>>;
 
 /// One stream.
 struct Held {
@@ -35,7 +36,7 @@ struct Held {
     key: Key,
 }
 
-/// The body of a request. Dropped, no more of it is wanted.
+/// What comes: the body of a request, or an answer. Dropped, no more of it is wanted.
 #[derive(Debug)]
 pub(in crate::proxy) struct Inflow(Held);
 
@@ -43,22 +44,25 @@ pub(in crate::proxy) struct Inflow(Held);
 #[derive(Debug)]
 pub(in crate::proxy) struct Aside(Held);
 
-/// Where the answer is said. Dropped, what has no end by then gets none.
+/// Where an answer is said, or the body of a request. Dropped, what has no end by then gets none.
 #[derive(Debug)]
-pub(super) struct Outflow {
+pub(in crate::proxy) struct Outflow {
     held: Held,
     unread: IdleTimer,
+    /// What was taken of a body, and whether that is the last of it.
+    piece: Bytes,
+    last: bool,
 }
 
-/// Why an answer was not said to its end.
+/// Why something was not said to its end.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Unsaid {
+pub(in crate::proxy) enum Unsaid<E> {
     #[error(transparent)]
     Gone(#[from] Gone),
-    #[error("the client took nothing of the answer for {0:?}")]
+    #[error("the peer took nothing of it for {0:?}")]
     Unread(Duration),
     #[error(transparent)]
-    Reply(#[from] ReplyError),
+    Body(E),
     #[error("the tunnel broke")]
     Tunnel(#[source] io::Error),
 }
@@ -77,8 +81,31 @@ impl fmt::Debug for Held {
 }
 
 impl Inflow {
-    pub(super) fn new(session: &Shared, key: Key) -> Inflow {
+    pub(in crate::proxy) fn new(session: &Shared, key: Key) -> Inflow {
         Inflow(Held::new(session, key))
+    }
+
+    /// The next head of an answer to what weir asked.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub(in crate::proxy) fn poll_told(&self, cx: &Context<'_>) -> Poll<Result<Told, BodyFault>> {
+        self.0.session.borrow_mut().poll_told(self.0.key, cx)
+    }
+
+    /// All of the body, when it is there and has no trailers.
+    pub(in crate::proxy) fn whole(&self) -> Option<Bytes> {
+        self.0.session.borrow_mut().whole(self.0.key)
+    }
+
+    /// Whether no byte was written of the request that it answers.
+    pub(in crate::proxy) fn is_unsent(&self) -> bool {
+        self.0.session.borrow().is_unsent(self.0.key)
+    }
+
+    /// Whether nothing has come on the connection since the request that it answers.
+    pub(in crate::proxy) fn is_unheard(&self) -> bool {
+        self.0.session.borrow().is_unheard(self.0.key)
     }
 
     /// The next piece; `None` at the end.
@@ -121,9 +148,10 @@ impl Drop for Aside {
 }
 
 impl Outflow {
-    /// Of a stream whose client may take nothing of the answer for so long.
-    pub(super) fn new(session: &Shared, key: Key, unread_for: Duration) -> Outflow {
-        Outflow { held: Held::new(session, key), unread: IdleTimer::new(unread_for) }
+    /// Of a stream whose peer may take nothing for so long.
+    pub(in crate::proxy) fn new(session: &Shared, key: Key, unread_for: Duration) -> Outflow {
+        let unread = IdleTimer::new(unread_for);
+        Outflow { held: Held::new(session, key), unread, piece: Bytes::new(), last: false }
     }
 
     /// Somebody works on the stream.
@@ -140,7 +168,7 @@ impl Outflow {
         response: Response<Reply>,
         to_head: bool,
         inflow: Option<Inflow>,
-    ) -> Result<(), Unsaid> {
+    ) -> Result<(), Unsaid<ReplyError>> {
         let (mut head, mut reply) = response.into_parts();
         let tunnel = reply.take_tunnel().zip(inflow);
         let all = tunnel.is_none() && (to_head || reply.is_end_stream());
@@ -155,67 +183,90 @@ impl Outflow {
         if let Some((tunnel, inflow)) = tunnel {
             // The request has ended, and what it held.
             drop(reply);
-            let ends = Ends { inflow, outflow: self, piece: Bytes::new() };
-            let half = Half { stream: Box::pin(ends), glued: Vec::new() };
-            return Box::pin(tunnel.carry(half)).await.map_err(Unsaid::Tunnel);
+            return Box::pin(tunnel.carry(half(inflow, self))).await.map_err(Unsaid::Tunnel);
         }
-        if all { Ok(()) } else { self.body(&mut reply).await }
+        if all { Ok(()) } else { std::future::poll_fn(|cx| self.poll_body(cx, &mut reply)).await }
     }
 
-    async fn body(&mut self, reply: &mut Reply) -> Result<(), Unsaid> {
+    /// Says a body as far as that goes; ready when all of it was said.
+    ///
+    /// # Errors
+    /// [`Unsaid`].
+    pub(in crate::proxy) fn poll_body<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        body: &mut B,
+    ) -> Poll<Result<(), Unsaid<B::Error>>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+    {
         loop {
-            let piece = std::future::poll_fn(|cx| Pin::new(&mut *reply).poll_frame(cx)).await;
-            let (data, ended) = match piece.transpose()?.map(Frame::into_data) {
-                Some(Ok(data)) => (data, reply.is_end_stream()),
-                None => (Bytes::new(), true),
-                Some(Err(frame)) => {
-                    let trailers = frame.into_trailers().unwrap_or_default();
-                    if trailers.is_empty() {
-                        return self.data(Bytes::new(), true).await;
-                    }
-                    return Ok(self.held.session.borrow_mut().say_trailers(self.held.key, &trailers)?);
+            if !self.piece.is_empty() {
+                let room = ready!(self.poll_room(cx))?;
+                let piece = self.piece.split_to(room.min(self.piece.len()));
+                let all = self.last && self.piece.is_empty();
+                self.held.session.borrow_mut().say_data(self.held.key, piece, all)?;
+                if all {
+                    return Poll::Ready(Ok(()));
                 }
-            };
-            self.data(data, ended).await?;
-            if ended {
-                return Ok(());
+                continue;
+            }
+            if self.last {
+                // The end takes no room.
+                return Poll::Ready(Ok(self.held.session.borrow_mut().say_data(self.held.key, Bytes::new(), true)?));
+            }
+            let piece = ready!(Pin::new(&mut *body).poll_frame(cx)).transpose().map_err(Unsaid::Body)?;
+            match piece.map(Frame::into_data) {
+                Some(Ok(data)) => (self.piece, self.last) = (data, body.is_end_stream()),
+                Some(Err(frame)) if frame.trailers_ref().is_some_and(|trailers| !trailers.is_empty()) => {
+                    let trailers = frame.into_trailers().unwrap_or_default();
+                    return Poll::Ready(Ok(self.held.session.borrow_mut().say_trailers(self.held.key, &trailers)?));
+                }
+                Some(Err(_)) | None => self.last = true,
             }
         }
     }
 
-    async fn data(&mut self, mut data: Bytes, ended: bool) -> Result<(), Unsaid> {
-        while !data.is_empty() {
-            let room = std::future::poll_fn(|cx| self.poll_room(cx)).await?;
-            let piece = data.split_to(room.min(data.len()));
-            let last = ended && data.is_empty();
-            self.held.session.borrow_mut().say_data(self.held.key, piece, last)?;
-            if last {
-                return Ok(());
-            }
-        }
-        // The end takes no room.
-        if ended {
-            self.held.session.borrow_mut().say_data(self.held.key, data, true)?;
-        }
-        Ok(())
-    }
-
-    fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Unsaid>> {
-        let room = self.held.session.borrow_mut().poll_room(self.held.key, cx);
+    fn poll_room<E>(&mut self, cx: &mut Context<'_>) -> Poll<Result<usize, Unsaid<E>>> {
+        let Held { session, key } = &self.held;
+        let room = session.borrow_mut().poll_room(*key, cx);
         if room.is_pending() {
             ready!(self.unread.poll(cx));
-            self.held.session.borrow_mut().reset(self.held.key, Code::Cancel);
+            session.borrow_mut().reset(*key, Code::Cancel, StreamFault::Untaken);
             return Poll::Ready(Err(Unsaid::Unread(self.unread.after())));
         }
         self.unread.reset();
         room.map_err(Unsaid::Gone)
     }
+
+    /// Goes on by a task of its own, which ends with its stream; not at all where that is over.
+    pub(in crate::proxy) fn go_on<B>(mut self, mut body: B)
+    where
+        B: Body<Data = Bytes, Error: std::error::Error> + Unpin + 'static,
+    {
+        let Held { session, key } = &self.held;
+        let (session, key) = (Rc::clone(session), *key);
+        if session.borrow().is_over(key) {
+            return;
+        }
+        let task = tokio::task::spawn_local(async move {
+            if let Err(error) = std::future::poll_fn(|cx| self.poll_body(cx, &mut body)).await {
+                tracing::debug!(%error, "a request was not sent to its end");
+            }
+        });
+        session.borrow_mut().works_on(key, task.abort_handle());
+    }
 }
 
 impl Drop for Outflow {
     fn drop(&mut self) {
-        self.held.session.borrow_mut().leave_answer(self.held.key, Code::Internal);
+        self.held.session.borrow_mut().leave_unsaid(self.held.key);
     }
+}
+
+/// A stream that was turned into a tunnel, as one end of that.
+pub(in crate::proxy) fn half(inflow: Inflow, outflow: Outflow) -> Half {
+    Half { stream: Box::pin(Ends { inflow, outflow, piece: Bytes::new() }), glued: Vec::new() }
 }
 
 /// Both ends of a stream that was turned into a tunnel (RFC 8441 §5).
@@ -244,7 +295,7 @@ impl AsyncRead for Ends {
 
 impl AsyncWrite for Ends {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let room = ready!(self.outflow.poll_room(cx)).map_err(io::Error::other)?;
+        let room = ready!(self.outflow.poll_room::<Gone>(cx)).map_err(io::Error::other)?;
         let length = room.min(buf.len());
         let piece = Bytes::copy_from_slice(&buf[..length]);
         let Held { session, key } = &self.outflow.held;

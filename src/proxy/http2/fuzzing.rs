@@ -14,21 +14,21 @@ use super::{
         Decoder, Field,
         naive::{self, All},
     },
-    session::{Begun, Key, Session, Terms},
+    session::{Begun, Conduct, Key, Session, Terms},
 };
 
 const TERMS: Terms = Terms {
-    streams_max: 4,
     head_bytes_max: 2 << 10,
     trailer_bytes_max: 1 << 10,
     fields_max: 10,
     frame_bytes_max: 16 << 10,
     stream_window_bytes: 200,
     connection_window_bytes: 1 << 16,
+    growth_bytes_max: 1 << 15,
     send_bytes_max: 1000,
-    resets_max: 8,
-    cancels_max: 8,
 };
+
+const CONDUCT: Conduct = Conduct { streams_max: 4, resets_max: 8, cancels_max: 8 };
 
 /// Bytes of hexadecimal digits; all else is passed over.
 fn hex(text: &[u8]) -> Vec<u8> {
@@ -66,6 +66,7 @@ fn is_told(field: &Field, name: &[u8], value: &[u8]) -> bool {
         Field::Authority(authority) => (&b":authority"[..], authority.as_str().as_bytes()),
         Field::Path(path) => (&b":path"[..], path.as_str().as_bytes()),
         Field::Protocol(protocol) => (&b":protocol"[..], protocol.as_str().as_bytes()),
+        Field::Status(status) => (&b":status"[..], status.as_str().as_bytes()),
         Field::Plain(name, value) => (name.as_str().as_bytes(), value.as_bytes()),
         Field::Flawed => return true,
     };
@@ -125,7 +126,7 @@ struct Course {
 impl Course {
     /// What comes of these lines when bytes come in pieces of so many.
     fn run(lines: &[&[u8]], cut: usize) -> (Vec<Heard>, Vec<u8>, Option<Code>) {
-        let (session, cx) = (Session::new(TERMS), Context::from_waker(Waker::noop()));
+        let (session, cx) = (Session::with_client(TERMS, CONDUCT), Context::from_waker(Waker::noop()));
         let mut course = Course { session, requests: Vec::new(), rest: Vec::new(), told: Vec::new(), ended: None, cx };
         course.comes(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0", cut);
         for line in lines {
@@ -175,10 +176,10 @@ impl Course {
         self.session.hold(key);
         self.session.hold(key);
         self.session.look_at(key);
-        let tunnel = head.extensions.get::<hyper::ext::Protocol>().is_some();
+        let tunnel = head.extensions.get::<super::Protocol>().is_some();
         assert_eq!(head.method == http::Method::CONNECT && !tunnel, head.uri.path_and_query().is_none());
         assert!(head.headers.len() <= TERMS.fields_max + 1);
-        assert!(self.session.counts().0 <= TERMS.streams_max as usize);
+        assert!(self.session.counts().0 <= CONDUCT.streams_max as usize);
         let head = format!("{} {} {:?}", head.method, head.uri, head.headers);
         self.requests.push(Heard { key, head, body: Vec::new(), end: String::new() });
     }
@@ -227,7 +228,7 @@ impl Course {
     fn finish(&mut self) {
         for Heard { key, .. } in &self.requests {
             self.session.leave_body(*key);
-            self.session.leave_answer(*key, Code::Internal);
+            self.session.leave_unsaid(*key);
         }
         assert_eq!(self.session.counts().0, 0);
     }

@@ -1,9 +1,12 @@
-//! Heads of requests (RFC 9113 §8.3, RFC 8441 §4), made of the fields that a block has.
+//! Heads (RFC 9113 §8.3, RFC 8441 §4), made of the fields that a block has.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Uri, Version, header, request, uri};
-use hyper::ext::Protocol;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, Version, header, request, uri};
 
-use super::hpack::{Field, Fields};
+use super::{
+    hpack::{Field, Fields},
+    protocol::Protocol,
+};
+use crate::proxy::framing::Flaw;
 
 /// Room for the fields of most requests, and for what weir adds to them.
 const FIELDS_ROOM: usize = 12;
@@ -16,6 +19,7 @@ pub(super) struct Draft {
     authority: Option<uri::Authority>,
     path: Option<uri::PathAndQuery>,
     protocol: Option<Protocol>,
+    status: Option<StatusCode>,
     fields: HeaderMap,
     /// One of its fields stands in no sound message.
     flawed: bool,
@@ -41,6 +45,15 @@ pub(super) struct Asked {
     pub(super) too_large: bool,
 }
 
+/// The head of an answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) fields: HeaderMap,
+    /// How long its body is, where it says so.
+    pub(super) length: Option<u64>,
+}
+
 impl Fields for Draft {
     fn takes(&mut self, bytes: usize) -> bool {
         self.left = self.left.checked_sub(bytes).unwrap_or_else(|| {
@@ -61,6 +74,7 @@ impl Fields for Draft {
             Field::Authority(authority) => repeated = self.authority.replace(authority).is_some(),
             Field::Path(path) => repeated = self.path.replace(path).is_some(),
             Field::Protocol(protocol) => repeated = self.protocol.replace(protocol).is_some(),
+            Field::Status(status) => repeated = self.status.replace(status).is_some(),
             Field::Flawed => self.flawed = true,
         }
         self.flawed |= late || repeated;
@@ -76,6 +90,7 @@ impl Draft {
             authority: None,
             path: None,
             protocol: None,
+            status: None,
             fields: HeaderMap::new(),
             flawed: false,
             left: bytes_max,
@@ -106,8 +121,8 @@ impl Draft {
     /// # Errors
     /// [`Malformed`].
     pub(super) fn into_request(self, ended: bool) -> Result<Asked, Malformed> {
-        let Draft { method, scheme, authority, path, protocol, fields, flawed, too_large, .. } = self;
-        let method = method.ok_or(Malformed)?;
+        let Draft { method, scheme, authority, path, protocol, status, fields, flawed, too_large, .. } = self;
+        let method = method.filter(|_| status.is_none()).ok_or(Malformed)?;
         let connect = method == Method::CONNECT;
         let targeted = scheme.is_some() && path.is_some();
         let sound = if connect && protocol.is_none() {
@@ -134,14 +149,37 @@ impl Draft {
         Ok(Asked { head, length, too_large })
     }
 
+    /// The answer that begins with it.
+    ///
+    /// # Errors
+    /// What of it may not pass.
+    pub(super) fn into_answer(self) -> Result<Answer, Flaw> {
+        let asks = self.asks();
+        let Draft { status, fields, flawed, too_large, .. } = self;
+        if too_large {
+            return Err(Flaw::HeadTooLarge);
+        }
+        let status = status.filter(|_| !asks).ok_or(Flaw::StatusLine)?;
+        if flawed {
+            return Err(Flaw::FieldName);
+        }
+        let length = length(&fields).map_err(|Malformed| Flaw::Length)?;
+        Ok(Answer { status, fields, length })
+    }
+
     /// The trailers that it is.
     ///
     /// # Errors
     /// [`Malformed`].
     pub(super) fn into_trailers(self) -> Result<HeaderMap, Malformed> {
-        let Draft { method, scheme, authority, path, protocol, fields, flawed, too_large, .. } = self;
-        let pseudo = method.is_some() || scheme.is_some() || authority.is_some() || path.is_some();
-        if flawed || too_large || pseudo || protocol.is_some() { Err(Malformed) } else { Ok(fields) }
+        let pseudo = self.asks() || self.status.is_some();
+        if self.flawed || self.too_large || pseudo { Err(Malformed) } else { Ok(self.fields) }
+    }
+
+    /// Whether it has what only requests have.
+    fn asks(&self) -> bool {
+        let Draft { method, scheme, authority, path, protocol, .. } = self;
+        method.is_some() || scheme.is_some() || authority.is_some() || path.is_some() || protocol.is_some()
     }
 }
 

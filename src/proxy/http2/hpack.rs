@@ -18,7 +18,7 @@ mod tables;
 mod tests;
 
 pub(super) use decoder::{Decoder, Fields};
-pub(super) use encoder::Encoder;
+pub(super) use encoder::{Encoder, Pseudo};
 pub(super) use field::{FIELD_BYTES, Field};
 
 /// Bytes that a table may have: what every connection begins with, and more is neither taken nor offered.

@@ -1,14 +1,16 @@
-//! A connection of HTTP/2 without its socket (RFC 9113): bytes go in, requests come out; answers go in, bytes come out.
+//! A connection of HTTP/2 without its socket (RFC 9113), with a client or with a service: bytes go in, requests or
+//! answers come out; answers or requests go in, bytes come out.
 //!
 //! *Invariants*
 //! - A block of fields is decoded whatever becomes of its stream: the table that the next one is read with depends on it.
-//! - What a client may make weir hold is bounded: bodies by the windows that it was given, a head by `head_bytes_max`,
-//!   answers by `http2_send_bytes_max` for all of them, and what it has to be told by [`Session::wants_more`].
+//! - What a peer may make weir hold is bounded: bodies by the windows that it was given, a head by `head_bytes_max`,
+//!   what waits to be sent by `send_bytes_max` for all streams, and what it has to be told by [`Session::wants_more`].
 //! - A stream that has failed is told once, and passes nothing on that looks whole.
 
-mod answering;
+mod asking;
 mod heads;
 mod receiving;
+mod saying;
 mod streams;
 #[cfg(test)]
 mod tests;
@@ -20,13 +22,18 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-pub(super) use self::answering::Gone;
-pub(super) use self::streams::{Key, Stream};
+pub(super) use self::streams::Key;
 use self::{
+    asking::Service,
     heads::{Block, take_priority},
-    streams::Streams,
+    streams::{Stream, Streams},
+};
+pub(in crate::proxy) use self::{
+    asking::{Question, Told},
+    saying::Gone,
 };
 use super::{
+    fault::StreamFault,
     frame::{self, Code, Head, PREFACE},
     head::Asked,
     hpack::{Decoder, Encoder},
@@ -34,8 +41,8 @@ use super::{
 };
 use crate::proxy::received::BodyFault;
 
-/// So much may wait for a client beside what its answers' bodies may: heads, and what it has brought about. No more is
-/// read of one that does not read.
+/// So much may wait for a peer beside what bodies may: what it has brought about; and heads, where it is a client that
+/// has brought about them. No more is read of one that does not read.
 const OWED_BYTES_MAX: usize = 16 << 10;
 
 /// So many streams that nobody listens to are remembered at least: as many as a client begins before it knows better.
@@ -47,37 +54,45 @@ const FAREWELL: [u8; 8] = *b"farewell";
 /// What a client is asked to send back to show that it is there.
 const SIGN_OF_LIFE: [u8; 8] = *b"alive?\0\0";
 
-/// What a client is held to.
+/// What a peer is held to.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Terms {
-    pub(super) streams_max: u32,
-    pub(super) head_bytes_max: usize,
-    pub(super) trailer_bytes_max: usize,
-    pub(super) fields_max: usize,
-    pub(super) frame_bytes_max: u32,
-    pub(super) stream_window_bytes: u32,
-    pub(super) connection_window_bytes: u32,
-    pub(super) send_bytes_max: usize,
-    pub(super) resets_max: usize,
-    pub(super) cancels_max: usize,
+pub(in crate::proxy) struct Terms {
+    pub(in crate::proxy) head_bytes_max: usize,
+    pub(in crate::proxy) trailer_bytes_max: usize,
+    pub(in crate::proxy) fields_max: usize,
+    pub(in crate::proxy) frame_bytes_max: u32,
+    pub(in crate::proxy) stream_window_bytes: u32,
+    pub(in crate::proxy) connection_window_bytes: u32,
+    /// What windows of streams may grow by, together.
+    pub(in crate::proxy) growth_bytes_max: u32,
+    pub(in crate::proxy) send_bytes_max: usize,
+}
+
+/// What a client is held to beside that: how much it may ask for at once, and how much of it for nothing.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy) struct Conduct {
+    pub(in crate::proxy) streams_max: u32,
+    pub(in crate::proxy) resets_max: usize,
+    pub(in crate::proxy) cancels_max: usize,
 }
 
 /// What became of a connection so far.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(in crate::proxy) struct Session {
     terms: Terms,
+    peer: Peer,
     decoder: Decoder,
     encoder: Encoder,
     streams: Streams,
-    /// The preface has come, and settings behind it.
+    /// What the peer has to begin with has come.
     greeted: Greeting,
-    /// The client has taken notice of what it may do.
+    /// The peer has taken notice of what it may do.
     knows_terms: bool,
     /// A head of which more has to come before anything else.
     block: Option<Block>,
     /// The greatest stream that was taken notice of.
     last: u32,
-    /// What the client may still send of bodies, and what it was not told yet that it may.
+    /// What the peer may still send of bodies, and what it was not told yet that it may.
     window: i64,
     unreturned: u32,
     /// What was added to windows of streams.
@@ -101,8 +116,24 @@ pub(super) struct Session {
     farewell: Farewell,
     /// A sign of life is asked for.
     asked: bool,
+    /// How often something came.
+    heard: u64,
+    /// Bytes that were written, and those of them that the peer has brought about, of what waits.
+    written: u64,
+    owed: usize,
+    /// Why the connection is gone.
+    lost: Option<StreamFault>,
     /// Whoever reads and writes the socket.
     driver: Option<Waker>,
+}
+
+/// Who is at the other end.
+#[derive(Debug)]
+enum Peer {
+    /// It asks.
+    Client(Conduct),
+    /// It is asked.
+    Service(Service),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +156,7 @@ enum Farewell {
 
 /// A request that has begun.
 #[derive(Debug)]
-pub(super) struct Begun {
+pub(in crate::proxy) struct Begun {
     pub(super) key: Key,
     pub(super) asked: Asked,
     /// It has no body.
@@ -133,17 +164,28 @@ pub(super) struct Begun {
 }
 
 impl Session {
-    /// A fresh one, which has told the client what it may do.
-    pub(super) fn new(terms: Terms) -> Session {
+    /// A fresh one with a client, which is told what it may do.
+    pub(super) fn with_client(terms: Terms, conduct: Conduct) -> Session {
+        Session::new(terms, Peer::Client(conduct), Greeting::Preface(0))
+    }
+
+    /// A fresh one with a service, which is told what it may do, and that it may have so many interim responses before
+    /// each answer.
+    pub(in crate::proxy) fn with_service(terms: Terms, interims_max: usize) -> Session {
+        Session::new(terms, Peer::Service(Service::new(interims_max)), Greeting::Settings)
+    }
+
+    fn new(terms: Terms, peer: Peer, greeted: Greeting) -> Session {
         // A connection's window is never smaller than what it begins with.
         let connection_window_bytes = terms.connection_window_bytes.max(frame::WINDOW_FIRST);
         let terms = Terms { connection_window_bytes, ..terms };
         let mut session = Session {
             terms,
+            peer,
             decoder: Decoder::default(),
             encoder: Encoder::new(),
             streams: Streams::default(),
-            greeted: Greeting::Preface(0),
+            greeted,
             knows_terms: false,
             block: None,
             last: 0,
@@ -163,6 +205,10 @@ impl Session {
             cancelled: 0,
             farewell: Farewell::None,
             asked: false,
+            heard: 0,
+            written: 0,
+            owed: 0,
+            lost: None,
             driver: None,
         };
         session.greet();
@@ -170,16 +216,24 @@ impl Session {
     }
 
     fn greet(&mut self) {
-        let Terms { streams_max, head_bytes_max, frame_bytes_max, stream_window_bytes, .. } = self.terms;
-        let settings = [
-            (frame::setting::STREAMS_MAX, streams_max),
+        let Terms { head_bytes_max, frame_bytes_max, stream_window_bytes, .. } = self.terms;
+        let own = match self.peer {
+            // Whether a route lets its clients have a tunnel is told by its answer (RFC 8441 §3).
+            Peer::Client(Conduct { streams_max, .. }) => {
+                [(frame::setting::STREAMS_MAX, streams_max), (frame::setting::EXTENDED_CONNECT, 1)]
+            }
+            Peer::Service(_) => [(frame::setting::STREAMS_MAX, 0), (frame::setting::PUSH, 0)],
+        };
+        let both = [
             (frame::setting::WINDOW, stream_window_bytes),
             (frame::setting::FRAME_BYTES_MAX, frame_bytes_max),
             (frame::setting::HEAD_BYTES_MAX, u32::try_from(head_bytes_max).unwrap_or(u32::MAX)),
-            // Whether a route lets its clients have a tunnel is told by its answer (RFC 8441 §3).
-            (frame::setting::EXTENDED_CONNECT, 1),
         ];
+        let settings = [&own[..], &both].concat();
         let out = self.outbox.tail();
+        if let Peer::Service(_) = self.peer {
+            out.extend_from_slice(PREFACE);
+        }
         Head { length: 6 * settings.len(), kind: frame::SETTINGS, flags: 0, stream: frame::CONNECTION }.write(out);
         for (id, value) in settings {
             out.extend_from_slice(&id.to_be_bytes());
@@ -192,7 +246,7 @@ impl Session {
     }
 
     /// Takes in what was read, up to a request that begins: gives how many bytes that were, none of a frame that is
-    /// not there as a whole.
+    /// not there as a whole. Services begin none.
     ///
     /// # Errors
     /// What the connection has to end for.
@@ -212,6 +266,10 @@ impl Session {
         Ok((at, None))
     }
 
+    fn is_greeted(&self) -> bool {
+        self.greeted == Greeting::Done
+    }
+
     fn take_preface(&mut self, bytes: &[u8]) -> Result<usize, Code> {
         let Greeting::Preface(known) = self.greeted else { return Ok(0) };
         let rest = &PREFACE[known..];
@@ -224,7 +282,7 @@ impl Session {
     }
 
     fn take_frame(&mut self, head: &Head, payload: &[u8]) -> Result<Option<Begun>, Code> {
-        if self.greeted != Greeting::Done {
+        if !self.is_greeted() {
             let greets = self.greeted == Greeting::Settings && head.kind == frame::SETTINGS && !head.has(frame::ACK);
             if !greets {
                 return Err(Code::Protocol);
@@ -243,12 +301,10 @@ impl Session {
             frame::PING => self.take_ping(head, payload)?,
             frame::WINDOW_UPDATE => self.take_window(head, payload)?,
             frame::PRIORITY => take_priority(head, payload)?,
-            frame::GOAWAY if head.stream != frame::CONNECTION => return Err(Code::Protocol),
-            frame::GOAWAY if payload.len() < 8 => return Err(Code::FrameSize),
-            // Clients push nothing.
+            frame::GOAWAY => self.take_goaway(head, payload)?,
+            // Clients push nothing, and services may not.
             frame::PUSH_PROMISE => return Err(Code::Protocol),
-            // A client that goes closes the connection when it has its answers. Of kinds that nobody knows nothing
-            // is made (RFC 9113 §5.5).
+            // Of kinds that nobody knows nothing is made (RFC 9113 §5.5).
             _ => {}
         }
         Ok(None)
@@ -267,8 +323,9 @@ impl Session {
         Ok(())
     }
 
-    /// Puts a short frame in line that the client has brought about.
+    /// Puts a short frame in line that the peer has brought about.
     fn tell(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        self.owed += frame::HEAD_BYTES + payload.len();
         frame::write(self.outbox.tail(), kind, flags, stream, payload);
         self.wake_driver();
     }
@@ -281,29 +338,44 @@ impl Session {
     /// What comes on a stream from now on was sent before the client knew that nobody listens. So many are remembered
     /// as there may be under way.
     fn pass_over(&mut self, stream: u32) {
+        let Peer::Client(Conduct { streams_max, .. }) = self.peer else { return };
         if self.passed_over.insert(stream) {
             self.passed_over_since.push_back(stream);
         }
-        if self.passed_over.len() > PASSED_OVER_MIN.max(self.terms.streams_max as usize)
+        if self.passed_over.len() > PASSED_OVER_MIN.max(streams_max as usize)
             && let Some(oldest) = self.passed_over_since.pop_front()
         {
             self.passed_over.remove(&oldest);
         }
     }
 
-    fn is_passed_over(&self, stream: u32) -> bool {
-        self.passed_over.contains(&stream)
+    /// Whether nobody has begun it (RFC 9113 §5.1): weir begins none with clients, and services begin none.
+    fn is_idle(&self, stream: u32) -> bool {
+        stream > self.last || stream.is_multiple_of(2)
     }
 
-    /// Resets a stream for a fault of the client's; one that has many is not heard any longer.
+    /// A service is not held to what it still says of what it was asked before: it was weir who began it.
+    fn is_passed_over(&self, stream: u32) -> bool {
+        matches!(self.peer, Peer::Service(_)) || self.passed_over.contains(&stream)
+    }
+
+    /// Resets a stream for a fault of the peer's; a client that has many is not heard any longer.
     fn fault(&mut self, stream: u32, code: Code) -> Result<(), Code> {
         self.tell_reset(stream, code);
         self.faults += 1;
-        if self.faults > self.terms.resets_max { Err(Code::EnhanceYourCalm) } else { Ok(()) }
+        match self.peer {
+            Peer::Client(Conduct { resets_max, .. }) if self.faults > resets_max => Err(Code::EnhanceYourCalm),
+            _ => Ok(()),
+        }
     }
 
-    /// The same, for one that is open.
-    fn fail(&mut self, key: Key, code: Code, fault: BodyFault) -> Result<(), Code> {
+    /// The same, for one that is open, where the peer broke a rule.
+    fn fail(&mut self, key: Key, code: Code) -> Result<(), Code> {
+        self.fail_for(key, code, StreamFault::Rules(code.into()).into())
+    }
+
+    /// The same, where what it sent may not pass.
+    fn fail_for(&mut self, key: Key, code: Code, fault: BodyFault) -> Result<(), Code> {
         let id = self.streams[key].id;
         self.break_off(key, fault);
         self.fault(id, code)
@@ -319,9 +391,13 @@ impl Session {
 
     // Whoever drives it.
 
-    /// Whether more may be read of the client.
+    /// Whether more may be read of the peer. Of a service what it has brought about counts alone: while weir asks, and
+    /// neither reads before the other one does, nothing would go on.
     pub(super) fn wants_more(&self) -> bool {
-        self.outbox.len() < self.terms.send_bytes_max.saturating_add(OWED_BYTES_MAX)
+        match self.peer {
+            Peer::Client(_) => self.outbox.len() < self.terms.send_bytes_max.saturating_add(OWED_BYTES_MAX),
+            Peer::Service(_) => self.owed < OWED_BYTES_MAX,
+        }
     }
 
     /// A turn begins: whoever works on a stream had one.
@@ -340,22 +416,27 @@ impl Session {
     /// Some of it was.
     pub(super) fn written(&mut self, bytes: usize) {
         self.outbox.advance(bytes);
+        self.written += bytes as u64;
+        if self.outbox.is_empty() {
+            self.owed = 0;
+        }
         self.pass_on();
     }
 
     /// Whoever works on a stream can be ended by this.
-    pub(super) fn works_on(&mut self, key: Key, task: AbortHandle) {
+    pub(in crate::proxy) fn works_on(&mut self, key: Key, task: AbortHandle) {
         self.streams[key].task = Some(task);
     }
 
     /// How many streams are open, and how many were begun and cancelled so far.
-    pub(super) fn counts(&self) -> (usize, u64, u64) {
+    pub(in crate::proxy) fn counts(&self) -> (usize, u64, u64) {
         (self.streams.open(), self.begun, self.cancelled)
     }
 
     /// Honest clients cancel too: only one that cancels most of very many requests is asked to go.
     pub(super) fn cancels_most(&self) -> bool {
-        self.cancelled > self.terms.cancels_max as u64 && self.cancelled * 2 > self.begun
+        let Peer::Client(Conduct { cancels_max, .. }) = self.peer else { return false };
+        self.cancelled > cancels_max as u64 && self.cancelled * 2 > self.begun
     }
 
     /// Asks the client to go: first with room for what it began before it knew (RFC 9113 §6.8).
@@ -381,7 +462,7 @@ impl Session {
         self.wake_driver();
     }
 
-    /// Asks the client for a sign of life; `false` when it gave none since it was asked.
+    /// Asks the peer for a sign of life; `false` when it gave none since it was asked.
     pub(super) fn ask_for_life(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.asked, true);
         if first {
@@ -391,28 +472,53 @@ impl Session {
         first
     }
 
-    /// The client is there.
-    pub(super) fn heard(&mut self) {
+    /// The peer is there.
+    pub(super) fn hear(&mut self) {
         self.asked = false;
+        self.heard += 1;
     }
 
-    /// Whether everything is done, and the client knows that nothing more will be.
+    /// How often something came.
+    pub(in crate::proxy) fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// Whether everything is done, and the peer knows that nothing more will be.
     pub(super) fn is_done(&self) -> bool {
         matches!(self.farewell, Farewell::Last(_)) && self.streams.open() == 0 && self.outbox.is_empty()
     }
 
     /// Ends it: nothing goes on from here on.
     pub(super) fn end(&mut self, code: Code) {
-        let last = if let Farewell::Last(last) = self.farewell { last } else { self.last };
+        let last = match (self.farewell, &self.peer) {
+            // It began nothing.
+            (_, Peer::Service(_)) => 0,
+            (Farewell::Last(last), _) => last,
+            _ => self.last,
+        };
         self.farewell = Farewell::Last(last);
         self.write_goaway(last, code);
-        self.lose();
+        self.lose(StreamFault::Rules(code.into()));
     }
 
-    /// The connection is gone.
-    pub(super) fn lose(&mut self) {
-        self.streams.close_all();
+    /// Nothing is asked of a service any more: it is told so.
+    pub(in crate::proxy) fn leave(&mut self) {
+        if self.lost.is_none() {
+            self.farewell = Farewell::Last(0);
+            self.write_goaway(0, Code::NoError);
+            self.lose(StreamFault::GivenUp);
+            self.wake_driver();
+        }
+    }
+
+    /// The connection is gone, for whoever is left on it.
+    pub(in crate::proxy) fn lose(&mut self, fault: StreamFault) {
+        self.lost.get_or_insert(fault);
+        self.streams.close_all(fault);
         self.line.clear();
+        if let Peer::Service(service) = &mut self.peer {
+            service.wake_all();
+        }
     }
 
     fn write_goaway(&mut self, last: u32, code: Code) {

@@ -1,9 +1,7 @@
 //! Broken exchanges: what they tell of whether the request was processed.
 
-use std::error::Error;
-
 use super::http1::{Failure, Lost};
-use crate::proxy::framing::Flaw;
+use crate::proxy::{body::BodyFailed, framing::Flaw, http2::StreamFault};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -36,7 +34,10 @@ pub enum UpstreamFault {
     Http1(Lost),
     /// One of HTTP/2.
     #[error(transparent)]
-    Http2(hyper::Error),
+    Http2(StreamFault),
+    /// The request's body failed. Where it was its client who broke it off, that is told instead.
+    #[error(transparent)]
+    Request(BodyFailed),
 }
 
 /// Whether a service may have acted on a request without answering it.
@@ -56,10 +57,17 @@ impl Broken {
         Broken { unsent: true, cause: Cause::Gone, unprocessed: Unprocessed::No }
     }
 
+    /// The connection of HTTP/2 takes no requests.
+    pub(super) fn unsent(fault: StreamFault) -> Broken {
+        let cause = Cause::Exchange(UpstreamFault::Http2(fault));
+        Broken { unsent: true, cause, unprocessed: Unprocessed::Surely }
+    }
+
     /// There is no answer of HTTP/1.1.
     pub(super) fn http1(failure: Failure, unsent: bool, unprocessed: Unprocessed) -> Broken {
         let cause = match failure {
             Failure::Lost(lost) => Cause::Exchange(UpstreamFault::Http1(lost)),
+            Failure::Request(failed) => Cause::Exchange(UpstreamFault::Request(failed)),
             Failure::Flawed(flaw) => Cause::Malformed(flaw),
         };
         Broken { unsent, cause, unprocessed }
@@ -70,24 +78,17 @@ impl Broken {
         Broken { unsent: false, cause: Cause::Malformed(flaw), unprocessed: Unprocessed::No }
     }
 
+    /// Whether no other request is to go by its connection.
+    pub(super) fn is_of_connection(&self) -> bool {
+        match &self.cause {
+            Cause::Gone => true,
+            Cause::Exchange(UpstreamFault::Http2(fault)) => fault.is_lost(),
+            _ => false,
+        }
+    }
+
     /// No tunnel may be asked for.
     pub(super) fn no_tunnels() -> Broken {
         Broken { unsent: false, cause: Cause::NoTunnels, unprocessed: Unprocessed::No }
     }
-}
-
-/// What an error of HTTP/2 says: a stream that was refused, or that is above the last one of a GOAWAY, was
-/// not processed (RFC 9113 §8.7).
-pub(super) fn unprocessed(error: &hyper::Error) -> Unprocessed {
-    let mut source = error.source();
-    while let Some(error) = source {
-        if let Some(error) = error.downcast_ref::<h2::Error>() {
-            let refused = error.is_reset() && error.reason() == Some(h2::Reason::REFUSED_STREAM);
-            // h2 gives a remote GOAWAY as the error of those streams alone that are above its last one.
-            let above = error.is_go_away();
-            return if error.is_remote() && (refused || above) { Unprocessed::Surely } else { Unprocessed::No };
-        }
-        source = error.source();
-    }
-    Unprocessed::No
 }

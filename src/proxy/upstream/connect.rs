@@ -2,32 +2,27 @@
 
 use std::{
     cell::Cell,
-    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
-    pin::Pin,
     rc::Rc,
     sync::Arc,
     time::Duration,
 };
 
-use hyper::client::conn::http2;
-use hyper_util::rt::TokioTimer;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{
-    announced::{Announced, UNANNOUNCED},
     host::{About, At, Host, Shared},
     http1::Http1,
-    interims::Counted,
+    http2::{Http2, Rules},
     pool::Session,
     resolve::Resolver,
     wire::{Carrier, Clear, Line, Raw},
 };
 use crate::{
     plan::{Endpoint, Limits, Place, Protocol, Timeouts, UpstreamTls},
-    proxy::{framing::Bounds, socket::Socket},
+    proxy::framing::Bounds,
 };
 
 /// Where weir itself listens: no route leads there.
@@ -112,34 +107,7 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     let (carrier, protocol, line) =
         carry(settings, &host.at, (&shared.own, &shared.resolver), Some(open), within, timeouts.tls_handshake).await?;
     if protocol == Protocol::Http2 {
-        let counted = Counted::new(carrier, limits.interim_responses_max);
-        let socket = Socket::new(counted, timeouts.body_idle);
-        let mut builder = http2_builder(limits.head_bytes_max);
-        builder
-            .initial_stream_window_size(limits.upstream_http2_stream_window_bytes)
-            .initial_connection_window_size(limits.upstream_http2_connection_window_bytes)
-            .max_send_buf_size(limits.upstream_http2_send_bytes_max)
-            // Only while streams are open. Else a path that went dead unseen would take request after request.
-            .keep_alive_interval(timeouts.http2_ping)
-            .keep_alive_timeout(timeouts.http2_pong);
-        let (sender, mut connection) = builder.handshake(socket).await.map_err(broke)?;
-        let announced = Rc::<Announced>::default();
-        let (learns, heard) = (Rc::clone(&announced), Rc::clone(&line));
-        // The task ends when the last sender is dropped or the peer closes; its error reaches the requests.
-        let task = tokio::task::spawn_local(async move {
-            let driven = poll_fn(|cx| {
-                let ended = Pin::new(&mut connection).poll(cx);
-                let tunnels = connection.is_extended_connect_protocol_enabled();
-                if !learns.learn(connection.current_max_send_streams(), tunnels) {
-                    // What the peer sends is read by a task of hyper's own.
-                    heard.wake_when_heard(cx.waker());
-                }
-                ended
-            });
-            drop(driven.await);
-            learns.end();
-        });
-        return Ok(Made::Http2(Session::new(sender, line, announced, task.abort_handle(), host)));
+        return Ok(Made::Http2(Session::new(Http2::begin(carrier, line, &Rules::of(limits, timeouts)), host)));
     }
     Ok(Made::Http1(Box::new(Http1::new(carrier, Bounds::of(limits), timeouts.body_idle))))
 }
@@ -162,22 +130,6 @@ pub(super) async fn carry(
     };
     let (stream, protocol) = shake_hands(tls, clear, settings.protocol, tls_within).await?;
     Ok((Carrier::Tls(Box::new(stream)), protocol, line))
-}
-
-pub(super) fn broke(error: hyper::Error) -> ConnectError {
-    ConnectError::Failed(io::Error::other(error))
-}
-
-/// With the smallest windows that there are (RFC 9113 §6.9.2).
-pub(super) fn http2_builder(head_bytes_max: usize) -> http2::Builder<LocalTasks> {
-    let mut builder = http2::Builder::new(LocalTasks);
-    builder
-        .timer(TokioTimer::new())
-        .initial_max_send_streams(UNANNOUNCED)
-        .initial_stream_window_size(65_535)
-        .initial_connection_window_size(65_535)
-        .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX));
-    builder
 }
 
 /// Connects to the host; of a name that was not looked up yet, to the first of its addresses that answers.
@@ -258,19 +210,6 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.host.set(self.host.get() - 1);
         self.shared.open.set(self.shared.open.get() - 1);
-    }
-}
-
-/// Spawns what a connection of HTTP/2 needs on its worker.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct LocalTasks;
-
-impl<F> hyper::rt::Executor<F> for LocalTasks
-where
-    F: Future + 'static,
-{
-    fn execute(&self, future: F) {
-        tokio::task::spawn_local(async move { drop(future.await) });
     }
 }
 

@@ -1,24 +1,40 @@
 //! Health checks: one question to one host, and what so many answers in a row say of it.
 
-use std::time::Duration;
+use std::{
+    future::poll_fn,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header, uri::PathAndQuery};
-use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, client::conn::http1};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http_body::Frame;
 
 use super::{
-    connect::{ConnectError, OwnAddresses, broke, carry, http2_builder},
+    connect::{OwnAddresses, carry},
     host::At,
+    http1::Http1,
+    http2::{Call, Http2, Rules},
     resolve::Resolver,
 };
 use crate::{
     plan::{Endpoint, HealthCheck, Place, Probe, Protocol},
-    proxy::socket::Socket,
+    proxy::{
+        body::Outbound,
+        framing::Bounds,
+        http2::{Linger, Terms},
+        received::BodyFault,
+    },
 };
 
-/// Bytes of an answer's head; what a check asks for is short.
-const HEAD_BYTES_MAX: usize = 16 << 10;
+/// What an answer is held to; what a check asks for is short.
+const BOUNDS: Bounds = Bounds {
+    head_bytes_max: 16 << 10,
+    target_bytes_max: 0,
+    fields_max: 100,
+    trailer_bytes_max: 4 << 10,
+    interim_max: 10,
+};
 
 /// Bytes of an answer's body that are read.
 const BODY_BYTES_MAX: usize = 1 << 10;
@@ -52,71 +68,89 @@ impl Streak {
 
 /// Whether the host answers the question well and in time.
 pub(super) async fn check(settings: &Endpoint, check: &HealthCheck, at: &At, ways: (&OwnAddresses, &Resolver)) -> bool {
-    matches!(tokio::time::timeout(check.timeout, ask(settings, check, at, ways)).await, Ok(Ok(true)))
+    matches!(tokio::time::timeout(check.timeout, ask(settings, check, at, ways)).await, Ok(Some(true)))
 }
 
-async fn ask(
-    settings: &Endpoint,
-    check: &HealthCheck,
-    at: &At,
-    ways: (&OwnAddresses, &Resolver),
-) -> Result<bool, ConnectError> {
-    let (carrier, protocol, _line) = carry(settings, at, ways, None, check.timeout, check.timeout).await?;
-    let request = match &check.probe {
-        Probe::Connect => return Ok(true),
-        Probe::Http(path) => question(settings, Method::GET, path.clone(), Bytes::new()),
+/// `None` when there is no answer.
+async fn ask(settings: &Endpoint, check: &HealthCheck, at: &At, ways: (&OwnAddresses, &Resolver)) -> Option<bool> {
+    let (carrier, protocol, line) = carry(settings, at, ways, None, check.timeout, check.timeout).await.ok()?;
+    let mut request = match &check.probe {
+        Probe::Connect => return Some(true),
+        Probe::Http(path) => question(Method::GET, path.clone(), Bytes::new()),
         Probe::Grpc(service) => {
             let path = PathAndQuery::from_static("/grpc.health.v1.Health/Check");
-            let mut request = question(settings, Method::POST, path, health_request(service));
+            let mut request = question(Method::POST, path, health_request(service));
             request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
             request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
             request
         }
     };
-    let response = exchange(carrier, protocol, request, check.timeout).await?;
+    let authority = if matches!(settings.place, Place::Unix(_)) { "localhost" } else { &settings.authority };
+    let mut connection = match protocol {
+        Protocol::Http2 => Connection::Http2(Http2::begin(carrier, line, &rules(check.timeout)), None),
+        Protocol::Http1 | Protocol::Auto => Connection::Http1(Box::new(Http1::new(carrier, BOUNDS, check.timeout))),
+    };
+    let response = connection.exchange(&mut request, authority, check.timeout).await?;
     match check.probe {
-        Probe::Grpc(_) => is_serving(response).await,
-        _ => Ok(response.status().is_success()),
+        Probe::Grpc(_) => is_serving(&response, &mut connection).await,
+        _ => Some(response.status().is_success()),
     }
 }
 
-fn question(settings: &Endpoint, method: Method, path: PathAndQuery, body: Bytes) -> Request<Full<Bytes>> {
-    let mut request = Request::new(Full::new(body));
+fn question(method: Method, path: PathAndQuery, body: Bytes) -> Request<Outbound> {
+    let mut request = Request::new(if body.is_empty() { Outbound::Empty } else { Outbound::Whole(body) });
     *request.method_mut() = method;
     *request.uri_mut() = Uri::from(path);
-    let authority = if matches!(settings.place, Place::Unix(_)) { "localhost" } else { &settings.authority };
-    if let Ok(host) = HeaderValue::from_str(authority) {
-        request.headers_mut().insert(header::HOST, host);
-    }
     request.headers_mut().insert(header::USER_AGENT, HeaderValue::from_static("weir"));
+    // It ends with its one answer; over HTTP/2 that goes without saying.
+    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     request
 }
 
-/// Both the exchange and its connection end with this.
-async fn exchange(
-    carrier: super::wire::Carrier,
-    protocol: Protocol,
-    mut request: Request<Full<Bytes>>,
-    idle: Duration,
-) -> Result<Response<Incoming>, ConnectError> {
-    let socket = Socket::new(carrier, idle);
-    if protocol == Protocol::Http2 {
-        let (mut sender, connection) = http2_builder(HEAD_BYTES_MAX).handshake(socket).await.map_err(broke)?;
-        tokio::task::spawn_local(async move { drop(connection.await) });
-        let host = request.headers_mut().remove(header::HOST);
-        let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-        if let Ok(uri) = Uri::try_from(format!("http://{authority}{}", request.uri())) {
-            *request.uri_mut() = uri;
+fn rules(within: Duration) -> Rules {
+    let terms = Terms {
+        head_bytes_max: BOUNDS.head_bytes_max,
+        trailer_bytes_max: BOUNDS.trailer_bytes_max,
+        fields_max: BOUNDS.fields_max,
+        frame_bytes_max: 16 << 10,
+        stream_window_bytes: 64 << 10,
+        connection_window_bytes: 64 << 10,
+        growth_bytes_max: 0,
+        send_bytes_max: 64 << 10,
+    };
+    let linger = Linger { bytes_max: 64 << 10, longest: within };
+    Rules { terms, interims_max: BOUNDS.interim_max, unread_for: within, ping: within, pong: within, linger }
+}
+
+/// A connection for one question, and its answer.
+enum Connection {
+    Http1(Box<Http1>),
+    Http2(Http2, Option<Box<Call>>),
+}
+
+impl Connection {
+    async fn exchange(
+        &mut self,
+        request: &mut Request<Outbound>,
+        authority: &str,
+        patience: Duration,
+    ) -> Option<Response<()>> {
+        match self {
+            Connection::Http1(connection) => connection.exchange(request, authority, None, patience).await.ok(),
+            Connection::Http2(connection, call) => {
+                let call = call.insert(Box::new(connection.call(request, authority, patience).await.ok()?));
+                call.answer(request, None, &BOUNDS, false).await.ok()
+            }
         }
-        *request.version_mut() = Version::HTTP_2;
-        return sender.send_request(request).await.map_err(broke);
     }
-    let mut builder = http1::Builder::new();
-    builder.max_buf_size(HEAD_BYTES_MAX);
-    let (mut sender, connection) = builder.handshake(socket).await.map_err(broke)?;
-    tokio::task::spawn_local(async move { drop(connection.await) });
-    request.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    sender.send_request(request).await.map_err(broke)
+
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        match self {
+            Connection::Http1(connection) => connection.poll_piece(cx),
+            Connection::Http2(_, Some(call)) => call.poll_piece(cx),
+            Connection::Http2(_, None) => Poll::Ready(None),
+        }
+    }
 }
 
 /// `HealthCheckRequest { service }` as one message of gRPC.
@@ -141,23 +175,22 @@ fn health_request(service: &str) -> Bytes {
 }
 
 /// Whether an answer says `SERVING`.
-async fn is_serving(response: Response<Incoming>) -> Result<bool, ConnectError> {
+async fn is_serving(response: &Response<()>, connection: &mut Connection) -> Option<bool> {
     if response.status() != StatusCode::OK {
-        return Ok(false);
+        return Some(false);
     }
-    let mut body = response.into_body();
     let mut read = BytesMut::new();
-    while let Some(frame) = body.frame().await {
-        match frame.map_err(broke)?.into_data() {
+    while let Some(frame) = poll_fn(|cx| connection.poll_piece(cx)).await {
+        match frame.ok()?.into_data() {
             Ok(data) if read.len() + data.len() <= BODY_BYTES_MAX => read.put(data),
-            Ok(_too_long) => return Ok(false),
+            Ok(_too_long) => return Some(false),
             Err(trailers) => {
                 let status = trailers.trailers_ref().and_then(|trailers| trailers.get("grpc-status"));
-                return Ok(status.is_some_and(|status| status == "0") && says_serving(&read));
+                return Some(status.is_some_and(|status| status == "0") && says_serving(&read));
             }
         }
     }
-    Ok(false)
+    Some(false)
 }
 
 /// `HealthCheckResponse { status: SERVING }`: field 1, the enumeration's 1.

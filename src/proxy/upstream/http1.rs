@@ -80,15 +80,14 @@ pub enum Lost {
     /// The connection broke.
     #[error("the connection broke")]
     Broken(#[source] io::Error),
-    /// The request's body failed. Where it was its client who broke it off, that is told instead.
-    #[error(transparent)]
-    Body(BodyFailed),
 }
 
 /// What an exchange came to.
 #[derive(Debug)]
 pub(super) enum Failure {
     Lost(Lost),
+    /// The request's own body failed.
+    Request(BodyFailed),
     /// What came is no answer.
     Flawed(Flaw),
 }
@@ -131,7 +130,7 @@ impl Http1 {
     ) -> Result<Response<()>, Failure> {
         (self.heard, self.persists, self.resting, self.unsent) = (false, false, false, None);
         self.inbox.expect(request.method());
-        self.outbox.begin(request, authority, patience).map_err(|failed| Failure::Lost(Lost::Body(failed)))?;
+        self.outbox.begin(request, authority, patience).map_err(Failure::Request)?;
         let answer = std::future::poll_fn(|cx| self.poll_answer(cx, request, interims)).await?;
         self.idle_max = answer.idle_max.or(self.idle_max);
         // A body that is still asked for is not sent at all, and what it belongs to is not whole.
@@ -155,7 +154,7 @@ impl Http1 {
         loop {
             match self.outbox.poll(cx, &self.stream, request.body_mut()) {
                 Poll::Ready(Err(Unsendable::Body(failed))) => {
-                    return Poll::Ready(Err(Failure::Lost(Lost::Body(failed))));
+                    return Poll::Ready(Err(Failure::Request(failed)));
                 }
                 Poll::Ready(Err(Unsendable::Lost(error))) => {
                     // A service that wants no more of a request may have answered before it closed.

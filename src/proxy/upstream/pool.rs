@@ -6,19 +6,16 @@ use std::{
     time::Duration,
 };
 
-use hyper::client::conn::http2;
-use tokio::{sync::Notify, task::AbortHandle, time::Instant};
+use tokio::{sync::Notify, time::Instant};
 
 use super::{
-    announced::Announced,
     connect::Made,
     host::{About, Host},
     http1::Http1,
-    wire::Line,
+    http2::Http2,
 };
 use crate::{
     plan::{Limits, Protocol, Timeouts},
-    proxy::body::Outbound,
     telemetry::EndpointCells,
 };
 
@@ -59,12 +56,11 @@ struct Idle {
 /// A connection of HTTP/2.
 #[derive(Debug)]
 pub(super) struct Session {
-    sender: http2::SendRequest<Outbound>,
-    line: Rc<Line>,
+    http2: Http2,
     about: Rc<About>,
-    announced: Rc<Announced>,
-    task: AbortHandle,
     streams: Cell<usize>,
+    /// How often something had come when the streams that it has now began.
+    heard: Cell<u64>,
     idle_since: Cell<Instant>,
     retired: Cell<bool>,
 }
@@ -108,7 +104,7 @@ impl Pool {
         if sessions.is_empty() {
             return None;
         }
-        sessions.retain(|session| session.takes_requests());
+        sessions.retain(|session| session.takes_requests(sure));
         let free = sessions.iter().filter(|session| session.streams.get() < session.streams_max(streams_max));
         let session = free.min_by_key(|session| session.streams.get())?;
         Some(Carriage::Http2(Stream::open(session)))
@@ -170,7 +166,7 @@ impl Pool {
         self.sessions.borrow_mut().retain(|session| {
             let idle =
                 session.streams.get() == 0 && now.duration_since(session.idle_since.get()) >= self.idle_for.get();
-            session.takes_requests() && !idle
+            session.takes_requests(true) && !idle
         });
     }
 
@@ -209,41 +205,31 @@ impl Drop for Dial<'_> {
 }
 
 impl Session {
-    pub(super) fn new(
-        sender: http2::SendRequest<Outbound>,
-        line: Rc<Line>,
-        announced: Rc<Announced>,
-        task: AbortHandle,
-        host: &Host,
-    ) -> Rc<Session> {
+    pub(super) fn new(http2: Http2, host: &Host) -> Rc<Session> {
         host.cells().idle.rise();
         Rc::new(Session {
-            sender,
-            line,
+            http2,
             about: Rc::clone(&host.about),
-            announced,
-            task,
             streams: Cell::new(0),
+            heard: Cell::new(0),
             idle_since: Cell::new(Instant::now()),
             retired: Cell::new(false),
         })
     }
 
     /// Whether it may carry another request: it was not told to go away, and is not closed.
-    fn takes_requests(&self) -> bool {
-        !self.retired.get() && self.sender.is_ready() && self.line.is_open()
+    fn takes_requests(&self, sure: bool) -> bool {
+        !self.retired.get() && self.http2.takes_requests(sure)
     }
 
     fn streams_max(&self, configured: usize) -> usize {
-        configured.min(self.announced.streams_max())
+        configured.min(self.http2.streams_max())
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
         self.about.cells().idle.fall();
-        // hyper would wait for a peer that does not answer any more.
-        self.task.abort();
     }
 }
 
@@ -253,19 +239,15 @@ impl Stream {
         if session.streams.get() == 0 {
             cells.idle.fall();
             cells.active.rise();
-            session.line.begin();
+            session.heard.set(session.http2.heard());
         }
         session.streams.set(session.streams.get() + 1);
         Stream(Rc::clone(session))
     }
 
-    pub(super) fn sender(&self) -> http2::SendRequest<Outbound> {
-        self.0.sender.clone()
-    }
-
-    /// Whether it may be turned into a tunnel.
-    pub(super) async fn may_tunnel(&self) -> bool {
-        self.0.announced.tunnels().await
+    /// Its connection.
+    pub(super) fn http2(&self) -> &Http2 {
+        &self.0.http2
     }
 
     /// No other request goes by this connection; those on it may end.
@@ -275,7 +257,7 @@ impl Stream {
 
     /// Nothing came on the whole connection since its streams began: it may be dead.
     pub(super) fn is_silent(&self) -> bool {
-        !self.0.line.heard()
+        self.0.heard.get() == self.0.http2.heard()
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{cell::RefCell, rc::Rc};
 
 use bytes::Bytes;
-use http::{Request, header, request};
+use http::{Request, header};
 
 use super::{lease::Lease, tape::Reel};
 use crate::{plan::Retries, proxy::body::Outbound};
@@ -11,8 +11,6 @@ use crate::{plan::Retries, proxy::body::Outbound};
 /// What is kept of a request that is sent.
 #[derive(Debug)]
 pub(super) struct Spare {
-    /// Its head, where that goes with what is sent: over HTTP/2.
-    head: Option<Box<request::Parts>>,
     body: SpareBody,
     idempotent: bool,
 }
@@ -37,7 +35,6 @@ impl Spare {
     ) -> Spare {
         let idempotent = request.method().is_idempotent();
         let retries = retries.filter(|retries| idempotent || retries.any_method);
-        let head = lease.is_http2().then(|| Box::new(head_of(request)));
         let bytes_max = match retries {
             Some(retries) => retries.body_bytes_max,
             None if idempotent || lease.is_http2() => replay_bytes_max,
@@ -60,7 +57,7 @@ impl Spare {
             }
         };
         *request.body_mut() = sent;
-        Spare { head, body, idempotent }
+        Spare { body, idempotent }
     }
 
     /// Whether sending it twice does no more than sending it once (RFC 9110 §9.2.2).
@@ -86,15 +83,10 @@ impl Spare {
             SpareBody::Gone => None,
         };
         let Some(body) = body else { return false };
-        match &self.head {
-            Some(head) => *request = Request::from_parts(request::Parts::clone(head), body),
-            None => {
-                *request.body_mut() = body;
-                // What is agreed with one connection is not with the next.
-                for name in [header::CONNECTION, header::UPGRADE, header::EXPECT] {
-                    request.headers_mut().remove(name);
-                }
-            }
+        *request.body_mut() = body;
+        // What is agreed with one connection is not with the next.
+        for name in [header::CONNECTION, header::UPGRADE, header::EXPECT] {
+            request.headers_mut().remove(name);
         }
         true
     }
@@ -105,14 +97,4 @@ impl Spare {
             reel.borrow_mut().forget();
         }
     }
-}
-
-fn head_of(request: &Request<Outbound>) -> request::Parts {
-    let (mut head, ()) = Request::new(()).into_parts();
-    head.method = request.method().clone();
-    head.uri = request.uri().clone();
-    head.version = request.version();
-    head.headers = request.headers().clone();
-    head.extensions = request.extensions().clone();
-    head
 }

@@ -2,7 +2,7 @@
 //! of a connection while somebody else owns it.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     io,
     mem::MaybeUninit,
     net::Shutdown,
@@ -30,9 +30,6 @@ pub(super) enum Raw {
 #[derive(Debug)]
 pub(super) struct Line {
     raw: RefCell<Raw>,
-    heard: Cell<bool>,
-    /// Who is told of the next byte.
-    listener: RefCell<Option<Waker>>,
 }
 
 /// A connection without TLS, or what TLS stands on.
@@ -52,29 +49,7 @@ pub(super) enum Carrier {
 
 impl Line {
     pub(super) fn new(raw: Raw) -> Rc<Line> {
-        Rc::new(Line { raw: RefCell::new(raw), heard: Cell::new(false), listener: RefCell::default() })
-    }
-
-    /// Something is asked for where nothing was.
-    pub(super) fn begin(&self) {
-        self.heard.set(false);
-    }
-
-    /// Whether a byte came since then.
-    pub(super) fn heard(&self) -> bool {
-        self.heard.get()
-    }
-
-    /// Wakes once when the next bytes have come.
-    pub(super) fn wake_when_heard(&self, waker: &Waker) {
-        self.listener.replace(Some(waker.clone()));
-    }
-
-    fn hear(&self) {
-        self.heard.set(true);
-        if let Some(listener) = self.listener.take() {
-            listener.wake();
-        }
+        Rc::new(Line { raw: RefCell::new(raw) })
     }
 
     fn is_quiet(&self, sure: bool) -> bool {
@@ -208,15 +183,10 @@ impl Carrier {
 
 impl AsyncRead for Carrier {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = match &mut *self {
+        match &mut *self {
             Carrier::Clear(clear) => Pin::new(clear).poll_read(cx, buf),
             Carrier::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
-        };
-        if buf.filled().len() > before {
-            self.line().hear();
         }
-        read
     }
 }
 

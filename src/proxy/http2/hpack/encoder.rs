@@ -3,9 +3,10 @@
 
 use std::collections::VecDeque;
 
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, Method, StatusCode, header};
 
 use super::{TABLE_BYTES_MAX, field::bytes_of, tables};
+use crate::proxy::http2::session::Question;
 
 /// Fields that are remembered at once. More than a table of entries that are worth it holds.
 const PLACES: usize = 128;
@@ -14,7 +15,7 @@ const PLACES: usize = 128;
 #[derive(Debug)]
 pub(in crate::proxy::http2) struct Encoder {
     /// The last one first.
-    entries: VecDeque<(HeaderName, HeaderValue)>,
+    entries: VecDeque<(Name<HeaderName>, Box<[u8]>)>,
     bytes: usize,
     bytes_max: usize,
     /// Entries that there were so far.
@@ -22,6 +23,22 @@ pub(in crate::proxy::http2) struct Encoder {
     /// The least and the last bytes that the peer allowed and that it was not told of yet.
     resized: Option<(usize, usize)>,
     seen: Box<[Seen]>,
+}
+
+/// The name of a field that is worth an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name<N> {
+    Authority,
+    Plain(N),
+}
+
+/// What stands before the fields of a block.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::proxy::http2) enum Pseudo<'a> {
+    Status(StatusCode),
+    Question(&'a Question<'a>),
+    /// They are trailers.
+    None,
 }
 
 /// A field that was sent.
@@ -51,13 +68,9 @@ impl Encoder {
         self.resized = Some((least, bytes_max)).filter(|now| *now != (self.bytes_max, self.bytes_max));
     }
 
-    /// Writes a head, or trailers, which have no status. Fields of one connection are left out (RFC 9113 §8.2.2).
-    pub(in crate::proxy::http2) fn encode(
-        &mut self,
-        status: Option<StatusCode>,
-        fields: &HeaderMap,
-        block: &mut Vec<u8>,
-    ) {
+    /// Writes a head, or trailers. Fields of one connection are left out (RFC 9113 §8.2.2), and of a request what names
+    /// the host beside its authority (§8.3.1).
+    pub(in crate::proxy::http2) fn encode(&mut self, pseudo: Pseudo<'_>, fields: &HeaderMap, block: &mut Vec<u8>) {
         if let Some((least, last)) = self.resized.take() {
             for bytes_max in [least, last].into_iter().skip(usize::from(least == last)) {
                 self.bytes_max = bytes_max;
@@ -65,45 +78,78 @@ impl Encoder {
                 integer(block, 0x20, 5, bytes_max);
             }
         }
-        if let Some(status) = status {
-            encode_status(status, block);
+        let mut asks = false;
+        match pseudo {
+            Pseudo::Status(status) => encode_status(status, block),
+            Pseudo::Question(question) => {
+                asks = true;
+                self.question(question, block);
+            }
+            Pseudo::None => {}
         }
         for (name, value) in fields {
-            if !is_of_one_connection(name) {
-                self.field(name, value, block);
+            let named_before = asks && name == header::HOST;
+            if !named_before && !is_of_one_connection(name) {
+                // Guessing at one must not show in the length of what follows (RFC 7541 §7.1.3).
+                if value.is_sensitive() || name == header::SET_COOKIE {
+                    literal(block, (0x10, 4), &Name::Plain(name), value.as_bytes());
+                } else {
+                    self.field(&Name::Plain(name), value.as_bytes(), block);
+                }
             }
+        }
+        if let Pseudo::Question(Question { length: Some(length), .. }) = pseudo {
+            literal(block, (0, 4), &Name::Plain(&header::CONTENT_LENGTH), length.to_string().as_bytes());
         }
     }
 
-    fn field(&mut self, name: &HeaderName, value: &HeaderValue, block: &mut Vec<u8>) {
-        let (known, bytes) = (tables::number_of(name.as_str()), bytes_of(name.as_str().len(), value.len()));
-        // Guessing at one must not show in the length of what follows (RFC 7541 §7.1.3).
-        if value.is_sensitive() || name == header::SET_COOKIE {
-            return literal(block, (0x10, 4), known, name, value);
+    /// What a request asks for. Targets differ from each other: they go into no table.
+    fn question(&mut self, question: &Question<'_>, block: &mut Vec<u8>) {
+        let Question { method, scheme, authority, path, protocol, fields: _, length: _ } = *question;
+        match *method {
+            _ if protocol.is_some() => literal_text(block, tables::METHOD, Method::CONNECT.as_str().as_bytes()),
+            Method::GET => block.push(0x82),
+            Method::POST => block.push(0x83),
+            _ => literal_text(block, tables::METHOD, method.as_str().as_bytes()),
         }
-        let print = print(name.as_str(), value.as_bytes());
+        block.push(if scheme == "https" { 0x87 } else { 0x86 });
+        if !authority.is_empty() {
+            self.field(&Name::Authority, authority, block);
+        }
+        match path {
+            "/" => block.push(0x84),
+            _ => literal_text(block, tables::PATH, path.as_bytes()),
+        }
+        if let Some(protocol) = protocol {
+            block.push(0);
+            text(block, b":protocol");
+            text(block, protocol.as_bytes());
+        }
+    }
+
+    fn field(&mut self, name: &Name<&HeaderName>, value: &[u8], block: &mut Vec<u8>) {
+        let bytes = bytes_of(name.text().len(), value.len());
+        let print = print(name.text(), value);
         let Some(place) = self.place(print).filter(|_| bytes <= self.bytes_max) else {
-            return literal(block, (0, 4), known, name, value);
+            return literal(block, (0, 4), name, value);
         };
         let seen = self.seen[place];
         if seen.print != print {
             self.seen[place] = Seen { print, entry: 0 };
-            return literal(block, (0, 4), known, name, value);
+            return literal(block, (0, 4), name, value);
         }
         if let Some(behind) = self.behind(seen)
             && let (one, other) = &self.entries[behind]
-            && (one, other) == (name, value)
+            && (one.by_ref(), &**other) == (*name, value)
         {
             return integer(block, 0x80, 7, tables::FIRST_OF_CONNECTION + behind);
         }
-        literal(block, (0x40, 6), known, name, value);
+        literal(block, (0x40, 6), name, value);
         self.shrink(self.bytes_max - bytes);
         self.bytes += bytes;
         self.made = self.made.wrapping_add(1);
         // A value may be a piece of all that was read with it.
-        if let Ok(own) = HeaderValue::from_bytes(value.as_bytes()) {
-            self.entries.push_front((name.clone(), own));
-        }
+        self.entries.push_front((name.owned(), value.into()));
         self.seen[place].entry = self.made;
     }
 
@@ -128,7 +174,32 @@ impl Encoder {
         while self.bytes > bytes_max
             && let Some((name, value)) = self.entries.pop_back()
         {
-            self.bytes -= bytes_of(name.as_str().len(), value.len());
+            self.bytes -= bytes_of(name.by_ref().text().len(), value.len());
+        }
+    }
+}
+
+impl Name<HeaderName> {
+    fn by_ref(&self) -> Name<&HeaderName> {
+        match self {
+            Name::Authority => Name::Authority,
+            Name::Plain(name) => Name::Plain(name),
+        }
+    }
+}
+
+impl Name<&HeaderName> {
+    fn text(&self) -> &str {
+        match self {
+            Name::Authority => ":authority",
+            Name::Plain(name) => name.as_str(),
+        }
+    }
+
+    fn owned(&self) -> Name<HeaderName> {
+        match *self {
+            Name::Authority => Name::Authority,
+            Name::Plain(name) => Name::Plain(name.clone()),
         }
     }
 }
@@ -171,12 +242,19 @@ fn print(name: &str, value: &[u8]) -> u32 {
     (print >> 32) as u32 | 1
 }
 
-fn literal(block: &mut Vec<u8>, (kind, bits): (u8, u32), known: Option<usize>, name: &HeaderName, value: &HeaderValue) {
+/// The value of a name of the static table, kept nowhere.
+fn literal_text(block: &mut Vec<u8>, name: usize, value: &[u8]) {
+    integer(block, 0, 4, name);
+    text(block, value);
+}
+
+fn literal(block: &mut Vec<u8>, (kind, bits): (u8, u32), name: &Name<&HeaderName>, value: &[u8]) {
+    let known = tables::number_of(name.text());
     integer(block, kind, bits, known.unwrap_or(0));
     if known.is_none() {
-        text(block, name.as_str().as_bytes());
+        text(block, name.text().as_bytes());
     }
-    text(block, value.as_bytes());
+    text(block, value);
 }
 
 /// A number behind the first bits of a byte (RFC 7541 §5.1).

@@ -1,13 +1,14 @@
-//! Fields of a request, as they stand in a table: read once, and then as cheap to copy as a number.
+//! Fields of heads and trailers, as they stand in a table: read once, and then as cheap to copy as a number.
 
 use bytes::Bytes;
 use http::{
-    HeaderName, HeaderValue, Method,
+    HeaderName, HeaderValue, Method, StatusCode,
     uri::{Authority, PathAndQuery, Scheme},
 };
-use hyper::ext::Protocol;
 
-/// One field of a request's head, or of its trailers.
+use crate::proxy::http2::protocol::Protocol;
+
+/// One field of a head, or of trailers.
 #[derive(Clone, Debug)]
 pub(in crate::proxy::http2) enum Field {
     Method(Method),
@@ -16,8 +17,9 @@ pub(in crate::proxy::http2) enum Field {
     Path(PathAndQuery),
     /// What extended CONNECT asks for (RFC 8441 §4).
     Protocol(Protocol),
+    Status(StatusCode),
     Plain(HeaderName, HeaderValue),
-    /// No request may have it: its message is malformed (RFC 9113 §8.1.1).
+    /// No message may have it: its message is malformed (RFC 9113 §8.1.1).
     Flawed,
 }
 
@@ -29,6 +31,7 @@ pub(super) enum Name {
     Authority,
     Path,
     Protocol,
+    Status,
     Plain(HeaderName),
     Flawed,
 }
@@ -67,6 +70,7 @@ impl Name {
             b":authority" => Name::Authority,
             b":path" => Name::Path,
             b":protocol" => Name::Protocol,
+            b":status" => Name::Status,
             _ => HeaderName::from_lowercase(name).map_or(Name::Flawed, Name::Plain),
         }
     }
@@ -82,6 +86,7 @@ impl Name {
             Name::Path if value != b"*" && !value.starts_with(b"/") || value.contains(&b'#') => None,
             Name::Path => PathAndQuery::from_maybe_shared(Bytes::copy_from_slice(value)).ok().map(Field::Path),
             Name::Protocol => std::str::from_utf8(value).ok().map(|value| Field::Protocol(Protocol::from(value))),
+            Name::Status => StatusCode::from_bytes(value).ok().map(Field::Status),
             Name::Plain(name) => HeaderValue::from_bytes(value).ok().map(|value| Field::Plain(name.clone(), value)),
             Name::Flawed => None,
         };

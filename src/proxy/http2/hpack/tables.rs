@@ -72,7 +72,9 @@ pub(super) const FIELDS: [(&str, &str); 61] = [
 /// The number of the first entry that is not of the static table (RFC 7541 §2.3.3).
 pub(super) const FIRST_OF_CONNECTION: usize = FIELDS.len() + 1;
 
-/// The number of `:status`.
+/// The numbers of names that come without a value.
+pub(super) const METHOD: usize = 2;
+pub(super) const PATH: usize = 4;
 pub(super) const STATUS: usize = 8;
 
 static ENTRIES: LazyLock<Vec<Entry>> = LazyLock::new(|| {

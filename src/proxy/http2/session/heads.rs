@@ -1,13 +1,10 @@
-//! Heads of requests, and trailers: what comes in blocks of fields.
+//! What comes in blocks of fields: heads, and trailers.
 
-use super::{Begun, Farewell, Key, Session, Stream, Terms};
-use crate::proxy::{
-    http2::{
-        frame::{self, Code, Head},
-        head::{Draft, Malformed},
-        hpack::FIELD_BYTES,
-    },
-    received::BodyFault,
+use super::{Begun, Conduct, Farewell, Key, Peer, Session, Stream, Terms};
+use crate::proxy::http2::{
+    frame::{self, Code, Head},
+    head::{Draft, Malformed},
+    hpack::FIELD_BYTES,
 };
 
 /// A frame of a head that goes on counts for as much at least, so that many empty ones are as many large ones.
@@ -25,7 +22,7 @@ pub(super) struct Block {
 
 impl Session {
     pub(super) fn take_headers(&mut self, head: &Head, payload: &[u8]) -> Result<Option<Begun>, Code> {
-        // Streams of clients have odd numbers (RFC 9113 §5.1.1).
+        // Streams of clients, which weir is to services, have odd numbers (RFC 9113 §5.1.1).
         if head.stream.is_multiple_of(2) {
             return Err(Code::Protocol);
         }
@@ -72,26 +69,32 @@ impl Session {
         let Terms { head_bytes_max, trailer_bytes_max, fields_max, .. } = self.terms;
         // Trailers are judged by their lines.
         let lines = trailer_bytes_max.saturating_add(FIELD_BYTES.saturating_mul(fields_max));
-        let mut draft = Draft::new(if stream > self.last { head_bytes_max } else { lines }, fields_max);
+        let known = self.streams.find(stream);
+        let answers = known.is_some_and(|key| self.streams[key].awaits_answer());
+        let is_head = stream > self.last || answers;
+        let mut draft = Draft::new(if is_head { head_bytes_max } else { lines }, fields_max);
         self.decoder.decode(block, &mut draft).map_err(|_undecodable| Code::Compression)?;
-        if stream > self.last {
-            return self.begin(stream, ended, draft);
-        }
-        match self.streams.find(stream) {
-            Some(key) => self.take_trailers(key, ended, draft)?,
-            None if self.is_passed_over(stream) => {}
-            None => return Err(Code::StreamClosed),
+        match (known, &self.peer) {
+            (Some(key), _) if answers => self.take_answer(key, ended, draft)?,
+            (Some(key), _) => self.take_trailers(key, ended, draft)?,
+            (None, Peer::Client(conduct)) if stream > self.last => {
+                let conduct = *conduct;
+                return self.begin(stream, ended, draft, conduct);
+            }
+            (None, Peer::Service(_)) if stream > self.last => return Err(Code::Protocol),
+            (None, _) if self.is_passed_over(stream) => {}
+            (None, _) => return Err(Code::StreamClosed),
         }
         Ok(None)
     }
 
-    fn begin(&mut self, id: u32, ended: bool, draft: Draft) -> Result<Option<Begun>, Code> {
+    fn begin(&mut self, id: u32, ended: bool, draft: Draft, conduct: Conduct) -> Result<Option<Begun>, Code> {
         self.last = id;
         if matches!(self.farewell, Farewell::Last(_)) {
             self.pass_over(id);
             return Ok(None);
         }
-        if self.streams.open() >= self.terms.streams_max as usize {
+        if self.streams.open() >= conduct.streams_max as usize {
             self.tell_reset(id, Code::Refused);
             return Ok(None);
         }
@@ -104,15 +107,16 @@ impl Session {
         self.begun += 1;
         // What it was not told it cannot know.
         let least = if self.knows_terms { 0 } else { frame::WINDOW_FIRST };
-        let (window_max, window) = (self.terms.stream_window_bytes, self.terms.stream_window_bytes.max(least));
-        let stream = Stream::new(id, ended, &asked, (window, window_max), i64::from(self.its_stream_window));
+        let window_bytes = self.terms.stream_window_bytes;
+        let mut stream = Stream::begun(id, ended, &asked, window_bytes, i64::from(self.its_stream_window));
+        stream.window = stream.window.max(i64::from(least));
         let key = self.streams.open_one(stream);
         Ok(Some(Begun { key, asked, ended }))
     }
 
     fn take_trailers(&mut self, key: Key, ended: bool, draft: Draft) -> Result<(), Code> {
         if self.streams[key].ended {
-            return self.fail(key, Code::StreamClosed, BodyFault::Reset);
+            return self.fail(key, Code::StreamClosed);
         }
         match draft.into_trailers() {
             Ok(trailers) if ended && self.streams[key].length_left.is_none_or(|left| left == 0) => {
@@ -120,7 +124,7 @@ impl Session {
                 self.settle(key);
                 Ok(())
             }
-            Ok(_) | Err(Malformed) => self.fail(key, Code::Protocol, BodyFault::Reset),
+            Ok(_) | Err(Malformed) => self.fail(key, Code::Protocol),
         }
     }
 }

@@ -1,20 +1,23 @@
-//! What comes on streams: bodies, and how far a client lets its answers go on.
+//! What comes on streams: bodies, and how far a peer lets what is said to it go on.
 
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::Frame;
 
-use super::{Key, Session, heads::unpadded, streams::Said};
+use super::{Conduct, Key, Peer, Session, heads::unpadded, streams::Said};
 use crate::proxy::{
     framing::Flaw,
-    http2::frame::{self, Code, Head, setting},
+    http2::{
+        fault::{Reason, StreamFault},
+        frame::{self, Code, Head, setting},
+    },
     received::BodyFault,
 };
 
 impl Session {
     pub(super) fn take_data(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
-        if head.stream == frame::CONNECTION || head.stream > self.last {
+        if self.is_idle(head.stream) {
             return Err(Code::Protocol);
         }
         // All of it counts, were it padding, and wherever it goes (RFC 9113 §6.9).
@@ -33,9 +36,11 @@ impl Session {
         let left = stream.length_left.map(|left| left.checked_sub(data.len() as u64));
         let ended = head.has(frame::END_STREAM);
         let failure = if stream.ended {
-            Some((Code::StreamClosed, BodyFault::Reset))
+            Some((Code::StreamClosed, StreamFault::Rules(Code::StreamClosed.into()).into()))
         } else if stream.window < 0 {
-            Some((Code::FlowControl, BodyFault::Reset))
+            Some((Code::FlowControl, StreamFault::Rules(Code::FlowControl.into()).into()))
+        } else if stream.awaits_answer() {
+            Some((Code::Protocol, StreamFault::Rules(Code::Protocol.into()).into()))
         } else if left == Some(None) || ended && left.flatten().is_some_and(|left| left > 0) {
             Some((Code::Protocol, BodyFault::Flawed(Flaw::Length)))
         } else {
@@ -43,7 +48,7 @@ impl Session {
         };
         if let Some((code, fault)) = failure {
             self.give_back(counted);
-            return self.fail(key, code, fault);
+            return self.fail_for(key, code, fault);
         }
         stream.length_left = left.flatten();
         stream.expects = false;
@@ -63,20 +68,21 @@ impl Session {
     }
 
     pub(super) fn take_reset(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
-        if head.stream == frame::CONNECTION || head.stream > self.last {
+        if self.is_idle(head.stream) {
             return Err(Code::Protocol);
         }
-        if payload.len() != 4 {
-            return Err(Code::FrameSize);
-        }
+        let code: [u8; 4] = payload.try_into().map_err(|_length| Code::FrameSize)?;
         let Some(key) = self.streams.find(head.stream) else { return Ok(()) };
         let stream = &self.streams[key];
         if stream.said != Said::All {
             self.cancelled += 1;
             self.at_once += usize::from(!stream.looked_at);
         }
-        self.break_off(key, BodyFault::Reset);
-        if self.at_once > self.terms.resets_max { Err(Code::EnhanceYourCalm) } else { Ok(()) }
+        self.break_off(key, StreamFault::Reset(Reason::of(u32::from_be_bytes(code))).into());
+        match self.peer {
+            Peer::Client(Conduct { resets_max, .. }) if self.at_once > resets_max => Err(Code::EnhanceYourCalm),
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn take_settings(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
@@ -107,13 +113,26 @@ impl Session {
                     self.its_frame_bytes_max = bytes_max;
                 }
                 setting::EXTENDED_CONNECT if value > 1 => return Err(Code::Protocol),
+                setting::EXTENDED_CONNECT | setting::STREAMS_MAX => self.learn(id, value),
                 _ => {}
             }
+        }
+        if let Peer::Service(service) = &mut self.peer {
+            service.wake_all();
         }
         // Once for all that a frame says of it: each takes a look at all streams.
         window.map_or(Ok(()), |window| self.set_stream_window(window))?;
         self.tell(frame::SETTINGS, frame::ACK, frame::CONNECTION, &[]);
         Ok(())
+    }
+
+    fn learn(&mut self, id: u16, value: u32) {
+        match &mut self.peer {
+            Peer::Service(service) if id == setting::STREAMS_MAX => service.streams_max = Some(value),
+            Peer::Service(service) => service.takes_tunnels = value == 1,
+            // Nothing is asked of it.
+            Peer::Client(_) => {}
+        }
     }
 
     /// Streams that are open have more by it, or less (RFC 9113 §6.9.2).
@@ -145,17 +164,17 @@ impl Session {
             self.pass_on();
             return Ok(());
         }
-        if head.stream > self.last {
+        if self.is_idle(head.stream) {
             return Err(Code::Protocol);
         }
         let Some(key) = self.streams.find(head.stream) else { return Ok(()) };
         let stream = &mut self.streams[key];
         stream.its_window += more;
         if more == 0 {
-            return self.fail(key, Code::Protocol, BodyFault::Reset);
+            return self.fail(key, Code::Protocol);
         }
         if stream.its_window > frame::WINDOW_MAX {
-            return self.fail(key, Code::FlowControl, BodyFault::Reset);
+            return self.fail(key, Code::FlowControl);
         }
         stream.wake_writer();
         Ok(())
@@ -170,8 +189,8 @@ impl Session {
         cx: &Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let stream = &mut self.streams[key];
-        if !stream.is_open() && !stream.ended || stream.fault.is_some() {
-            return Poll::Ready(Some(Err(stream.fault.take().unwrap_or(BodyFault::Reset))));
+        if stream.body.is_empty() && (!stream.is_open() && !stream.ended || stream.fault.is_some()) {
+            return Poll::Ready(Some(Err(stream.take_fault())));
         }
         if !stream.body.is_empty() {
             // A rest of it would keep all of the room.
@@ -186,9 +205,7 @@ impl Session {
             return Poll::Ready(None);
         }
         stream.awaited = true;
-        if !stream.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
-            stream.reader = Some(cx.waker().clone());
-        }
+        stream.read_by(cx);
         if std::mem::take(&mut stream.expects) {
             self.consent(key);
         }
@@ -217,10 +234,9 @@ impl Session {
             return;
         }
         let mut returned = std::mem::take(&mut stream.unreturned);
-        // One whose reader had to wait is held up by its window alone: it gets twice as much by the round trip. All that
-        // do leave half of the connection's window to the others.
+        // One whose reader had to wait is held up by its window alone: it gets twice as much by the round trip.
         if std::mem::take(&mut stream.awaited) {
-            let more = stream.window_max.min((self.terms.connection_window_bytes / 2).saturating_sub(self.grown));
+            let more = stream.window_max.min(self.terms.growth_bytes_max.saturating_sub(self.grown));
             (stream.window_max, stream.grown) = (stream.window_max + more, stream.grown + more);
             (self.grown, returned) = (self.grown + more, returned + more);
         }

@@ -2,7 +2,7 @@
 
 use std::{
     ops::{Index, IndexMut},
-    task::Waker,
+    task::{Context, Waker},
 };
 
 use bytes::BytesMut;
@@ -10,15 +10,19 @@ use http::{HeaderMap, header};
 use slab::Slab;
 use tokio::task::AbortHandle;
 
-use crate::proxy::{http2::head::Asked, received::BodyFault};
+use super::asking::Asked;
+use crate::proxy::{
+    http2::{fault::StreamFault, head},
+    received::BodyFault,
+};
 
 /// Where a stream is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy::http2) struct Key(usize);
+pub(in crate::proxy) struct Key(usize);
 
 /// A request and its answer.
 #[derive(Debug)]
-pub(in crate::proxy::http2) struct Stream {
+pub(super) struct Stream {
     pub(super) id: u32,
     /// What has come of the body, and was not taken.
     pub(super) body: BytesMut,
@@ -27,7 +31,7 @@ pub(in crate::proxy::http2) struct Stream {
     pub(super) ended: bool,
     /// What the body has still to have, where its length was told.
     pub(super) length_left: Option<u64>,
-    /// What the client may still send, and what it was not told yet that it may.
+    /// What the peer may still send, and what it was not told yet that it may.
     pub(super) window: i64,
     pub(super) unreturned: u32,
     /// What it may send before anything is taken, and what of it was added for its haste.
@@ -39,16 +43,18 @@ pub(in crate::proxy::http2) struct Stream {
     pub(super) fault: Option<BodyFault>,
     /// Its client waits to be told that the body is wanted (RFC 9110 §10.1.1).
     pub(super) expects: bool,
-    /// Whoever waits for more of the body.
+    /// Whoever waits for a head, or for more of the body.
     pub(super) reader: Option<Waker>,
-    /// What the client takes of the answer.
+    /// What the peer takes of what is said.
     pub(super) its_window: i64,
     pub(super) said: Said,
-    /// Whoever waits until more of the answer may be sent.
+    /// Whoever waits until more may be said.
     pub(super) writer: Option<Waker>,
     pub(super) task: Option<AbortHandle>,
     /// Somebody has had a look at it.
     pub(super) looked_at: bool,
+    /// What it has more where weir began it.
+    pub(super) asked: Option<Box<Asked>>,
     /// Its body is not wanted, or not any more.
     pub(super) unread: bool,
     /// It is known to both sides.
@@ -57,51 +63,78 @@ pub(in crate::proxy::http2) struct Stream {
     pub(super) holders: u8,
 }
 
-/// How much of an answer was said.
+/// How much of an answer, or of a request, was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::proxy::http2) enum Said {
+pub(super) enum Said {
     Nothing,
     Head,
     All,
 }
 
 impl Stream {
-    pub(super) fn new(
-        id: u32,
-        ended: bool,
-        asked: &Asked,
-        (window, window_max): (u32, u32),
-        its_window: i64,
-    ) -> Stream {
+    /// One that a client began, of which so much more may come and be said.
+    pub(super) fn begun(id: u32, ended: bool, head: &head::Asked, window: u32, its_window: i64) -> Stream {
+        Stream {
+            ended,
+            length_left: head.length,
+            expects: !ended && head.head.headers.contains_key(header::EXPECT),
+            ..Stream::new(id, window, its_window)
+        }
+    }
+
+    /// One that weir begins.
+    pub(super) fn asked(id: u32, asked: Asked, (window, its_window): (u32, i64)) -> Stream {
+        Stream { asked: Some(Box::new(asked)), ..Stream::new(id, window, its_window) }
+    }
+
+    fn new(id: u32, window_max: u32, its_window: i64) -> Stream {
         Stream {
             id,
             body: BytesMut::new(),
             trailers: None,
-            ended,
-            length_left: asked.length,
-            window: i64::from(window),
+            ended: false,
+            length_left: None,
+            window: i64::from(window_max),
             unreturned: 0,
             window_max,
             grown: 0,
             awaited: false,
             fault: None,
-            expects: !ended && asked.head.headers.contains_key(header::EXPECT),
+            expects: false,
             reader: None,
             its_window,
             said: Said::Nothing,
             writer: None,
             task: None,
             looked_at: false,
+            asked: None,
             unread: false,
             open: true,
             holders: 0,
         }
     }
 
+    /// Whether its answer has not come, of one that weir began.
+    pub(super) fn awaits_answer(&self) -> bool {
+        self.asked.as_ref().is_some_and(|asked| !asked.answered)
+    }
+
     /// The body is whole.
     pub(super) fn end(&mut self, trailers: Option<HeaderMap>) {
         (self.ended, self.trailers) = (true, trailers);
         self.wake_reader();
+    }
+
+    /// Whoever polls with this waits for what comes next.
+    pub(super) fn read_by(&mut self, cx: &Context<'_>) {
+        if !self.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+            self.reader = Some(cx.waker().clone());
+        }
+    }
+
+    /// Why nothing more comes.
+    pub(super) fn take_fault(&mut self) -> BodyFault {
+        self.fault.take().unwrap_or(BodyFault::Stream(StreamFault::GivenUp))
     }
 
     pub(super) fn wake_reader(&mut self) {
@@ -149,9 +182,12 @@ impl Streams {
     /// Breaks a stream off; gives how many bytes of its body nobody will take.
     pub(super) fn close(&mut self, key: Key, fault: BodyFault) -> usize {
         let stream = &mut self.kept[key.0];
-        let untaken = std::mem::take(&mut stream.body).len();
-        // However much of it came: what is lost of it now would be missing.
-        (stream.fault, stream.ended) = (Some(fault), false);
+        // What came of an answer is passed on, and a whole one is one, whatever becomes of its request (RFC 9113 §8.1).
+        // Of a request nobody wants the answer any more: what is lost of it now would be missing, however much came.
+        let untaken = if stream.asked.is_some() { 0 } else { std::mem::take(&mut stream.body).len() };
+        if stream.asked.is_none() || !stream.ended {
+            (stream.fault, stream.ended) = (Some(fault), false);
+        }
         stream.said = Said::All;
         stream.wake_reader();
         stream.wake_writer();
@@ -162,10 +198,15 @@ impl Streams {
         untaken
     }
 
-    pub(super) fn close_all(&mut self) {
-        while let Some((_, key)) = self.open.last().copied() {
-            self.close(key, BodyFault::Closed);
+    pub(super) fn close_all(&mut self, fault: StreamFault) {
+        while let Some(key) = self.above(0) {
+            self.close(key, fault.into());
         }
+    }
+
+    /// The last one that is open and has a greater number.
+    pub(super) fn above(&self, id: u32) -> Option<Key> {
+        self.open.last().filter(|(last, _)| *last > id).map(|(_, key)| *key)
     }
 
     /// The stream is over for both sides; it stays as long as somebody refers to it.

@@ -1,6 +1,7 @@
-//! The rules of RFC 9113 for what a client sends, by the frames that break and keep them.
+//! The rules of RFC 9113 for what a peer sends, by the frames that break and keep them.
 
 mod rules;
+mod services;
 mod streams;
 
 use std::task::{Context, Poll, Waker};
@@ -16,17 +17,17 @@ use crate::proxy::http2::frame::{
 };
 
 const TERMS: Terms = Terms {
-    streams_max: 3,
     head_bytes_max: 16 << 10,
     trailer_bytes_max: 1 << 10,
     fields_max: 10,
     frame_bytes_max: 16 << 10,
     stream_window_bytes: 1000,
     connection_window_bytes: 1 << 16,
+    growth_bytes_max: 1 << 15,
     send_bytes_max: 1000,
-    resets_max: 5,
-    cancels_max: 100,
 };
+
+const CONDUCT: Conduct = Conduct { streams_max: 3, resets_max: 5, cancels_max: 100 };
 
 /// `:method: GET`, `:scheme: http`, `:path: /` and `:authority: a`.
 const GET: &[u8] = b"\x82\x86\x84\x41\x01a";
@@ -53,6 +54,44 @@ fn field(name: &str, value: &[u8]) -> Vec<u8> {
     [&[0, length(name.as_bytes())], name.as_bytes(), &[length(value)], value].concat()
 }
 
+/// The frames that a peer was told since it was last looked at.
+fn told(session: &mut Session) -> Vec<(Head, Vec<u8>)> {
+    let bytes: Vec<u8> = session.outbox().slices().iter().flat_map(|slice| slice.to_vec()).collect();
+    session.written(bytes.len());
+    let (mut at, mut frames) = (0, Vec::new());
+    while let Some(head) = Head::read(&bytes[at..]) {
+        let from = at + frame::HEAD_BYTES;
+        at = from + head.length;
+        frames.push((head, bytes[from..at].to_vec()));
+    }
+    frames
+}
+
+/// The streams that were reset, and why.
+fn resets(session: &mut Session) -> Vec<(u32, u32)> {
+    let told = told(session).into_iter().filter(|(head, _)| head.kind == RESET);
+    told.map(|(head, payload)| (head.stream, u32::from_be_bytes(payload.try_into().unwrap()))).collect()
+}
+
+/// The pieces of a body that are there.
+fn body(session: &mut Session, key: Key, cx: &Context<'_>) -> Vec<String> {
+    let mut pieces = Vec::new();
+    loop {
+        pieces.push(match session.poll_piece(key, cx) {
+            Poll::Pending => "...".to_owned(),
+            Poll::Ready(None) => "end".to_owned(),
+            Poll::Ready(Some(Err(_))) => "broken".to_owned(),
+            Poll::Ready(Some(Ok(piece))) => match piece.into_data() {
+                Ok(data) => String::from_utf8(data.to_vec()).unwrap(),
+                Err(trailers) => format!("{} trailers", Frame::into_trailers(trailers).unwrap().len()),
+            },
+        });
+        if ["...", "end", "broken"].contains(&&**pieces.last().unwrap()) {
+            return pieces;
+        }
+    }
+}
+
 /// A connection whose client has greeted.
 struct Client {
     session: Session,
@@ -62,14 +101,22 @@ struct Client {
 
 impl Client {
     fn new(terms: Terms) -> Client {
-        let mut client = Client::silent(terms);
+        Client::held_to(terms, CONDUCT)
+    }
+
+    fn held_to(terms: Terms, conduct: Conduct) -> Client {
+        let mut client = Client { session: Session::with_client(terms, conduct), ..Client::silent(terms) };
         client.sends(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &frame(SETTINGS, ACK, 0, &[])].concat()).unwrap();
         client.told();
         client
     }
 
     fn silent(terms: Terms) -> Client {
-        Client { session: Session::new(terms), asked: Vec::new(), cx: Context::from_waker(Waker::noop()) }
+        Client {
+            session: Session::with_client(terms, CONDUCT),
+            asked: Vec::new(),
+            cx: Context::from_waker(Waker::noop()),
+        }
     }
 
     /// Gives how much of it was taken.
@@ -89,41 +136,17 @@ impl Client {
 
     /// The frames that it was told since it was last looked at.
     fn told(&mut self) -> Vec<(Head, Vec<u8>)> {
-        let slices = self.session.outbox().slices();
-        let bytes: Vec<u8> = slices.iter().flat_map(|slice| slice.to_vec()).collect();
-        self.session.written(bytes.len());
-        let (mut at, mut frames) = (0, Vec::new());
-        while let Some(head) = Head::read(&bytes[at..]) {
-            let from = at + frame::HEAD_BYTES;
-            at = from + head.length;
-            frames.push((head, bytes[from..at].to_vec()));
-        }
-        frames
+        told(&mut self.session)
     }
 
     /// The streams that were reset, and why.
     fn resets(&mut self) -> Vec<(u32, u32)> {
-        let told = self.told().into_iter().filter(|(head, _)| head.kind == RESET);
-        told.map(|(head, payload)| (head.stream, u32::from_be_bytes(payload.try_into().unwrap()))).collect()
+        resets(&mut self.session)
     }
 
     /// The pieces of the body that are there.
     fn body(&mut self, key: Key) -> Vec<String> {
-        let mut pieces = Vec::new();
-        loop {
-            pieces.push(match self.session.poll_piece(key, &self.cx) {
-                Poll::Pending => "...".to_owned(),
-                Poll::Ready(None) => "end".to_owned(),
-                Poll::Ready(Some(Err(_))) => "broken".to_owned(),
-                Poll::Ready(Some(Ok(piece))) => match piece.into_data() {
-                    Ok(data) => String::from_utf8(data.to_vec()).unwrap(),
-                    Err(trailers) => format!("{} trailers", Frame::into_trailers(trailers).unwrap().len()),
-                },
-            });
-            if ["...", "end", "broken"].contains(&&**pieces.last().unwrap()) {
-                return pieces;
-            }
-        }
+        body(&mut self.session, key, &self.cx)
     }
 
     /// How much may be said on a stream at once.
@@ -197,7 +220,7 @@ fn a_client_that_brings_about_too_many_resets_is_not_heard_any_longer() {
     let reset = |stream: u32| [get(stream), frame(RESET, 0, stream, &[0; 4])].concat();
     let frames: Vec<u8> = streams.take(20).flat_map(reset).collect();
     client.sends(&frames).unwrap();
-    let mut hasty = Session::new(TERMS);
+    let mut hasty = Session::with_client(TERMS, CONDUCT);
     let bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &frames].concat();
     let mut at = 0;
     let outcome = loop {

@@ -49,7 +49,7 @@ fn a_client_that_does_not_know_its_terms_yet_has_the_window_that_all_begin_with(
 
 #[test]
 fn a_body_that_is_taken_as_it_comes_gets_up_to_half_of_the_connection_s_window() {
-    let mut client = Client::new(Terms { connection_window_bytes: 80_000, ..TERMS });
+    let mut client = Client::new(Terms { connection_window_bytes: 80_000, growth_bytes_max: 40_000, ..TERMS });
     client.sends(&[post(1, &[]), post(3, &[])].concat()).unwrap();
     let keys = client.asked.clone();
     let (mut window, mut greatest) = (1000, 1000);
@@ -106,12 +106,12 @@ fn a_client_that_did_not_know_its_terms_is_held_to_them_when_it_does() {
 
 #[test]
 fn streams_are_passed_over_by_the_time_and_not_by_their_numbers() {
-    let mut client = Client::new(Terms { resets_max: 1000, ..TERMS });
+    let mut client = Client::held_to(TERMS, Conduct { resets_max: 1000, ..CONDUCT });
     client.sends(&post(1, &[])).unwrap();
     let first = client.asked[0];
     for stream in (3..).step_by(2).take(2 * PASSED_OVER_MIN) {
         client.sends(&[get(stream), frame(PING, 0, 0, &[0; 8])].concat()).unwrap();
-        client.session.reset(*client.asked.last().unwrap(), Code::Internal);
+        client.session.reset(*client.asked.last().unwrap(), Code::Internal, StreamFault::GivenUp);
         client.told();
     }
     client.answers(first);
@@ -148,7 +148,7 @@ fn what_nobody_takes_is_given_back_to_the_connection() {
         ("too late", vec![reset], nothing, vec![data]),
         ("behind its end", vec![ended], nothing, vec![data]),
     ] {
-        let mut client = Client::new(Terms { resets_max: 1000, ..TERMS });
+        let mut client = Client::held_to(TERMS, Conduct { resets_max: 1000, ..CONDUCT });
         let rounds = 4 * TERMS.connection_window_bytes / 900;
         for stream in (1..2 * rounds).step_by(2) {
             client.sends(&post(stream, &[])).unwrap();
@@ -200,7 +200,7 @@ fn answers_wait_for_their_window_that_of_the_connection_and_for_room() {
     client.sends(&window(1, 100)).unwrap();
     assert_eq!(client.room(first), Some(100));
     say(&mut client, first, 0, true);
-    client.session.leave_answer(first, Code::Internal);
+    client.session.leave_unsaid(first);
     assert_eq!(client.resets(), [], "all was said");
 }
 
@@ -234,7 +234,7 @@ impl Wake for Woken {
 
 #[test]
 fn whoever_waits_is_woken_when_there_is_something_to_do_and_nobody_else() {
-    let mut client = Client::new(Terms { streams_max: 10, send_bytes_max: 40_000, ..TERMS });
+    let mut client = Client::held_to(Terms { send_bytes_max: 40_000, ..TERMS }, Conduct { streams_max: 10, ..CONDUCT });
     client.sends(&(1..12).step_by(2).flat_map(get).collect::<Vec<u8>>()).unwrap();
     client.sends(&frame(SETTINGS, 0, 0, &[0, 4, 0, 1, 0, 0])).unwrap();
     let keys = client.asked.clone();
@@ -264,7 +264,7 @@ fn whoever_waits_is_woken_when_there_is_something_to_do_and_nobody_else() {
     client.sends(&window(0, 100_000)).unwrap();
     assert_eq!(counts(), [0, 0, 1, 1, 1, 0], "as many frames as there is room for");
     // The first of them is over, which lets the last one go on, too.
-    client.session.reset(keys[2], Code::Cancel);
+    client.session.reset(keys[2], Code::Cancel, StreamFault::Untaken);
     assert_eq!(counts(), [0, 0, 0, 0, 0, 1]);
     assert!(wait(&mut client, 4) && wait(&mut client, 5), "another one is before them");
     // That one has no window any more.
@@ -391,7 +391,7 @@ fn a_table_that_the_client_made_smaller_is_said_to_be_before_anything_else() {
 
 #[test]
 fn streams_that_stand_still_leave_the_others_the_window_of_the_connection() {
-    let mut client = Client::new(Terms { streams_max: 100, ..TERMS });
+    let mut client = Client::held_to(TERMS, Conduct { streams_max: 100, ..CONDUCT });
     for stream in (1..80).step_by(2) {
         client.sends(&[post(stream, &[]), frame(DATA, 0, stream, &[0; 1000])].concat()).unwrap();
     }

@@ -5,17 +5,19 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
+use tokio::task::AbortHandle;
 
 use super::{Key, Session, streams::Said};
-use crate::proxy::{
-    http2::frame::{self, Code, HEAD_BYTES, Head},
-    received::BodyFault,
+use crate::proxy::http2::{
+    fault::StreamFault,
+    frame::{self, Code, HEAD_BYTES, Head},
+    hpack::Pseudo,
 };
 
-/// The stream is over: nothing more can be said on it.
+/// The stream is over, or its connection: nothing more can be said on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the client's stream is over")]
-pub(in crate::proxy::http2) struct Gone;
+#[error("the stream is over")]
+pub(in crate::proxy) struct Gone;
 
 impl Session {
     /// Somebody refers to a stream.
@@ -28,21 +30,29 @@ impl Session {
         self.streams[key].looked_at = true;
     }
 
-    /// Nobody reads its body any more.
+    /// Nobody reads its body any more. A request whose answer nobody wants is given up with it; one that was answered
+    /// goes on.
     pub(in crate::proxy::http2) fn leave_body(&mut self, key: Key) {
         let stream = &mut self.streams[key];
         (stream.unread, stream.reader) = (true, None);
         let untaken = std::mem::take(&mut stream.body).len();
+        let (given_up, task) = (stream.asked.is_some() && !stream.ended, &mut stream.task);
+        if given_up {
+            task.take().iter().for_each(AbortHandle::abort);
+            self.reset(key, Code::Cancel, StreamFault::GivenUp);
+        }
         self.give_back(untaken);
         self.settle(key);
         self.let_go(key);
     }
 
-    /// Nobody answers it any more; what has no end by now gets none.
-    pub(in crate::proxy::http2) fn leave_answer(&mut self, key: Key, code: Code) {
-        self.streams[key].task = None;
-        if self.streams[key].said != Said::All {
-            self.reset(key, code);
+    /// Nobody says anything on it any more; what has no end by now gets none.
+    pub(in crate::proxy::http2) fn leave_unsaid(&mut self, key: Key) {
+        let stream = &mut self.streams[key];
+        stream.task = None;
+        let code = if stream.asked.is_some() { Code::Cancel } else { Code::Internal };
+        if stream.said != Said::All {
+            self.reset(key, code, StreamFault::GivenUp);
         }
         self.let_go(key);
     }
@@ -53,12 +63,17 @@ impl Session {
         self.streams.forget(key);
     }
 
-    /// Ends a stream before its end, for no fault of the client's.
-    pub(in crate::proxy::http2) fn reset(&mut self, key: Key, code: Code) {
+    /// Whether nothing can be said on it any more.
+    pub(in crate::proxy::http2) fn is_over(&self, key: Key) -> bool {
+        self.check_unsaid(key).is_err()
+    }
+
+    /// Ends a stream before its end, by whoever works on it.
+    pub(in crate::proxy::http2) fn reset(&mut self, key: Key, code: Code, fault: StreamFault) {
         if self.streams[key].is_open() {
             let id = self.streams[key].id;
             self.streams[key].task = None;
-            self.break_off(key, BodyFault::Reset);
+            self.break_off(key, fault.into());
             self.tell_reset(id, code);
         }
     }
@@ -82,7 +97,7 @@ impl Session {
     /// Tells the client that the body is wanted.
     pub(super) fn consent(&mut self, key: Key) {
         if self.streams[key].said == Said::Nothing {
-            self.write_head(key, Some(StatusCode::CONTINUE), &HeaderMap::new(), 0);
+            self.write_head(key, Pseudo::Status(StatusCode::CONTINUE), &HeaderMap::new(), 0);
             self.wake_driver();
         }
     }
@@ -90,7 +105,7 @@ impl Session {
     /// Says an interim response (RFC 9113 §8.1), where there is room for one: nobody waits for it.
     pub(in crate::proxy::http2) fn say_interim(&mut self, key: Key, status: StatusCode, fields: &HeaderMap) {
         if self.streams[key].said == Said::Nothing && self.room() > 0 {
-            self.write_head(key, Some(status), fields, 0);
+            self.write_head(key, Pseudo::Status(status), fields, 0);
             self.wake_driver();
         }
     }
@@ -107,18 +122,18 @@ impl Session {
         all: bool,
     ) -> Result<(), Gone> {
         self.check_unsaid(key)?;
-        self.write_head(key, Some(status), fields, if all { frame::END_STREAM } else { 0 });
+        self.write_head(key, Pseudo::Status(status), fields, if all { frame::END_STREAM } else { 0 });
         self.said(key, all);
         Ok(())
     }
 
-    /// Says the trailers, which end the answer.
+    /// Says the trailers, which end the answer, or the request.
     ///
     /// # Errors
     /// [`Gone`].
     pub(in crate::proxy::http2) fn say_trailers(&mut self, key: Key, trailers: &HeaderMap) -> Result<(), Gone> {
         self.check_unsaid(key)?;
-        self.write_head(key, None, trailers, frame::END_STREAM);
+        self.write_head(key, Pseudo::None, trailers, frame::END_STREAM);
         self.said(key, true);
         Ok(())
     }
@@ -138,12 +153,12 @@ impl Session {
         self.wake_driver();
     }
 
-    fn write_head(&mut self, key: Key, status: Option<StatusCode>, fields: &HeaderMap, flags: u8) {
+    pub(super) fn write_head(&mut self, key: Key, pseudo: Pseudo<'_>, fields: &HeaderMap, flags: u8) {
         let (stream, most) = (self.streams[key].id, self.its_frame_bytes_max);
         let out = self.outbox.tail();
         let begin = out.len();
         out.extend_from_slice(&[0; HEAD_BYTES]);
-        self.encoder.encode(status, fields, out);
+        self.encoder.encode(pseudo, fields, out);
         let from = begin + HEAD_BYTES;
         let length = out.len() - from;
         if length <= most {
@@ -162,7 +177,7 @@ impl Session {
         }
     }
 
-    /// How many bytes of an answer may be said at once; some, when it is ready.
+    /// How many bytes of a body may be said at once; some, when it is ready.
     ///
     /// # Errors
     /// [`Gone`].
@@ -194,7 +209,7 @@ impl Session {
         Poll::Pending
     }
 
-    /// Says a piece of the answer's body, no longer than there was room for, and whether that is all of it.
+    /// Says a piece of a body, no longer than there was room for, and whether that is all of it.
     ///
     /// # Errors
     /// [`Gone`].
