@@ -26,7 +26,7 @@ use crate::{config, ofrep, proxy, toggle};
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its corpus and its binary.
-pub const TARGETS: [(&str, Target); 37] = [
+pub const TARGETS: [(&str, Target); 38] = [
     ("access_log", |input| with_head(input, Version::HTTP_2, proxy::fuzzing::access_log)),
     ("answer", proxy::fuzzing::answer),
     ("authority", proxy::fuzzing::authority),
@@ -43,6 +43,7 @@ pub const TARGETS: [(&str, Target); 37] = [
     ("framing", proxy::fuzzing::framing),
     ("grpc_timeout", proxy::fuzzing::grpc_timeout),
     ("hpack", proxy::fuzzing::hpack),
+    ("http2_answers", proxy::fuzzing::answers),
     ("http2_frames", proxy::fuzzing::frames),
     ("http2_request", |input| with_head(input, Version::HTTP_2, proxy::fuzzing::request)),
     ("http2_response", |input| proxy::fuzzing::response(input::number(input), input::fields(input::rest(input)))),

@@ -59,6 +59,8 @@ pub(super) fn head(text: &[u8], version: Version) -> Option<request::Parts> {
             let mut parts = uri::Parts::default();
             parts.scheme = Some(uri::Scheme::HTTP);
             parts.authority = Some(authority.try_into().ok()?);
+            // Whoever reads a block of HTTP/2 takes no others.
+            let path = Some(path).filter(|path| path.starts_with(b"/") && !path.contains(&b'#') || path == b"*")?;
             parts.path_and_query = Some(path.try_into().ok()?);
             Uri::from_parts(parts).ok()?
         }

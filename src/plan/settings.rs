@@ -87,7 +87,7 @@ pub struct Limits {
     pub upstream_http2_stream_window_bytes: u32,
     /// Bytes of all streams of a connection that an endpoint may send before they are read.
     pub upstream_http2_connection_window_bytes: u32,
-    /// Bytes of one request that are held for an endpoint of HTTP/2 which has not read them yet.
+    /// Bytes of a connection's requests that are held for an endpoint of HTTP/2 which has not read them yet.
     pub upstream_http2_send_bytes_max: usize,
     /// Bytes of one request body that are kept in case its connection proves stale.
     pub replay_body_bytes_max: usize,

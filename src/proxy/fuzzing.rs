@@ -23,7 +23,7 @@ pub(crate) use self::{
     http1::{authority, framing, interim, preamble},
     told::{access_log, certificate},
 };
-pub(crate) use super::http2::fuzzing::{frames, hpack};
+pub(crate) use super::http2::fuzzing::{answers, frames, hpack};
 pub(crate) use super::upstream::fuzzing::{answer, grpc_timeout, keep_alive};
 
 /// What the targets are served by.

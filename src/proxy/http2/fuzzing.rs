@@ -1,6 +1,8 @@
-//! What a client of HTTP/2 may send: read in whatever pieces it is the same, costs no more than it may, and its blocks
-//! are what a slow reader makes of them.
+//! What a peer of HTTP/2 may send: read in whatever pieces it is the same, costs no more than it may, and its blocks are
+//! what a slow reader makes of them.
 #![allow(clippy::expect_used, reason = "what cannot be, is a finding")]
+
+mod answers;
 
 use std::task::{Context, Poll, Waker};
 
@@ -16,6 +18,8 @@ use super::{
     },
     session::{Begun, Conduct, Key, Session, Terms},
 };
+
+pub(crate) use self::answers::answers;
 
 const TERMS: Terms = Terms {
     head_bytes_max: 2 << 10,
@@ -215,13 +219,7 @@ impl Course {
     }
 
     fn takes(&mut self, bytes: usize) {
-        let outbox = self.session.outbox();
-        let waits: Vec<u8> = outbox.slices().iter().flat_map(|slice| slice.to_vec()).collect();
-        let taken = waits.len().min(bytes);
-        self.told.extend_from_slice(&waits[..taken]);
-        self.session.written(taken);
-        let (len, room) = (self.session.outbox().len(), self.session.outbox().tail().capacity());
-        assert!(room <= (8 << 10) + 4 * len.max(waits.len()), "{room} for {len}");
+        self.told.extend(taken(&mut self.session, bytes));
     }
 
     /// Whatever happened, answers can be given and nothing is left of the streams.
@@ -230,6 +228,17 @@ impl Course {
             self.session.leave_body(*key);
             self.session.leave_unsaid(*key);
         }
-        assert_eq!(self.session.counts().0, 0);
+        assert_eq!((self.session.counts().0, self.session.kept()), (0, 0));
     }
+}
+
+/// What a peer takes, so many bytes at most.
+fn taken(session: &mut Session, bytes: usize) -> Vec<u8> {
+    let mut waits: Vec<u8> = session.outbox().slices().iter().flat_map(|slice| slice.to_vec()).collect();
+    let there = waits.len();
+    waits.truncate(bytes);
+    session.written(waits.len());
+    let (len, room) = (session.outbox().len(), session.outbox().tail().capacity());
+    assert!(room <= (8 << 10) + 4 * len.max(there), "{room} for {len}");
+    waits
 }

@@ -433,6 +433,12 @@ impl Session {
         (self.streams.open(), self.begun, self.cancelled)
     }
 
+    /// Streams that are open or that somebody refers to.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn kept(&self) -> usize {
+        self.streams.kept()
+    }
+
     /// Honest clients cancel too: only one that cancels most of very many requests is asked to go.
     pub(super) fn cancels_most(&self) -> bool {
         let Peer::Client(Conduct { cancels_max, .. }) = self.peer else { return false };

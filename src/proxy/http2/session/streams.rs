@@ -167,6 +167,11 @@ impl Streams {
         self.open.len()
     }
 
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn kept(&self) -> usize {
+        self.kept.len()
+    }
+
     pub(super) fn find(&self, id: u32) -> Option<Key> {
         let place = self.open.binary_search_by_key(&id, |(id, _)| *id).ok()?;
         Some(self.open[place].1)
