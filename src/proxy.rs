@@ -18,6 +18,7 @@ mod body;
 mod bound;
 mod client;
 mod connection;
+mod date;
 mod decided;
 mod drain;
 mod exchange;
@@ -42,9 +43,7 @@ mod reply;
 #[cfg(any(test, fuzzing))]
 mod sample;
 mod shed;
-mod socket;
 mod sticky;
-mod strict;
 mod tenure;
 mod tls;
 mod tokens;
@@ -54,7 +53,6 @@ mod tunnel;
 mod turn;
 mod upgrade;
 mod upstream;
-mod wire;
 mod worker;
 
 pub use access_log::{AccessLog, Lines};

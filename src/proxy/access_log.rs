@@ -20,7 +20,7 @@ use std::{
 
 use http::{Method, Request, StatusCode, Version, header};
 
-use super::asking::Peer;
+use super::{asking::Peer, framing::Flaw};
 use crate::{
     bucket::{SLOTS, Slot},
     live::Serving,
@@ -83,8 +83,8 @@ impl Line {
         }
         let host =
             request.headers().get(header::HOST).map(|host| String::from_utf8_lossy(host.as_bytes()).into_owned());
-        // Of a head that was refused hyper saw another in its place, which nobody asked for.
-        let refused = peer.refusal().is_err();
+        // Of a head that was refused nothing is known.
+        let refused = peer.http1 && request.extensions().get::<Flaw>().is_some();
         let unread = Method::from_bytes(b"-").unwrap_or_default();
         Some(Box::new(Line {
             serving: Arc::clone(serving),

@@ -4,12 +4,7 @@ use std::{borrow::Cow, net::IpAddr, rc::Rc};
 
 use http::{HeaderMap, HeaderValue, Method, header, request};
 
-use super::{
-    framing::{Flaw, is_authority},
-    headers::X_FORWARDED_FOR,
-    rejection::Rejection,
-    wire::{ClientWire, Note},
-};
+use super::{framing::is_authority, headers::X_FORWARDED_FOR, rejection::Rejection};
 use crate::{
     identity::{Asking, Caller, Claims, canonical_host},
     plan::Listener,
@@ -27,30 +22,23 @@ pub(super) struct Peer {
     pub(super) secure: bool,
     /// What the client's verified certificate names it.
     pub(super) consumer: Option<Rc<str>>,
-    /// What is agreed with the stream; HTTP/2 has none.
-    pub(super) wire: Option<Rc<ClientWire>>,
+    /// Whether it speaks HTTP/1, whose heads are judged before anything is made of them.
+    pub(super) http1: bool,
+}
+
+/// What is special about a request of HTTP/1, by an extension of its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// It asks for another protocol; nothing behind it is looked at before its answer.
+    Upgrade,
+    /// `OPTIONS` for the whole server in absolute form (RFC 9112 §3.2.4).
+    ServerWide,
 }
 
 impl Peer {
     /// The scheme of what it asks for.
     pub(super) fn scheme(&self) -> &'static str {
         if self.secure { "https" } else { "http" }
-    }
-
-    /// Whether the request in flight was refused before hyper saw it.
-    ///
-    /// # Errors
-    /// Why it was.
-    pub(super) fn refusal(&self) -> Result<(), Flaw> {
-        match self.note() {
-            Some(Note::Refused(flaw)) => Err(flaw),
-            _ => Ok(()),
-        }
-    }
-
-    /// What is special about the request in flight.
-    pub(super) fn note(&self) -> Option<Note> {
-        self.wire.as_ref().and_then(|wire| wire.note())
     }
 }
 
@@ -61,8 +49,7 @@ pub(super) fn of<'a>(
     listener: &Listener,
     claims: Option<&'a Claims>,
 ) -> Result<Asking<'a>, Rejection> {
-    // Of HTTP/1 the framing has judged it.
-    let host = host(head, peer.wire.is_some())?;
+    let host = host(head, peer.http1)?;
     asking(head, host, (peer.ip, peer.consumer.as_deref()), listener, claims)
 }
 

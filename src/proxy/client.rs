@@ -37,13 +37,11 @@ impl Client {
     /// When the request may not be forwarded, whatever it asks for.
     pub(super) fn read(
         head: &mut request::Parts,
-        peer: &Peer,
         plan: &Plan,
         interims: Option<Interims>,
     ) -> Result<Client, Rejection> {
-        peer.refusal()?;
         headers::vet(head, plan)?;
-        let upgrade = Upgrade::asked_for(head, peer);
+        let upgrade = Upgrade::asked_for(head);
         let trailers = headers::strip_hop_by_hop(&mut head.headers);
         // Not to HTTP/1.0 (RFC 9110 §15.2).
         let interims = interims.filter(|_| head.version >= Version::HTTP_11);
@@ -86,8 +84,8 @@ impl Client {
         Ok(())
     }
 
-    /// Makes the upstream's response the client's, and lets the client's connection follow it; gives the
-    /// tunnel that a stream of HTTP/2 is turned into.
+    /// Makes the upstream's response the client's; gives the tunnel that the client's connection, or its stream of HTTP/2,
+    /// is turned into with it.
     ///
     /// # Errors
     /// [`Rejection::UpgradeFailed`].
@@ -98,7 +96,7 @@ impl Client {
         served: &mut Served,
     ) -> Result<Option<Box<Tunnel>>, Rejection> {
         headers::rewrite_response(&mut served.response, &snapshot.serving.plan);
-        if served.unwanted && peer.wire.is_some() {
+        if served.unwanted && peer.http1 {
             // Whether the body still comes, only the client knows: what follows could be it or a request.
             served.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
@@ -107,7 +105,7 @@ impl Client {
         let agreement = if connected { StatusCode::OK } else { StatusCode::SWITCHING_PROTOCOLS };
         if status == agreement {
             let place = self.place.take().ok_or(Rejection::UpgradeFailed)?;
-            return upgrade.agreed(snapshot, peer, place, served);
+            return upgrade.agreed(snapshot, place, served).map(Some);
         }
         // Any success agrees to CONNECT: to the client, which would wait for a tunnel, and to weir. Only 200 is what
         // RFC 8441 §4 has.

@@ -57,7 +57,7 @@ async fn open(worker: &Rc<Worker>, mut wire: Wire, ip: IpAddr, listener: usize) 
     let ip = client(worker, &mut wire, ip, listener).await?;
     let source = Source::count(worker, ip, listener)?;
     let ip_text = HeaderValue::from_str(&ip.to_string()).ok()?;
-    let mut peer = Peer { ip, ip_text, listener, secure: false, consumer: None, wire: None };
+    let mut peer = Peer { ip, ip_text, listener, secure: false, consumer: None, http1: false };
     let snapshot = worker.snapshot();
     let plan = &snapshot.serving.plan;
     if let Some(tls) = &plan.listeners[peer.listener].tls {

@@ -31,6 +31,11 @@ impl Drain {
         self.waiting.borrow().iter().for_each(|(_, waker)| waker.wake_by_ref());
     }
 
+    /// Whether it has begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.timeout.get().is_some()
+    }
+
     /// Waits for its begin.
     pub(super) fn begun(&self) -> Begun<'_> {
         Begun { drain: self, place: None }

@@ -42,7 +42,7 @@ fn peer(ip: [u8; 4]) -> Peer {
         ip: ip.into(),
         ip_text: HeaderValue::try_from(text).expect("an address is a value"),
         listener: 0,
-        wire: None,
+        http1: false,
         secure: false,
         consumer: None,
     }

@@ -66,7 +66,7 @@ async fn answer(
     let plan = &snapshot.serving.plan;
     let bounds = Bounds::of(&plan.limits);
     translate(head, &bounds)?;
-    let mut client = Client::read(head, peer, plan, interims)?;
+    let mut client = Client::read(head, plan, interims)?;
     let claims = tokens::claims(snapshot, peer, &head.headers);
     let mut asking = asking::of(head, peer, snapshot.listener(peer), claims.as_deref())?;
     exchange.asked_by(asking.caller.ip);
@@ -116,7 +116,7 @@ async fn answer(
 struct Answered {
     response: Response<()>,
     lease: Lease,
-    /// What the client's stream of HTTP/2 is turned into.
+    /// What the client's connection, or its stream of HTTP/2, is turned into.
     tunnel: Option<Box<Tunnel>>,
 }
 

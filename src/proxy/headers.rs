@@ -7,9 +7,8 @@ use http::{
 };
 
 use super::{
-    asking::Peer,
+    asking::{Note, Peer},
     rejection::{Rejection, mark_failed},
-    wire::Note,
 };
 use crate::{
     identity::Caller,
@@ -103,7 +102,7 @@ pub(super) fn rewrite_request(head: &mut request::Parts, caller: Caller, peer: &
             head.headers.insert(header::HOST, host);
         }
         let path = match head.uri.path_and_query() {
-            _ if peer.note() == Some(Note::ServerWide) => PathAndQuery::from_static("*"),
+            _ if head.extensions.get() == Some(&Note::ServerWide) => PathAndQuery::from_static("*"),
             Some(path) => path.clone(),
             None => PathAndQuery::from_static("/"),
         };
@@ -359,7 +358,7 @@ mod tests {
             ip: [10, 0, 0, 1].into(),
             ip_text: HeaderValue::from_static("10.0.0.1"),
             listener: 0,
-            wire: None,
+            http1: false,
             secure: false,
             consumer: None,
         };

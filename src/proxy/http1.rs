@@ -1,185 +1,261 @@
-//! A client's connection that speaks HTTP/1.1: requests in turn, and rests between them.
+//! A client's connection that speaks HTTP/1.1 (RFC 9112): requests in turn, and rests between them.
+//!
+//! One task does all of it: it waits for a head, drives the request to its answer, writes that, and looks after the client
+//! meanwhile. What is read is judged by `framing` before anything is made of it.
+//!
+//! *Invariants*
+//! - A request is answered before the next one is looked at.
+//! - A head that is refused has its place behind the answers to earlier requests, and nothing follows it.
+//! - While a connection waits for a request it keeps no buffer.
 
-use std::{convert::Infallible, future::poll_fn, pin::Pin, rc::Rc, time::Duration};
+mod channel;
+mod inbox;
+mod outbox;
+mod request;
+mod response;
 
+use std::{
+    cell::RefCell,
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Poll, ready},
+};
+
+use bytes::Bytes;
 use http::{Request, Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tower::{Service, ServiceBuilder};
 
+use self::{
+    channel::{Came, Channel},
+    request::Wants,
+};
+pub(super) use self::{
+    channel::{Inflow, Shared},
+    inbox::{Head, Inbox, fields},
+    outbox::{Framed, Outbox, Unsendable, write_field},
+    request::has_token,
+    response::Reason,
+};
 use super::{
     asking::Peer,
-    connection::to_first_request,
-    drain::Drain,
-    framing::Bounds,
+    drain::Begun,
+    framing::{Bounds, Flaw},
     handle::handle,
     interim::Interims,
     received::{Arriving, Received},
     reply::Reply,
     shed::ShedLayer,
-    socket::Socket,
-    strict::{Ending, Strict},
     tenure::Tenure,
     transport::Transport,
-    wire::ClientWire,
+    tunnel::{Half, Tunnel},
     worker::Worker,
 };
+use crate::plan::{Limits, Timeouts};
 
-/// So many fields of a head hyper has room for without being told.
-const HYPER_FIELDS_MAX: usize = 100;
+/// A connection between its requests.
+struct Connection {
+    worker: Rc<Worker>,
+    channel: Shared,
+    tenure: Tenure,
+    listener: usize,
+    /// Requests that came.
+    requests: u64,
+    /// When the drain was found to have begun.
+    drained: Option<Instant>,
+}
 
-/// After so long without a request a connection gives back what hyper keeps for the next one: two buffers, of
-/// which each has touched a page at least. Rare enough that whoever asks again pays little for making them anew.
-const RESTS_AFTER: Duration = Duration::from_millis(500);
-
-/// A client's connection, as hyper reads and writes it.
-type Stream = Socket<Strict<Transport>>;
+/// How it goes on behind an answer.
+enum Behind {
+    /// Another request may come.
+    Request,
+    /// Nothing.
+    End,
+    /// The client is gone, or its answer broke off.
+    Gone,
+    Tunnel(Box<Tunnel>, Half),
+}
 
 /// Serves a connection until the client or a drain ends it.
 pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) {
-    let (ip, listener, wire) = (peer.ip, peer.listener, Rc::new(ClientWire::default()));
-    let tenure = Rc::new(Tenure::begin(&worker, listener));
-    // On the heap: while it rests there is none, and nothing of it is kept.
-    let mut connection = Box::new(begin(&worker, transport, peer, &wire, &tenure));
-    let mut draining = worker.drain().begun();
-    let ended = loop {
-        let timeout = worker.snapshot().serving.plan.timeouts.client_head;
-        let spell = tokio::select! {
-            biased;
-            ended = &mut connection => Spell::Ended(ended),
-            _ = &mut draining => Spell::Draining,
-            waiting = idle(&wire, timeout) => waiting,
-        };
-        match spell {
-            Spell::Ended(ended) => break ended,
-            Spell::Draining => {
-                let within = worker.snapshot().serving.plan.timeouts.first_request;
-                let going_on = to_first_request(Pin::new(&mut *connection), || wire.calls() > 0, within);
-                if let Some(ended) = Box::pin(going_on).await {
-                    break ended;
-                }
-                Pin::new(&mut *connection).graceful_shutdown();
-                break connection.await;
-            }
-            Spell::Late => {
-                tracing::debug!(peer = %ip, ?timeout, "no request came of a client's connection");
-                return;
-            }
-            Spell::Resting(left) => {
-                let http1::Parts { io, service, .. } = connection.into_parts();
-                let mut stream = Box::new(io);
-                let woken = {
-                    let _counted = Resting::count(&worker, listener);
-                    rest(&mut stream, left, &tenure, worker.drain()).await
-                };
-                connection = Box::new(builder(&worker).serve_connection(*stream, service));
-                if !woken {
-                    Pin::new(&mut *connection).graceful_shutdown();
-                }
-            }
-        }
-    };
-    if let Err(error) = ended {
-        tracing::debug!(%error, peer = %ip, "a client's connection broke");
-    }
-    if let Some((tunnel, client)) = wire.take_tunnel()
-        && let Err(error) = Box::pin(tunnel.carry(client)).await
-    {
-        tracing::debug!(%error, peer = %ip, "a tunnel broke");
-    }
-}
-
-/// How it went on with a connection.
-enum Spell {
-    Ended(hyper::Result<()>),
-    Draining,
-    /// A head that was waited for did not come in time, not as a whole.
-    Late,
-    /// Nothing was to be done for a while. Its next head has so long to come.
-    Resting(Duration),
-}
-
-/// A connection as hyper serves it. No part of the future that waits for it, where all that it is made of
-/// would be kept for as long as it lasts.
-fn begin(
-    worker: &Rc<Worker>,
-    transport: Transport,
-    peer: Peer,
-    wire: &Rc<ClientWire>,
-    tenure: &Rc<Tenure>,
-) -> http1::Connection<
-    Stream,
-    impl hyper::service::Service<Request<Incoming>, Response = Response<Reply>, Error = Infallible> + use<>,
-> {
-    let tenure = Rc::clone(tenure);
-    let peer = Rc::new(Peer { wire: Some(Rc::clone(wire)), ..peer });
+    let ip = peer.ip;
+    let (limits, timeouts) = settings(&worker);
+    let channel = Channel::new(transport, Bounds::of(&limits), timeouts.half_closed);
+    let (tenure, listener) = (Tenure::begin(&worker, peer.listener), peer.listener);
+    let peer = Rc::new(Peer { http1: true, ..peer });
     let handled = {
-        let worker = Rc::clone(worker);
-        // On the heap for as long as it lasts: hyper keeps the room for one answer on every connection, and
-        // moves what is to go there twice.
+        let worker = Rc::clone(&worker);
+        // On the heap for as long as it lasts: while a connection waits there is none.
         tower::service_fn(move |request| Box::pin(handle(&worker, Rc::clone(&peer), request)))
     };
-    let stack = ServiceBuilder::new().layer(ShedLayer::new(Rc::clone(worker))).service(handled);
-    // hyper asks its service for nothing before a call, and these are always ready.
-    let calls = Rc::clone(wire);
-    let service = service_fn(move |request: Request<Incoming>| {
-        let interims = Some(Interims::Http1(Rc::clone(&calls)));
-        let request = request.map(|body| Arriving { body: Received::of_http1(body), interims });
-        calls.serve(|| stack.clone().call(request), tenure.is_last())
-    });
-    builder(worker).serve_connection(stream(worker, transport, wire), service)
-}
-
-fn stream(worker: &Worker, transport: Transport, wire: &Rc<ClientWire>) -> Stream {
-    let snapshot = worker.snapshot();
-    let plan = &snapshot.serving.plan;
-    let ending = Ending {
-        linger_bytes_max: plan.limits.linger_bytes_max,
-        linger: plan.timeouts.linger,
-        half_closed: plan.timeouts.half_closed,
-    };
-    let strict = Strict::new(transport, Bounds::of(&plan.limits), Rc::clone(wire), ending);
-    Socket::new(strict, plan.timeouts.body_idle)
-}
-
-fn builder(worker: &Worker) -> http1::Builder {
-    let mut builder = http1::Builder::new();
-    let snapshot = worker.snapshot();
-    let plan = &snapshot.serving.plan;
-    // hyper would make a timer for every request: `idle` looks after all of them with one.
-    builder.header_read_timeout(None).max_buf_size(plan.limits.head_bytes_max);
-    // The stream holds heads to the limit before hyper sees them; told one, hyper fills a room for so
-    // many before every head.
-    if plan.limits.header_count_max > HYPER_FIELDS_MAX {
-        builder.max_headers(plan.limits.header_count_max);
-    }
-    builder
-}
-
-/// Ready when a head was waited for `timeout`, or when nothing at all was to be done for [`RESTS_AFTER`]. Looked at
-/// now and then, since a timer that every request moved would cost every request; so what is late may find some
-/// more time, of [`RESTS_AFTER`] at most.
-async fn idle(wire: &ClientWire, timeout: Duration) -> Spell {
-    let (mut since, mut waited) = (wire.awaits_head(), Duration::ZERO);
-    loop {
-        let step = RESTS_AFTER.min(timeout - waited);
-        tokio::time::sleep(step).await;
-        let now = wire.awaits_head();
-        if now.is_none() || now != since {
-            (since, waited) = (now, Duration::ZERO);
-            continue;
-        }
-        waited += step;
-        if waited >= timeout {
-            return Spell::Late;
-        }
-        if wire.is_resting() {
-            return Spell::Resting(timeout - waited);
-        }
+    let stack = ServiceBuilder::new().layer(ShedLayer::new(Rc::clone(&worker))).service(handled);
+    let channel = Rc::new(RefCell::new(channel));
+    let mut connection = Connection { worker, channel, tenure, listener, requests: 0, drained: None };
+    if let Err(error) = connection.serve(stack).await {
+        tracing::debug!(%error, peer = %ip, "a client's connection broke");
     }
 }
 
-/// Counts a connection while it rests.
+fn settings(worker: &Worker) -> (Limits, Timeouts) {
+    let snapshot = worker.snapshot();
+    (snapshot.serving.plan.limits, snapshot.serving.plan.timeouts)
+}
+
+impl Connection {
+    async fn serve<S>(&mut self, mut stack: S) -> io::Result<()>
+    where
+        S: Service<Request<Arriving>, Response = Response<Reply>, Error = Infallible>,
+    {
+        let worker = Rc::clone(&self.worker);
+        let mut draining = pin!(worker.drain().begun());
+        let mut timer = pin!(sleep_until(self.deadline(Instant::now(), true)));
+        loop {
+            let head = match self.head(draining.as_mut(), timer.as_mut()).await {
+                Some(Came::Head(head)) => Ok(head),
+                Some(Came::Flawed(flaw)) => Err(flaw),
+                Some(Came::End(ended)) => return ended,
+                None => break,
+            };
+            match self.answer(&mut stack, head).await {
+                Behind::Request => {}
+                Behind::End => break,
+                Behind::Gone => return Ok(()),
+                Behind::Tunnel(tunnel, client) => return Box::pin(tunnel.carry(client)).await,
+            }
+        }
+        self.close().await
+    }
+
+    /// The next head; `None` when none came in time, the connection's age is reached, or the drain begins. A request that
+    /// crosses that on its way finds the connection closed.
+    async fn head(&mut self, mut draining: Pin<&mut Begun<'_>>, mut timer: Pin<&mut Sleep>) -> Option<Came> {
+        let worker = Rc::clone(&self.worker);
+        let (since, mut resting) = (Instant::now(), None);
+        poll_fn(|cx| {
+            let mut channel = self.channel.borrow_mut();
+            if let Poll::Ready(came) = channel.poll_head(cx) {
+                return Poll::Ready(Some(came));
+            }
+            let idle = channel.is_idle();
+            drop(channel);
+            if !idle {
+                resting = None;
+            } else if resting.is_none() {
+                resting = Some(Resting::count(&worker, self.listener));
+            }
+            if self.drained.is_none() && draining.as_mut().poll(cx).is_ready() {
+                self.drained = Some(Instant::now());
+                timer.as_mut().reset(self.deadline(since, idle));
+            }
+            // One that had no request yet waits a while for its first: it would be closed over one under way.
+            if self.drained.is_some() && idle && self.requests > 0 {
+                return Poll::Ready(None);
+            }
+            loop {
+                ready!(timer.as_mut().poll(cx));
+                let deadline = self.deadline(since, idle);
+                if deadline <= Instant::now() {
+                    // Where it is the age that ended it, that is counted.
+                    let aged = self.tenure.is_over();
+                    tracing::debug!(idle, aged, "no request came of a client's connection");
+                    return Poll::Ready(None);
+                }
+                timer.as_mut().reset(deadline);
+            }
+        })
+        .await
+    }
+
+    /// When a head has to be there that is waited for since then; or the beginning of one, while the connection is idle.
+    fn deadline(&self, since: Instant, idle: bool) -> Instant {
+        let (_, timeouts) = settings(&self.worker);
+        let head = since + timeouts.client_head;
+        if !idle {
+            return head;
+        }
+        let first = self.drained.map_or(head, |drained| head.min(drained + timeouts.first_request));
+        self.tenure.at_most(first)
+    }
+
+    /// Answers the request that has this head.
+    async fn answer<S>(&mut self, stack: &mut S, head: Result<Bytes, Flaw>) -> Behind
+    where
+        S: Service<Request<Arriving>, Response = Response<Reply>, Error = Infallible>,
+    {
+        self.requests += 1;
+        let read = head.and_then(|head| request::read(&head));
+        let (mut parts, mut wants) = read.unwrap_or_else(request::refused);
+        wants.persists &= !self.tenure.is_last();
+        if let Some(note) = self.channel.borrow().note() {
+            parts.extensions.insert(note);
+        }
+        let body = Channel::begin(&self.channel, wants.consent).map_or_else(Received::nothing, Received::of_http1);
+        let interims = Some(Interims::Http1(Rc::clone(&self.channel)));
+        let response = {
+            // The stack is always ready.
+            let mut answering = pin!(stack.call(Request::from_parts(parts, Arriving { body, interims })));
+            poll_fn(|cx| match answering.as_mut().poll(cx) {
+                Poll::Ready(Ok(response)) => Poll::Ready(Some(response)),
+                Poll::Pending => self.channel.borrow_mut().poll_meanwhile(cx).map(|()| None),
+            })
+            .await
+        };
+        match response {
+            Some(response) => self.say(response, wants).await,
+            None => Behind::Gone,
+        }
+    }
+
+    /// Says an answer to its end.
+    async fn say(&mut self, response: Response<Reply>, mut wants: Wants) -> Behind {
+        let (head, mut reply) = response.into_parts();
+        let tunnel = reply.take_tunnel();
+        wants.persists &= self.channel.borrow().goes_on() && self.drained.is_none() && !self.worker.drain().has_begun();
+        let mut outbox = Outbox::new(settings(&self.worker).1.body_idle);
+        let persists = {
+            let interims = self.channel.borrow_mut().answer();
+            response::begin(&mut outbox, &interims, &head, &reply, wants)
+        };
+        drop(head);
+        let said = poll_fn(|cx| match outbox.poll(cx, &*self.channel, &mut reply) {
+            Poll::Ready(said) => Poll::Ready(Some(said)),
+            Poll::Pending => self.channel.borrow_mut().poll_meanwhile(cx).map(|()| None),
+        });
+        match said.await {
+            Some(Ok(())) => {}
+            Some(Err(error)) => {
+                tracing::debug!(%error, "an answer was not said to its end");
+                return Behind::Gone;
+            }
+            None => return Behind::Gone,
+        }
+        drop((reply, outbox));
+        if let Some(tunnel) = tunnel {
+            let client = self.channel.borrow_mut().take_half();
+            return client.map_or(Behind::Gone, |client| Behind::Tunnel(Box::new(tunnel), client));
+        }
+        let goes_on = poll_fn(|cx| self.channel.borrow_mut().poll_over(cx)).await;
+        if !persists || !goes_on {
+            return Behind::End;
+        }
+        self.channel.borrow_mut().rest();
+        Behind::Request
+    }
+
+    /// Nothing more is served.
+    async fn close(&self) -> io::Result<()> {
+        let (limits, timeouts) = settings(&self.worker);
+        let mut bytes_max = limits.linger_bytes_max;
+        let closing = poll_fn(|cx| self.channel.borrow_mut().poll_close(cx, &mut bytes_max));
+        // Whoever takes longer finds it closed.
+        tokio::time::timeout(timeouts.linger, closing).await.unwrap_or(Ok(()))
+    }
+}
+
+/// Counts a connection while it waits for a request.
 struct Resting<'a>(&'a Worker, usize);
 
 impl Resting<'_> {
@@ -192,21 +268,5 @@ impl Resting<'_> {
 impl Drop for Resting<'_> {
     fn drop(&mut self) {
         self.0.cells().listeners[self.1].resting.fall();
-    }
-}
-
-/// Waits for a client's next bytes; `false` when its time is over, its age is reached, or the drain begins. A request
-/// that crosses the end on its way finds the connection closed, as behind any end of a rest.
-async fn rest(stream: &mut Stream, left: Duration, tenure: &Tenure, drain: &Drain) -> bool {
-    let end = tenure.at_most(Instant::now() + left);
-    tokio::select! {
-        biased;
-        () = poll_fn(|cx| stream.poll_readable(cx)) => true,
-        _ = drain.begun() => false,
-        () = tokio::time::sleep_until(end) => {
-            // Where it is the age that ended it, that is counted.
-            tenure.is_over();
-            false
-        }
     }
 }

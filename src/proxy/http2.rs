@@ -9,7 +9,6 @@
 //! - A stream's task ends with its stream, and all of them with their connection.
 //! - Whoever refers to a stream does so by one of its ends; the session forgets it with the last of them.
 
-mod date;
 mod driver;
 mod ends;
 mod fault;

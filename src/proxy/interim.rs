@@ -1,13 +1,10 @@
 //! Interim responses (RFC 9110 §15.2) on their way from an upstream to a client.
 
-use std::rc::Rc;
-
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     framing::{interim_fields, trimmed},
-    http2::Aside,
-    wire::ClientWire,
+    http1, http2,
 };
 
 /// Where the status stands: behind `HTTP/1.1 `.
@@ -21,15 +18,15 @@ pub(super) fn is_continue(head: &[u8]) -> bool {
 /// Where those for one client go.
 #[derive(Debug)]
 pub(super) enum Interims {
-    Http1(Rc<ClientWire>),
-    Http2(Aside),
+    Http1(http1::Shared),
+    Http2(http2::Aside),
 }
 
 impl Interims {
     /// Puts one in line, which came over HTTP/2.
     pub(super) fn say(&self, status: StatusCode, fields: &HeaderMap) {
         match self {
-            Interims::Http1(wire) => wire.send_interims(&written(status, fields)),
+            Interims::Http1(channel) => channel.borrow_mut().send_interims(&written(status, fields)),
             Interims::Http2(_) if status == StatusCode::CONTINUE => {}
             Interims::Http2(aside) => aside.say(status, fields),
         }
@@ -38,7 +35,7 @@ impl Interims {
     /// Puts one in line, by its head of HTTP/1.
     pub(super) fn send(&self, head: &[u8]) {
         match self {
-            Interims::Http1(wire) => wire.send_interims(&rewritten(head)),
+            Interims::Http1(channel) => channel.borrow_mut().send_interims(&rewritten(head)),
             // Whether a body is wanted weir says itself there, when it asks for it.
             Interims::Http2(_) if is_continue(head) => {}
             Interims::Http2(aside) => {
@@ -47,11 +44,6 @@ impl Interims {
                 }
             }
         }
-    }
-
-    /// Whether some are to be written before the answer can be.
-    pub(super) fn are_waiting(&self) -> bool {
-        matches!(self, Interims::Http1(wire) if wire.has_interims())
     }
 }
 

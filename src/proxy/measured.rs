@@ -41,7 +41,7 @@ impl Rewriting {
     pub fn new() -> Rewriting {
         let ip = IpAddr::from(Ipv4Addr::new(203, 0, 113, 7));
         let ip_text = HeaderValue::from_static("203.0.113.7");
-        Rewriting(Peer { ip, ip_text, listener: 0, secure: false, consumer: None, wire: None })
+        Rewriting(Peer { ip, ip_text, listener: 0, secure: false, consumer: None, http1: false })
     }
 
     /// Makes a client's head the one for an upstream.

@@ -2,16 +2,15 @@
 
 use std::{
     io,
-    pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
 use super::{
     framing::{Bounds, Flaw, judge_trailers},
+    http1,
     http2::{Inflow, StreamFault},
     interim::Interims,
 };
@@ -27,8 +26,8 @@ pub(super) struct Received {
 #[derive(Debug)]
 enum Source {
     Nothing,
-    /// Of a client's HTTP/1.1, which was judged before hyper saw it.
-    Http1(Incoming),
+    /// Of a client's HTTP/1.1, which is judged as it is read.
+    Http1(http1::Inflow),
     /// Of a stream of HTTP/2, on either side.
     Http2(Inflow),
 }
@@ -44,9 +43,6 @@ pub(super) struct Arriving {
 /// Why a body is not whole.
 #[derive(Debug, thiserror::Error)]
 pub enum BodyFault {
-    /// Its sender broke it off, or broke HTTP.
-    #[error("it was broken off")]
-    Broken(#[source] hyper::Error),
     /// Its connection was closed before its end.
     #[error("its connection was closed before its end")]
     Closed,
@@ -68,8 +64,8 @@ impl Received {
     }
 
     /// One of a client's HTTP/1.1.
-    pub(super) fn of_http1(incoming: Incoming) -> Received {
-        Received { source: Source::Http1(incoming), bounds: None }
+    pub(super) fn of_http1(inflow: http1::Inflow) -> Received {
+        Received { source: Source::Http1(inflow), bounds: None }
     }
 
     /// One of HTTP/2.
@@ -90,9 +86,7 @@ impl Received {
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         let piece = match &mut self.source {
             Source::Nothing => None,
-            Source::Http1(incoming) => {
-                ready!(Pin::new(incoming).poll_frame(cx)).map(|piece| piece.map_err(BodyFault::Broken))
-            }
+            Source::Http1(inflow) => ready!(inflow.poll_piece(cx)),
             Source::Http2(inflow) => ready!(inflow.poll_piece(cx)),
         };
         let judged = |frame: Frame<Bytes>| match (frame.trailers_ref(), &self.bounds) {
@@ -113,7 +107,7 @@ impl Received {
     pub(super) fn is_end_stream(&self) -> bool {
         match &self.source {
             Source::Nothing => true,
-            Source::Http1(incoming) => incoming.is_end_stream(),
+            Source::Http1(inflow) => inflow.is_end_stream(),
             Source::Http2(inflow) => inflow.is_end_stream(),
         }
     }
@@ -122,7 +116,7 @@ impl Received {
     pub(super) fn size_hint(&self) -> SizeHint {
         match &self.source {
             Source::Nothing => SizeHint::with_exact(0),
-            Source::Http1(incoming) => incoming.size_hint(),
+            Source::Http1(inflow) => inflow.size_hint(),
             Source::Http2(inflow) => inflow.size_hint(),
         }
     }
@@ -133,7 +127,6 @@ impl BodyFault {
     #[must_use]
     pub fn flaw(&self) -> Option<Flaw> {
         match self {
-            BodyFault::Broken(error) => Flaw::of(error),
             BodyFault::Closed | BodyFault::Lost(_) | BodyFault::Stream(_) => None,
             BodyFault::Flawed(flaw) => Some(*flaw),
         }

@@ -19,7 +19,6 @@ use super::{
     tunnel::Tunnel,
     turn::Turn,
     upstream::{Deadline, Lease},
-    wire::Answering,
 };
 
 const GRPC_STATUS: HeaderName = HeaderName::from_static("grpc-status");
@@ -30,9 +29,7 @@ const GRPC_MESSAGE: HeaderName = HeaderName::from_static("grpc-message");
 pub(super) struct Reply {
     body: Source,
     permit: Option<Permit>,
-    /// The client's connection knows of it by this.
-    answering: Option<Answering>,
-    /// What a stream of HTTP/2 is turned into with the head of this answer.
+    /// What the client's connection, or its stream of HTTP/2, is turned into with the head of this answer.
     tunnel: Option<Box<Tunnel>>,
 }
 
@@ -71,7 +68,7 @@ pub(super) enum ReplyError {
 
 impl Reply {
     pub(super) fn whole(bytes: Bytes) -> Reply {
-        Reply { body: Source::Whole(bytes), permit: None, answering: None, tunnel: None }
+        Reply { body: Source::Whole(bytes), permit: None, tunnel: None }
     }
 
     /// Passes an upstream's body on; keeps its connection and record until the end.
@@ -86,23 +83,18 @@ impl Reply {
         let idle = IdleTimer::of_response(known, &plan.timeouts, plan.limits.body_rate_min, &lease.progress());
         let deadline = lease.deadline().map(|deadline| (deadline, Box::pin(tokio::time::sleep_until(deadline.at))));
         let stream = Stream { idle, deadline, held: Some((lease, exchange)), to_http2, failed: None };
-        Reply { body: Source::Stream(Box::new(stream)), permit: None, answering: None, tunnel: None }
+        Reply { body: Source::Stream(Box::new(stream)), permit: None, tunnel: None }
     }
 
-    /// Turns its stream into a tunnel, if there is one.
+    /// Turns into a tunnel, if there is one.
     pub(super) fn tunnelling(mut self, tunnel: Option<Box<Tunnel>>) -> Reply {
         self.tunnel = tunnel;
         self
     }
 
-    /// The tunnel that its stream is turned into.
+    /// The tunnel that it turns into.
     pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
         self.tunnel.take().map(|tunnel| *tunnel)
-    }
-
-    /// Tells the client's connection when it has ended.
-    pub(super) fn tell_end(&mut self, answering: Answering) {
-        self.answering = Some(answering);
     }
 
     /// Holds a permit until the body has ended.
@@ -113,7 +105,7 @@ impl Reply {
 }
 
 impl Stream {
-    /// A failure comes one turn late, so that hyper writes what came before it, the head at least: a client that
+    /// A failure comes one turn late, behind the writing of what came before it, the head at least: a client that
     /// saw nothing of an answer may take its connection for stale, and ask once more for what was done already.
     fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         if self.failed.is_none() {
@@ -152,7 +144,7 @@ impl Stream {
         if let Some(Err(_)) = &piece {
             self.give_up();
         }
-        // Behind trailers hyper asks for nothing more.
+        // Behind trailers nothing more is asked for.
         let trailers = matches!(&piece, Some(Ok(frame)) if frame.is_trailers());
         let ended = |lease: &Lease| piece.is_none() || trailers || lease.is_end_stream();
         if let Some((lease, _counted_when_dropped)) = self.held.take_if(|(lease, _)| ended(lease)) {

@@ -14,11 +14,12 @@ use super::{
 
 /// Makes the head of an HTTP/2 request one that HTTP/1.1 can say; leaves others alone.
 pub(super) fn translate(head: &mut request::Parts, bounds: &Bounds) -> Result<(), Rejection> {
-    if head.version != Version::HTTP_2 {
-        return Ok(());
-    }
+    // It was refused where it was read.
     if let Some(flaw) = head.extensions.get::<Flaw>() {
         return Err((*flaw).into());
+    }
+    if head.version != Version::HTTP_2 {
+        return Ok(());
     }
     if head.headers.len() > bounds.fields_max {
         return Err(Rejection::TooManyFields { limit: bounds.fields_max });

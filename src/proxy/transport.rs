@@ -13,12 +13,13 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 
-use super::{
-    preamble::{self, Preamble},
-    socket::Readable,
-};
+use super::preamble::{self, Preamble};
 
-/// A client's connection. One type for all of them: hyper's state machines are compiled once.
+/// Up to this size a message is copied into one piece, since the kernel takes one piece at less cost than several:
+/// measured with small JSON, 0.7 µs of system time less for the two writes of a request.
+pub(super) const JOINED_BYTES_MAX: usize = 4096;
+
+/// A client's connection. One type for all of them: what reads and writes it is compiled once.
 #[derive(Debug)]
 pub(super) enum Transport {
     /// In clear.
@@ -148,20 +149,6 @@ macro_rules! written_as {
 written_as!(Stream: Tcp, Unix);
 written_as!(Wire.stream);
 written_as!(Transport: Clear, Tls);
-
-impl Readable for Transport {
-    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let wire = match self {
-            Transport::Clear(wire) => wire,
-            Transport::Tls(stream) => stream.get_ref().0,
-        };
-        // An error shows again when it is read.
-        match &wire.stream {
-            Stream::Tcp(stream) => stream.poll_read_ready(cx).map(drop),
-            Stream::Unix(stream) => stream.poll_read_ready(cx).map(drop),
-        }
-    }
-}
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {

@@ -5,7 +5,7 @@
 
 use std::{
     cell::Cell,
-    io,
+    fmt, io,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{upstream::Stream, wire::Half, worker::Snapshot};
+use super::{upstream::Stream, worker::Snapshot};
 
 /// One piece on its way.
 const PIECE_BYTES: usize = 16 << 10;
@@ -53,6 +53,24 @@ impl Places {
 impl Drop for Place {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
+    }
+}
+
+/// One end: a stream whose protocol was switched.
+pub(super) struct Half {
+    pub(super) stream: Pin<Box<dyn Duplex>>,
+    /// What came behind the handshake, and was read with it.
+    pub(super) glued: Vec<u8>,
+}
+
+/// What can be read and written.
+pub(super) trait Duplex: AsyncRead + AsyncWrite {}
+
+impl<S: AsyncRead + AsyncWrite> Duplex for S {}
+
+impl fmt::Debug for Half {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Half").field("glued", &self.glued.len()).finish_non_exhaustive()
     }
 }
 

@@ -11,13 +11,12 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request};
 
 use super::{
-    asking::Peer,
+    asking::Note,
     body::Outbound,
     http2::Protocol,
     rejection::Rejection,
     tunnel::{Place, Tunnel},
     upstream::Served,
-    wire::Note,
     worker::Snapshot,
 };
 use crate::plan::{Decision, Plan};
@@ -47,15 +46,13 @@ enum By {
 
 impl Upgrade {
     /// The protocol that a client asks for. Comes before the fields of one hop are removed.
-    pub(super) fn asked_for(head: &mut request::Parts, peer: &Peer) -> Option<Upgrade> {
+    pub(super) fn asked_for(head: &mut request::Parts) -> Option<Upgrade> {
         if let Some(protocol) = head.extensions.remove::<Protocol>() {
             // What is no field value is allowed nowhere.
             let protocol = HeaderValue::from_str(protocol.as_str()).unwrap_or(HeaderValue::from_static(""));
             return Some(Upgrade { protocol, by: By::Connect { nonce: Cell::default() } });
         }
-        if peer.note() != Some(Note::Upgrade) {
-            return None;
-        }
+        head.extensions.get::<Note>().filter(|note| **note == Note::Upgrade)?;
         let protocol = head.headers.get(header::UPGRADE)?.clone();
         let mut keys = head.headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
         let key = keys.next().filter(|_| keys.next().is_none()).cloned();
@@ -118,8 +115,8 @@ impl Upgrade {
         self.protocol.as_bytes().eq_ignore_ascii_case(WEBSOCKET.as_bytes())
     }
 
-    /// Makes the tunnel once the upstream agreed. A connection of HTTP/1.1 is switched by the response; a
-    /// stream of HTTP/2 is turned into the tunnel that is returned.
+    /// Makes the tunnel once the upstream agreed, which the client's connection, or its stream of HTTP/2, is turned into
+    /// with the response.
     ///
     /// # Errors
     /// [`Rejection::UpgradeFailed`] when one of the two connections cannot be switched, or the upstream did
@@ -127,24 +124,22 @@ impl Upgrade {
     pub(super) fn agreed(
         &self,
         snapshot: &Rc<Snapshot>,
-        peer: &Peer,
         place: Place,
         served: &mut Served,
-    ) -> Result<Option<Box<Tunnel>>, Rejection> {
+    ) -> Result<Box<Tunnel>, Rejection> {
         let (upstream, stream) = served.lease.take_half().ok_or(Rejection::UpgradeFailed)?;
         let (status, headers) = (served.response.status(), served.response.headers_mut());
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         headers.remove(header::CONTENT_LENGTH);
         let tunnel = Tunnel::new(snapshot, place, upstream, stream);
-        match (&self.by, &peer.wire) {
-            (By::Connect { nonce }, _) => {
+        match &self.by {
+            By::Connect { nonce } => {
                 if switched && self.is_websocket() && !takes_accept(headers, key(nonce).as_bytes()) {
                     return Err(Rejection::UpgradeFailed);
                 }
                 *served.response.status_mut() = StatusCode::OK;
-                Ok(Some(Box::new(tunnel)))
             }
-            (By::Switch { key }, Some(wire)) => {
+            By::Switch { key } => {
                 if let (false, true, Some(key)) = (switched, self.is_websocket(), key)
                     && let Ok(accept) = HeaderValue::from_str(&accept(key.as_bytes()))
                 {
@@ -153,11 +148,9 @@ impl Upgrade {
                 headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 headers.insert(header::UPGRADE, self.protocol.clone());
                 *served.response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-                wire.switch(tunnel);
-                Ok(None)
             }
-            (By::Switch { .. }, None) => Err(Rejection::UpgradeFailed),
         }
+        Ok(Box::new(tunnel))
     }
 }
 

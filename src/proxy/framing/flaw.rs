@@ -89,17 +89,4 @@ impl Flaw {
             _ => StatusCode::BAD_REQUEST,
         }
     }
-
-    /// The flaw that made a connection's reader fail, if that is what happened.
-    #[must_use]
-    pub fn of(error: &(dyn std::error::Error + 'static)) -> Option<Flaw> {
-        let mut next = Some(error);
-        while let Some(error) = next {
-            if let Some(io) = error.downcast_ref::<std::io::Error>() {
-                return io.get_ref()?.downcast_ref::<Flaw>().copied();
-            }
-            next = error.source();
-        }
-        None
-    }
 }

@@ -144,16 +144,6 @@ impl Scanner {
         self.interims = 0;
     }
 
-    /// Whether that many bytes may all go on without being looked at; tell by [`Scanner::passed`] how many
-    /// went.
-    pub(in crate::proxy) fn is_open_for(&self, bytes: usize) -> bool {
-        match self.state {
-            State::Body(left) | State::ChunkData(left) => left >= bytes as u64,
-            State::UntilClose => true,
-            _ => false,
-        }
-    }
-
     /// So many bytes went on unlooked.
     pub(in crate::proxy) fn passed(&mut self, bytes: usize) {
         match self.state {

@@ -104,8 +104,8 @@ pub(crate) fn request(mut head: Parts, protocol: &[u8]) {
         return;
     }
     let peer = peer([127, 0, 0, 1]);
-    let upgrade = Upgrade::asked_for(&mut head.clone(), &peer);
-    if Client::read(&mut head, &peer, &PLAN, None).is_err() {
+    let upgrade = Upgrade::asked_for(&mut head.clone());
+    if Client::read(&mut head, &PLAN, None).is_err() {
         return;
     }
     let Ok(asking) = asking::read(&head, peer.ip, None, &PLAN.listeners[0], None) else { return };

@@ -34,11 +34,6 @@ pub(in crate::proxy) fn scan(side: Side, bounds: Bounds, pieces: &[&[u8]]) -> Sc
     scanner.expect(Awaited::Response);
     let (mut scanned, mut raw) = (Scanned::default(), Vec::new());
     for piece in pieces {
-        if raw.is_empty() && scanner.is_open_for(piece.len()) {
-            scanner.passed(piece.len());
-            scanned.passed.extend_from_slice(piece);
-            continue;
-        }
         raw.extend_from_slice(piece);
         loop {
             let step = scanner.step(&raw);

@@ -15,16 +15,16 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{
-    date,
     fault::StreamFault,
     frame::Code,
     session::{Gone, Key, Session, Told},
 };
 use crate::proxy::{
+    date,
     idle::IdleTimer,
     received::BodyFault,
     reply::{Reply, ReplyError},
-    wire::Half,
+    tunnel::Half,
 };
 
 /// A session, as all that have a part in it refer to it.

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf, Bytes};
 
-use crate::proxy::socket::JOINED_BYTES_MAX;
+use crate::proxy::transport::JOINED_BYTES_MAX;
 
 /// Pieces that are written at once.
 const SLICES_MAX: usize = 32;

@@ -5,9 +5,9 @@
 //! small JSON, that and a second reading of what the scanner has judged were a fifth of a request's instructions and a
 //! quarter of the time that it spent outside of the kernel.
 
-pub(super) mod inbox;
+pub(super) mod answer;
 pub(super) mod keep_alive;
-mod outbox;
+mod question;
 mod upload;
 
 use std::{
@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response};
+use http::{HeaderMap, Request, Response, header};
 use http_body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, ReadBuf},
@@ -28,17 +28,17 @@ use tokio::{
 };
 
 use self::{
-    inbox::{Answer, Head, Inbox},
-    outbox::{Outbox, Unsendable},
+    answer::{Answer, answer},
     upload::Upload,
 };
 use super::wire::Carrier;
 use crate::proxy::{
     body::{BodyFailed, Outbound},
-    framing::{Bounds, Flaw},
+    framing::{Bounds, Flaw, Side},
+    http1::{Head, Inbox, Outbox, Unsendable},
     interim::{self, Interims},
     received::BodyFault,
-    wire::Half,
+    tunnel::Half,
 };
 
 /// Room for the beginning of an answer.
@@ -56,8 +56,6 @@ pub(super) struct Http1 {
     outbox: Outbox,
     /// The rest of a request whose answer has begun.
     upload: Option<Upload>,
-    /// An answer that waits for interim ones to be written.
-    held: Option<Box<Answer>>,
     /// Why no more of the request can be sent. An answer may still come.
     unsent: Option<io::Error>,
     /// A byte came since the request began.
@@ -97,10 +95,9 @@ impl Http1 {
     pub(super) fn new(carrier: Carrier, bounds: Bounds, unread_for: Duration) -> Http1 {
         Http1 {
             stream: Rc::new(RefCell::new(carrier)),
-            inbox: Inbox::new(bounds),
+            inbox: Inbox::new(Side::Responses, bounds),
             outbox: Outbox::new(unread_for),
             upload: None,
-            held: None,
             unsent: None,
             heard: false,
             persists: true,
@@ -130,7 +127,7 @@ impl Http1 {
     ) -> Result<Response<()>, Failure> {
         (self.heard, self.persists, self.resting, self.unsent) = (false, false, false, None);
         self.inbox.expect(request.method());
-        self.outbox.begin(request, authority, patience).map_err(Failure::Request)?;
+        question::begin(&mut self.outbox, request, authority, patience).map_err(Failure::Request)?;
         let answer = std::future::poll_fn(|cx| self.poll_answer(cx, request, interims)).await?;
         self.idle_max = answer.idle_max.or(self.idle_max);
         // A body that is still asked for is not sent at all, and what it belongs to is not whole.
@@ -148,14 +145,12 @@ impl Http1 {
         request: &mut Request<Outbound>,
         interims: Option<&Interims>,
     ) -> Poll<Result<Answer, Failure>> {
-        if let Some(held) = self.held.take() {
-            return Poll::Ready(Ok(*held));
-        }
         loop {
             match self.outbox.poll(cx, &self.stream, request.body_mut()) {
                 Poll::Ready(Err(Unsendable::Body(failed))) => {
                     return Poll::Ready(Err(Failure::Request(failed)));
                 }
+                Poll::Ready(Err(Unsendable::Length)) => return Poll::Ready(Err(Failure::Request(BodyFailed))),
                 Poll::Ready(Err(Unsendable::Lost(error))) => {
                     // A service that wants no more of a request may have answered before it closed.
                     self.unsent = Some(error);
@@ -165,13 +160,11 @@ impl Http1 {
             }
             match self.poll_head(cx, request.headers()) {
                 Poll::Ready(Ok(Head::Interim(head))) => self.pass_on(&head, interims),
-                Poll::Ready(Ok(Head::Final(answer))) if interims.is_some_and(Interims::are_waiting) => {
-                    // They are written when hyper flushes, which it does before it asks again.
-                    self.held = Some(Box::new(answer));
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
+                Poll::Ready(Ok(Head::Final(head))) => {
+                    let mut answer = answer(&head).map_err(Failure::Flawed)?;
+                    answer.persists &= self.inbox.goes_on();
+                    return Poll::Ready(Ok(answer));
                 }
-                Poll::Ready(Ok(Head::Final(answer))) => return Poll::Ready(Ok(answer)),
                 Poll::Ready(Err(Failure::Lost(lost))) => {
                     let lost = self.unsent.take().map_or(lost, Lost::Broken);
                     return Poll::Ready(Err(Failure::Lost(lost)));
@@ -192,7 +185,7 @@ impl Http1 {
 
     fn poll_head(&mut self, cx: &mut Context<'_>, request: &HeaderMap) -> Poll<Result<Head, Failure>> {
         loop {
-            match self.inbox.head(request) {
+            match self.inbox.head(request.get(header::UPGRADE)) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(flaw) => return Poll::Ready(Err(Failure::Flawed(flaw))),

@@ -31,7 +31,7 @@ use crate::{
         },
         interim::Interims,
         received::{BodyFault, Received},
-        wire::Half,
+        tunnel::Half,
     },
 };
 
@@ -71,8 +71,6 @@ pub(super) struct Call {
     asks: Option<Pin<Box<Sleep>>>,
     /// Some of the body was taken.
     touched: bool,
-    /// An answer that waits for interim ones to be written.
-    held: Option<Box<Told>>,
 }
 
 #[derive(Debug)]
@@ -152,7 +150,6 @@ impl Http2 {
             tunnel: protocol.is_some(),
             asks: asks.then(|| Box::pin(tokio::time::sleep(patience))),
             touched: false,
-            held: None,
         })
     }
 }
@@ -194,9 +191,6 @@ impl Call {
         body: &mut Outbound,
         interims: Option<&Interims>,
     ) -> Poll<Result<Told, Failure>> {
-        if let Some(held) = self.held.take() {
-            return Poll::Ready(Ok(*held));
-        }
         loop {
             self.poll_send(cx, body).map_err(Failure::Request)?;
             let Answer::Awaited(inflow) = &self.answer else { return Poll::Pending };
@@ -205,12 +199,6 @@ impl Call {
                 continue;
             }
             if !told.status.is_informational() {
-                if interims.is_some_and(Interims::are_waiting) {
-                    // They are written when hyper flushes, which it does before it asks again.
-                    self.held = Some(Box::new(told));
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
                 return Poll::Ready(Ok(told));
             }
             if let Some(client) = interims {

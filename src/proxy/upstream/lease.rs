@@ -24,7 +24,7 @@ use crate::{
         interim::Interims,
         received::BodyFault,
         rejection::Manner,
-        wire::Half,
+        tunnel::Half,
     },
 };
 

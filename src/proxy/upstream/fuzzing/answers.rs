@@ -1,10 +1,12 @@
 //! Answers of HTTP/1.1: read in whatever pieces they are the same, and the same as a reader has them that is not ours.
 
 use http::{HeaderMap, Method};
-use hyper::ext::ReasonPhrase;
 
-use super::super::http1::inbox::{Head, Inbox};
-use crate::proxy::framing::{Bounds, Flaw};
+use super::super::http1::answer::answer as parsed;
+use crate::proxy::{
+    framing::{Bounds, Flaw, Side},
+    http1::{Head, Inbox, Reason},
+};
 
 pub(in crate::proxy::upstream) const BOUNDS: Bounds =
     Bounds { head_bytes_max: 1024, target_bytes_max: 128, fields_max: 16, trailer_bytes_max: 128, interim_max: 2 };
@@ -26,7 +28,8 @@ pub(in crate::proxy::upstream) struct Read {
 
 /// Reads what comes of a service in pieces of so many bytes, and then the connection's end.
 pub(in crate::proxy::upstream) fn read(answer: &[u8], method: &Method, cuts: &[usize]) -> Result<Read, Flaw> {
-    let (mut inbox, mut read, mut rest, mut cuts) = (Inbox::new(BOUNDS), Read::default(), answer, cuts.iter().cycle());
+    let (mut inbox, mut read, mut rest, mut cuts) =
+        (Inbox::new(Side::Responses, BOUNDS), Read::default(), answer, cuts.iter().cycle());
     inbox.expect(method);
     let mut more = |inbox: &mut Inbox| {
         let cut = cuts.next().map_or(rest.len(), |cut| (*cut).min(rest.len()));
@@ -36,15 +39,15 @@ pub(in crate::proxy::upstream) fn read(answer: &[u8], method: &Method, cuts: &[u
         cut > 0
     };
     loop {
-        match inbox.head(&HeaderMap::new())? {
+        match inbox.head(None)? {
             Some(Head::Interim(_)) => read.interims += 1,
-            Some(Head::Final(answer)) => {
-                let reason = answer.response.extensions().get::<ReasonPhrase>();
-                let reason = reason.map(|reason| text(reason.as_bytes()));
+            Some(Head::Final(head)) => {
+                let answer = parsed(&head)?;
+                let reason = answer.response.extensions().get::<Reason>().map(|reason| text(&reason.0));
                 let status = answer.response.status();
                 let reason = reason.or(status.canonical_reason().map(str::to_owned)).unwrap_or_default();
                 read.head = format!("{} {reason}|{}", status.as_str(), told(answer.response.headers()));
-                read.persists = answer.persists;
+                read.persists = answer.persists && inbox.goes_on();
                 break;
             }
             None if more(&mut inbox) => {}

@@ -9,11 +9,11 @@ use std::{
 
 use tokio::task::AbortHandle;
 
-use super::{
-    super::wire::Carrier,
-    outbox::{Outbox, Unsendable},
+use super::super::wire::Carrier;
+use crate::proxy::{
+    body::Outbound,
+    http1::{Outbox, Unsendable},
 };
-use crate::proxy::body::Outbound;
 
 /// The rest of one request. Dropped, it is given up.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl Upload {
                 }
                 // The answer may be whole all the same.
                 Err(Unsendable::Lost(error)) => tracing::debug!(%error, "a service took no more of a request"),
-                Err(Unsendable::Body(_)) => {
+                Err(Unsendable::Body(_) | Unsendable::Length) => {
                     tells.set(State::Failed);
                     // What has no end may have no answer: whoever reads that finds the connection closed.
                     stream.borrow().shut();

@@ -1,7 +1,12 @@
+use http::Method;
 use proptest::prelude::*;
 
 use super::*;
-use crate::proxy::upstream::fuzzing::answers::{BOUNDS, Read, read};
+use crate::proxy::{
+    framing::Side,
+    http1::{Head, Inbox},
+    upstream::fuzzing::answers::{BOUNDS, Read, read},
+};
 
 const ANSWERS: [&str; 12] = [
     "HTTP/1.1 200 OK\r\ncontent-length: 5\r\nx-a:  1 \t\r\nX-A:\t2\r\nx-empty:\r\n\r\nhello",
@@ -68,7 +73,7 @@ fn what_is_no_answer_is_refused() {
 }
 
 fn inbox() -> Inbox {
-    Inbox::new(BOUNDS)
+    Inbox::new(Side::Responses, BOUNDS)
 }
 
 #[test]
@@ -77,7 +82,7 @@ fn a_whole_body_is_there_at_once_and_only_when_it_is_whole() {
         let mut inbox = inbox();
         inbox.expect(&Method::GET);
         inbox.room().extend_from_slice(answer.as_bytes());
-        assert!(matches!(inbox.head(&HeaderMap::new()), Ok(Some(Head::Final(_)))));
+        assert!(matches!(inbox.head(None), Ok(Some(Head::Final(_)))));
         assert_eq!(inbox.whole().as_deref(), body.map(str::as_bytes), "{answer:?}");
         assert_eq!(inbox.is_end() && inbox.rest(), body.is_some(), "{answer:?}");
     }

@@ -1,14 +1,10 @@
 //! What comes on a connection: bytes go in, heads and pieces of bodies come out. Nothing is made of a byte that
 //! the scanner did not judge.
 
-use std::time::Duration;
-
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use http_body::Frame;
-use hyper::ext::ReasonPhrase;
 
-use super::keep_alive::idle_max;
 use crate::proxy::framing::{Awaited, Bounds, Flaw, Part, Scanner, Side, Step, trimmed};
 
 /// Room that is made for what is read at once: at first, and for a body that fills it. No keys of the configuration:
@@ -18,11 +14,6 @@ const ROOM_BYTES_MAX: usize = 64 << 10;
 
 /// With less room than this more is made before the next reading.
 const ROOM_BYTES_LEFT: usize = 1 << 10;
-
-/// `HTTP/1.1 200 `, in front of a reason.
-const REASON_AT: usize = 13;
-
-const KEEP_ALIVE: HeaderName = HeaderName::from_static("keep-alive");
 
 /// What came on a connection and was not taken yet.
 #[derive(Debug)]
@@ -34,28 +25,19 @@ pub(in crate::proxy) struct Inbox {
     closed: bool,
 }
 
-/// A head that came.
+/// A head that came and was judged.
 #[derive(Debug)]
 pub(in crate::proxy) enum Head {
-    /// Of an interim response, as it came.
+    /// Of an interim response.
     Interim(Bytes),
-    /// Of the final one, or of one that switches protocols.
-    Final(Answer),
-}
-
-/// The head of an answer, and what it says about its connection.
-#[derive(Debug)]
-pub(in crate::proxy) struct Answer {
-    pub(in crate::proxy) response: Response<()>,
-    /// Whether the connection may carry another request (RFC 9112 §9.3).
-    pub(in crate::proxy) persists: bool,
-    /// How long it may be idle, if that was announced.
-    pub(in crate::proxy) idle_max: Option<Duration>,
+    /// Of a request, of a final response, or of one that switches to the protocol that was asked for.
+    Final(Bytes),
 }
 
 impl Inbox {
-    pub(in crate::proxy) fn new(bounds: Bounds) -> Inbox {
-        let scanner = Scanner::new(Side::Responses, bounds);
+    /// Of a connection whose peer sends messages of this side.
+    pub(in crate::proxy) fn new(side: Side, bounds: Bounds) -> Inbox {
+        let scanner = Scanner::new(side, bounds);
         Inbox { scanner, bytes: BytesMut::new(), room: ROOM_BYTES_MIN, closed: false }
     }
 
@@ -65,7 +47,7 @@ impl Inbox {
         self.scanner.expect(awaited);
     }
 
-    /// The first bytes of an answer were read.
+    /// The first bytes of a message were read.
     pub(in crate::proxy) fn begin(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
@@ -85,33 +67,60 @@ impl Inbox {
         }
     }
 
-    /// The next head; `None` when it is not there as a whole. The fields of the request tell which protocol it asks
-    /// for.
+    /// The next head; `None` when it is not there as a whole. A response may switch to the protocol that was asked for,
+    /// and to no other one.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(in crate::proxy) fn head(&mut self, request: &HeaderMap) -> Result<Option<Head>, Flaw> {
-        let length = match self.scanner.step(&self.bytes) {
-            Step::More => return Ok(None),
-            Step::Refuse(flaw) => return Err(flaw),
-            Step::Interim(length) => return Ok(Some(Head::Interim(self.bytes.split_to(length).freeze()))),
-            Step::Head(length) => length,
-            Step::Switch { head, protocol: (start, end) } => {
-                let (protocol, asked) = (&self.bytes[start..end], request.get(header::UPGRADE));
-                asked.filter(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)).ok_or(Flaw::Upgrade)?;
-                self.scanner.hold();
-                head
+    pub(in crate::proxy) fn head(&mut self, upgrade: Option<&HeaderValue>) -> Result<Option<Head>, Flaw> {
+        let length = loop {
+            match self.scanner.step(&self.bytes) {
+                Step::More => return Ok(None),
+                Step::Refuse(flaw) => return Err(flaw),
+                Step::Interim(length) => return Ok(Some(Head::Interim(self.bytes.split_to(length).freeze()))),
+                Step::Head(length) => break length,
+                Step::Switch { head, protocol: (start, end) } => {
+                    let protocol = &self.bytes[start..end];
+                    upgrade.filter(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)).ok_or(Flaw::Upgrade)?;
+                    self.scanner.hold();
+                    break head;
+                }
+                // An empty line before a request.
+                Step::Drop(length) if self.scanner.is_in_head() => self.bytes.advance(length),
+                // Of a message that began before.
+                Step::Pass(_) | Step::Drop(_) => return Err(Flaw::Unsolicited),
             }
-            // Of a message that began before the request did.
-            Step::Pass(_) | Step::Drop(_) => return Err(Flaw::Unsolicited),
         };
         let head = self.bytes.split_to(length).freeze();
         if let Some(left) = self.scanner.left() {
             self.room = usize::try_from(left).unwrap_or(usize::MAX).clamp(ROOM_BYTES_MIN, ROOM_BYTES_MAX);
         }
-        let mut answer = answer(&head)?;
-        answer.persists &= !self.scanner.ends_with_connection() && !self.scanner.is_paused();
-        Ok(Some(Head::Final(answer)))
+        Ok(Some(Head::Final(head)))
+    }
+
+    /// Whether what follows the message may be another one.
+    pub(in crate::proxy) fn goes_on(&self) -> bool {
+        !self.scanner.ends_with_connection() && !self.scanner.is_paused()
+    }
+
+    /// Whether another protocol was asked for, or is spoken: what comes is not looked at.
+    pub(in crate::proxy) fn is_paused(&self) -> bool {
+        self.scanner.is_paused()
+    }
+
+    /// The protocol stays what it is.
+    pub(in crate::proxy) fn resume(&mut self) {
+        self.scanner.resume();
+    }
+
+    /// Whether the request whose head came last is `OPTIONS` for the whole server in absolute form.
+    pub(in crate::proxy) fn is_server_wide(&self) -> bool {
+        self.scanner.is_server_wide()
+    }
+
+    /// Bytes that came and were not taken.
+    pub(in crate::proxy) fn len(&self) -> usize {
+        self.bytes.len()
     }
 
     /// The whole body, when it is there and its length was told.
@@ -172,46 +181,19 @@ impl Inbox {
         rests
     }
 
-    /// What came behind the head that switched protocols.
+    /// What came behind the head by which protocols were switched.
     pub(in crate::proxy) fn take_glued(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes).into()
     }
 }
 
-/// Reads the head of a final response, which was judged.
-fn answer(head: &Bytes) -> Result<Answer, Flaw> {
-    let line_end = memchr::memchr(b'\n', head).ok_or(Flaw::StatusLine)?;
-    let mut response = Response::new(());
-    let code = head.get(REASON_AT - 4..REASON_AT - 1).ok_or(Flaw::StatusLine)?;
-    *response.status_mut() = StatusCode::from_bytes(code).map_err(|_digits| Flaw::StatusLine)?;
-    let http_11 = head[7] == b'1';
-    *response.version_mut() = if http_11 { Version::HTTP_11 } else { Version::HTTP_10 };
-    // Without the CR, and many leave out the space before a reason that is empty.
-    let reason = head.slice(REASON_AT.min(line_end - 1)..line_end - 1);
-    if response.status().canonical_reason().map(str::as_bytes) != Some(&*reason)
-        && let Ok(reason) = ReasonPhrase::try_from(reason)
-    {
-        response.extensions_mut().insert(reason);
-    }
-    let (mut persists, mut announced) = (http_11, None);
-    *response.headers_mut() = fields(head, line_end + 1, |name, value| {
-        if *name == header::CONNECTION {
-            persists &= !closes(value);
-        } else if *name == KEEP_ALIVE {
-            announced = idle_max(value);
-        }
-    })?;
-    Ok(Answer { response, persists, idle_max: announced })
-}
-
-fn closes(connection: &HeaderValue) -> bool {
-    let mut options = connection.as_bytes().split(|byte| *byte == b',');
-    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
-}
-
 /// The fields of a section that begins at `start` and ends with an empty line, each of them shown to `see`. They were
 /// judged.
-fn fields(section: &Bytes, start: usize, mut see: impl FnMut(&HeaderName, &HeaderValue)) -> Result<HeaderMap, Flaw> {
+pub(in crate::proxy) fn fields(
+    section: &Bytes,
+    start: usize,
+    mut see: impl FnMut(&HeaderName, &HeaderValue),
+) -> Result<HeaderMap, Flaw> {
     let lines = memchr::memchr_iter(b'\n', &section[start..]).count();
     let mut fields = HeaderMap::try_with_capacity(lines.saturating_sub(1)).map_err(|_size| Flaw::FieldCount)?;
     let mut at = start;
@@ -227,6 +209,3 @@ fn fields(section: &Bytes, start: usize, mut see: impl FnMut(&HeaderName, &Heade
     }
     Ok(fields)
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,0 +1,385 @@
+//! The socket of a client's connection, as all that have a part in it refer to it: who waits for a head, who reads a
+//! body, who says interim responses, and who writes the answer.
+
+use std::{
+    cell::RefCell,
+    io,
+    pin::{Pin, pin},
+    rc::Rc,
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+
+use super::inbox::{Head, Inbox};
+use crate::proxy::{
+    asking::Note,
+    framing::{Bounds, Flaw, Side},
+    half_closed::HalfClosed,
+    received::BodyFault,
+    transport::Transport,
+    tunnel::Half,
+};
+
+/// Room for the beginning of a request.
+const FIRST_BYTES_MAX: usize = 8 << 10;
+
+/// So much is read behind a request before it is answered: the next ones, or what goes into a tunnel. No key of the
+/// configuration: what is more waits in the socket, and nothing is refused for it.
+const AHEAD_BYTES_MAX: usize = 16 << 10;
+
+/// So much is read of a body that nobody wants, where it is there, so that the connection goes on.
+const UNWANTED_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of interim responses that may wait to be written; those of more are left out. No key of the configuration: what
+/// operators set is `interim_responses_max`, and ten of the size that anybody sends fit many times.
+const INTERIMS_BYTES_MAX: usize = 64 << 10;
+
+const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+
+thread_local! {
+    /// One room for all connections of a worker, so that those that wait keep none.
+    static FIRST: RefCell<Box<[u8]>> = RefCell::new(vec![0; FIRST_BYTES_MAX].into());
+}
+
+/// A connection, as all that have a part in it refer to it.
+pub(in crate::proxy) type Shared = Rc<RefCell<Channel>>;
+
+/// A client's connection.
+#[derive(Debug)]
+pub(in crate::proxy) struct Channel {
+    /// Until it is handed over to a tunnel.
+    transport: Option<Transport>,
+    inbox: Inbox,
+    /// Requests that came.
+    requests: u64,
+    /// Somebody reads the body of the last one.
+    is_read: bool,
+    /// Its client waits to be told that the body is wanted.
+    expects: bool,
+    /// Its answer has begun.
+    answered: bool,
+    /// Interim responses that wait to be written.
+    interims: Vec<u8>,
+    /// What came is no HTTP.
+    flawed: bool,
+    /// How long a client is answered once it sends no more, and one that does not.
+    half_closed_for: Duration,
+    half_closed: Option<Box<HalfClosed>>,
+    /// Who waits until the body is read.
+    waits: Option<Waker>,
+}
+
+/// What came of waiting for a head.
+#[derive(Debug)]
+pub(super) enum Came {
+    Head(Bytes),
+    Flawed(Flaw),
+    /// The client sends no more, or is gone.
+    End(io::Result<()>),
+}
+
+/// The body of a request. Dropped, no more of it is wanted.
+#[derive(Debug)]
+pub(in crate::proxy) struct Inflow {
+    channel: Shared,
+    request: u64,
+    /// Its length was told.
+    measured: bool,
+}
+
+impl Channel {
+    pub(super) fn new(transport: Transport, bounds: Bounds, half_closed_for: Duration) -> Channel {
+        Channel {
+            transport: Some(transport),
+            inbox: Inbox::new(Side::Requests, bounds),
+            requests: 0,
+            is_read: false,
+            expects: false,
+            answered: false,
+            interims: Vec::new(),
+            flawed: false,
+            half_closed_for,
+            half_closed: None,
+            waits: None,
+        }
+    }
+
+    // Who waits for a head.
+
+    /// Whether nothing of the next head is there.
+    pub(super) fn is_idle(&self) -> bool {
+        self.inbox.len() == 0
+    }
+
+    /// Whether something may follow the answer: nothing that came was refused, and there is more, or may be.
+    pub(super) fn goes_on(&self) -> bool {
+        !self.flawed && (self.half_closed.is_none() || self.inbox.len() > 0)
+    }
+
+    pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Came> {
+        loop {
+            match self.inbox.head(None) {
+                Ok(Some(Head::Final(head) | Head::Interim(head))) => return Poll::Ready(Came::Head(head)),
+                Ok(None) => {}
+                Err(flaw) => {
+                    self.flawed = true;
+                    return Poll::Ready(Came::Flawed(flaw));
+                }
+            }
+            match ready!(self.poll_fill(cx)) {
+                Ok(0) => return Poll::Ready(Came::End(Ok(()))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Came::End(Err(error))),
+            }
+        }
+    }
+
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let Some(transport) = self.transport.as_mut().filter(|_| self.half_closed.is_none()) else {
+            return Poll::Ready(Ok(0));
+        };
+        if self.inbox.len() == 0 && self.inbox.is_end() {
+            return FIRST.with_borrow_mut(|room| {
+                let mut room = ReadBuf::new(room);
+                ready!(Pin::new(transport).poll_read(cx, &mut room))?;
+                self.inbox.begin(room.filled());
+                Poll::Ready(Ok(room.filled().len()))
+            });
+        }
+        let read = ready!(pin!(transport.read_buf(self.inbox.room())).poll(cx));
+        self.inbox.came();
+        Poll::Ready(read)
+    }
+
+    // Who answers a request.
+
+    /// The body of the request whose head came last, if it has one.
+    pub(super) fn begin(this: &Shared, expects: bool) -> Option<Inflow> {
+        let mut channel = this.borrow_mut();
+        channel.requests += 1;
+        channel.is_read = !channel.inbox.is_end();
+        (channel.expects, channel.answered) = (expects && channel.is_read, false);
+        let (request, measured) = (channel.requests, channel.inbox.left().is_some());
+        channel.is_read.then(|| Inflow { channel: Rc::clone(this), request, measured })
+    }
+
+    /// What is special about the request whose head came last.
+    pub(super) fn note(&self) -> Option<Note> {
+        let upgrade = self.inbox.is_paused().then_some(Note::Upgrade);
+        upgrade.or_else(|| self.inbox.is_server_wide().then_some(Note::ServerWide))
+    }
+
+    /// Looks after the client while it waits for its answer; ready when it is gone.
+    pub(super) fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.poll_interims(cx).is_err() {
+            return Poll::Ready(());
+        }
+        // Whoever reads a body finds its end.
+        if !self.inbox.is_end() || self.flawed {
+            return Poll::Pending;
+        }
+        while self.half_closed.is_none() && self.inbox.len() < AHEAD_BYTES_MAX {
+            match ready!(self.poll_fill(cx)) {
+                // One that sends no more may wait for its answers (RFC 9112 §9.6).
+                Ok(0) if self.half_closed_for.is_zero() => return Poll::Ready(()),
+                Ok(0) => self.half_closed = Some(Box::new(HalfClosed::begin(self.half_closed_for))),
+                Ok(_) => {}
+                Err(_gone) => return Poll::Ready(()),
+            }
+        }
+        self.half_closed.as_mut().map_or(Poll::Pending, |half_closed| half_closed.poll_gone(cx))
+    }
+
+    /// Puts interim responses in line, to be written before the answer.
+    pub(in crate::proxy) fn send_interims(&mut self, bytes: &[u8]) {
+        if !self.answered && self.interims.len() + bytes.len() <= INTERIMS_BYTES_MAX {
+            self.interims.extend_from_slice(bytes);
+        }
+    }
+
+    fn poll_interims(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        while !self.interims.is_empty() {
+            let Some(transport) = &mut self.transport else { return Ok(()) };
+            let Poll::Ready(written) = Pin::new(&mut *transport).poll_write(cx, &self.interims)? else { break };
+            self.interims.drain(..written);
+            if let Poll::Ready(flushed) = Pin::new(transport).poll_flush(cx) {
+                flushed?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The answer begins, behind what waits of interim ones.
+    pub(super) fn answer(&mut self) -> Vec<u8> {
+        self.answered = true;
+        std::mem::take(&mut self.interims)
+    }
+
+    // Who goes on behind an answer.
+
+    /// Ready when nothing is to come of the body any more; with whether something else may.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        let mut left = UNWANTED_BYTES_MAX;
+        loop {
+            if self.inbox.is_end() {
+                self.inbox.resume();
+                return Poll::Ready(self.goes_on());
+            }
+            if self.is_read {
+                self.waits = Some(cx.waker().clone());
+                return Poll::Pending;
+            }
+            // Whether one that waits to be asked for still comes, only its client knows.
+            if self.expects {
+                return Poll::Ready(false);
+            }
+            match self.inbox.piece() {
+                Ok(Some(_unwanted)) => continue,
+                Ok(None) => {}
+                Err(_flaw) => return Poll::Ready(false),
+            }
+            match self.poll_fill(cx) {
+                Poll::Ready(Ok(taken)) if (1..=left).contains(&taken) => left -= taken,
+                _ => return Poll::Ready(false),
+            }
+        }
+    }
+
+    /// The next request is waited for: what was read to is given back.
+    pub(super) fn rest(&mut self) {
+        if self.inbox.len() == 0 {
+            self.inbox.rest();
+        }
+    }
+
+    /// The stream, and what came behind the request, once the protocol was switched.
+    pub(super) fn take_half(&mut self) -> Option<Half> {
+        let transport = self.transport.take()?;
+        Some(Half { stream: Box::pin(transport), glued: self.inbox.take_glued() })
+    }
+
+    /// Tells the client that nothing more comes; and where it may still send something, takes up to `bytes_max` of that:
+    /// closed over it, the connection would be reset, and the answer lost with it (RFC 9112 §9.6).
+    pub(super) fn poll_close(&mut self, cx: &mut Context<'_>, bytes_max: &mut usize) -> Poll<io::Result<()>> {
+        let unread = self.flawed || self.inbox.len() > 0 || !self.inbox.is_end();
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
+        ready!(Pin::new(&mut *transport).poll_shutdown(cx))?;
+        while unread && *bytes_max > 0 {
+            let read = FIRST.with_borrow_mut(|room| {
+                let mut room = ReadBuf::new(room);
+                ready!(Pin::new(&mut *transport).poll_read(cx, &mut room))?;
+                Poll::Ready(io::Result::Ok(room.filled().len()))
+            });
+            match ready!(read)? {
+                0 => break,
+                read => *bytes_max = bytes_max.saturating_sub(read),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_written<T>(
+        &mut self,
+        write: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        let Some(transport) = &mut self.transport else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let written = write(Pin::new(transport));
+        if let Some(half_closed) = &mut self.half_closed {
+            half_closed.wrote(&written);
+        }
+        written
+    }
+}
+
+impl AsyncWrite for Channel {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_written(|transport| transport.poll_write(cx, buf))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_written(|transport| transport.poll_flush(cx))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_written(|transport| transport.poll_shutdown(cx))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_written(|transport| transport.poll_write_vectored(cx, bufs))
+    }
+}
+
+impl Inflow {
+    /// Whether it is the body of an earlier request.
+    fn is_past(&self) -> bool {
+        self.channel.borrow().requests != self.request
+    }
+
+    /// The next piece; `None` at the end.
+    pub(in crate::proxy) fn poll_piece(&self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
+        if self.is_past() {
+            return Poll::Ready(None);
+        }
+        let mut channel = self.channel.borrow_mut();
+        loop {
+            match channel.inbox.piece() {
+                Ok(Some(piece)) => return Poll::Ready(piece.map(Ok)),
+                Ok(None) => {}
+                Err(flaw) => {
+                    channel.flawed = true;
+                    return Poll::Ready(Some(Err(BodyFault::Flawed(flaw))));
+                }
+            }
+            if std::mem::take(&mut channel.expects) && !channel.answered {
+                channel.send_interims(CONTINUE);
+                if let Err(error) = channel.poll_interims(cx) {
+                    return Poll::Ready(Some(Err(BodyFault::Lost(error))));
+                }
+            }
+            match ready!(channel.poll_fill(cx)) {
+                Ok(0) => return Poll::Ready(Some(Err(BodyFault::Closed))),
+                Ok(_) => {}
+                Err(error) => return Poll::Ready(Some(Err(BodyFault::Lost(error)))),
+            }
+        }
+    }
+
+    /// Whether nothing more comes.
+    pub(in crate::proxy) fn is_end_stream(&self) -> bool {
+        self.is_past() || self.channel.borrow().inbox.is_end()
+    }
+
+    /// How long the rest is, when its length was told: not when all of it happens to be there, so that the same request is
+    /// always sent on in the same way.
+    pub(in crate::proxy) fn size_hint(&self) -> SizeHint {
+        if !self.measured {
+            return SizeHint::default();
+        }
+        let left = if self.is_past() { Some(0) } else { self.channel.borrow().inbox.left() };
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+}
+
+impl Drop for Inflow {
+    fn drop(&mut self) {
+        let mut channel = self.channel.borrow_mut();
+        if channel.requests == self.request {
+            channel.is_read = false;
+            if let Some(waits) = channel.waits.take() {
+                waits.wake();
+            }
+        }
+    }
+}
