@@ -94,7 +94,9 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
     let stack = ServiceBuilder::new().layer(ShedLayer::new(Rc::clone(&worker))).service(handled);
     let channel = Rc::new(RefCell::new(channel));
     let mut connection = Connection { worker, channel, tenure, listener, requests: 0, drained: None };
-    if let Err(error) = connection.serve(stack).await {
+    let ended = connection.serve(stack).await;
+    connection.channel.borrow_mut().shut();
+    if let Err(error) = ended {
         tracing::debug!(%error, peer = %ip, "a client's connection broke");
     }
 }

@@ -4,7 +4,8 @@ use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::{
     framing::{interim_fields, trimmed},
-    http1, http2,
+    http1::{self, write_field},
+    http2,
 };
 
 /// Where the status stands: behind `HTTP/1.1 `.
@@ -23,12 +24,15 @@ pub(super) enum Interims {
 }
 
 impl Interims {
-    /// Puts one in line, which came over HTTP/2.
-    pub(super) fn say(&self, status: StatusCode, fields: &HeaderMap) {
+    /// Puts one in line, which came over HTTP/2: there are no fields of one hop alone, but for what would frame an answer.
+    pub(super) fn say(&self, status: StatusCode, mut fields: HeaderMap) {
+        for name in [header::CONTENT_LENGTH, header::TE] {
+            fields.remove(name);
+        }
         match self {
-            Interims::Http1(channel) => channel.borrow_mut().send_interims(&written(status, fields)),
+            Interims::Http1(channel) => channel.borrow_mut().send_interims(&written(status, &fields)),
             Interims::Http2(_) if status == StatusCode::CONTINUE => {}
-            Interims::Http2(aside) => aside.say(status, fields),
+            Interims::Http2(aside) => aside.say(status, &fields),
         }
     }
 
@@ -57,14 +61,12 @@ fn fields(head: &[u8]) -> HeaderMap {
     interim_fields(head).filter_map(field).collect()
 }
 
-/// A head as HTTP/1.1 has it. Of one hop alone HTTP/2 has no fields, but for what would frame the answer.
+/// A head as HTTP/1.1 has it.
 fn written(status: StatusCode, fields: &HeaderMap) -> Vec<u8> {
     let reason = status.canonical_reason().unwrap_or_default();
     let mut head = format!("HTTP/1.1 {} {reason}\r\n", status.as_str()).into_bytes();
-    for (name, value) in fields.iter().filter(|(name, _)| ![header::CONTENT_LENGTH, header::TE].contains(name)) {
-        for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            head.extend_from_slice(part);
-        }
+    for (name, value) in fields {
+        write_field(&mut head, name, value.as_bytes());
     }
     head.extend_from_slice(b"\r\n");
     head

@@ -17,7 +17,7 @@ use tokio::{
     time::{Instant, Sleep},
 };
 
-use super::{upstream::Stream, worker::Snapshot};
+use super::{upstream, worker::Snapshot};
 
 /// One piece on its way.
 const PIECE_BYTES: usize = 16 << 10;
@@ -80,7 +80,7 @@ pub(super) struct Tunnel {
     upstream: Half,
     idle_for: Duration,
     /// The place of a stream of HTTP/2 on its connection, which lasts as long as this.
-    _stream: Option<Stream>,
+    _stream: Option<Rc<upstream::Place>>,
     _place: Place,
     _open: Open,
 }
@@ -104,7 +104,12 @@ impl Drop for Open {
 
 impl Tunnel {
     /// Of an upstream that agreed.
-    pub(super) fn new(snapshot: &Rc<Snapshot>, place: Place, upstream: Half, stream: Option<Stream>) -> Tunnel {
+    pub(super) fn new(
+        snapshot: &Rc<Snapshot>,
+        place: Place,
+        upstream: Half,
+        stream: Option<Rc<upstream::Place>>,
+    ) -> Tunnel {
         let idle_for = snapshot.serving.plan.timeouts.tunnel_idle;
         Tunnel { upstream, idle_for, _stream: stream, _place: place, _open: Open::new(Rc::clone(snapshot)) }
     }

@@ -229,7 +229,9 @@ fn early_hints_of_a_service_of_http_2_reach_clients_of_both_as_soon() {
     let gone = std::sync::Arc::new(tokio::sync::Mutex::new(gone));
     let serve = move |frames: &mut Frames| {
         while let Some(frame) = frames.next_of(HEADERS) {
-            let hints = block(&[(":status", b"103"), ("link", b"</a.css>")]);
+            let hints =
+                [(":status", &b"103"[..]), ("content-length", b"7"), ("te", b"trailers"), ("link", b"</a.css>")];
+            let hints = block(&hints);
             frames.send(HEADERS, END_HEADERS, frame.stream, &hints).unwrap();
             gone.blocking_lock().recv().unwrap();
             frames.send(HEADERS, END_HEADERS, frame.stream, &block(&[(":status", b"102")])).unwrap();

@@ -117,3 +117,120 @@ async fn no_connection_gets_more_streams_than_its_service_takes() {
     assert_eq!((one.text(), other.text()), ("v1", "v1"));
     assert_eq!(upstream.connections(), 2);
 }
+
+/// Serves each connection by hand, and lets it take one stream at once.
+fn one_at_once(serve: impl Fn(&mut Frames) + Clone + Send + Sync + 'static) -> (Upstream, Proxy) {
+    let upstream = Upstream::raw(move |stream, _number| serve(&mut Frames::serve(stream, &[(3, 1)])));
+    let proxy = Proxy::start(&config(upstream.address, "", ""));
+    let mut first = Raw::connect(proxy.address());
+    first.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert!(first.head().starts_with("HTTP/1.1 200"), "its settings are known by now");
+    (upstream, proxy)
+}
+
+/// Asks by POST, sends half of the body, and takes the whole answer.
+fn half_asked(proxy: &Proxy) -> Raw {
+    let mut client = Raw::connect(proxy.address());
+    client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nhello");
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    client.read_until("0\r\n\r\n");
+    client
+}
+
+#[test]
+fn a_request_that_goes_on_behind_its_answer_keeps_its_place() {
+    let (told, tells) = std::sync::mpsc::channel();
+    let (upstream, proxy) = one_at_once(move |frames| {
+        let mut open = 0;
+        while let Some(frame) = frames.next() {
+            if frame.kind == frames::HEADERS {
+                open += 1;
+                told.send(open).unwrap();
+                frames.answer(frame.stream, b"early");
+            }
+            let ends = frame.flags & frames::END_STREAM > 0 && frame.kind <= frames::HEADERS;
+            open -= usize::from(ends || frame.kind == frames::RESET);
+        }
+    });
+    assert_eq!(tells.recv().unwrap(), 1);
+    let _clients = [(); 3].map(|()| half_asked(&proxy));
+    assert_eq!([(); 3].map(|()| tells.recv().unwrap()), [1, 1, 1]);
+    assert!(upstream.connections() >= 3);
+}
+
+#[test]
+fn a_request_goes_on_behind_its_answer_although_its_service_goes_away() {
+    let (told, tells) = std::sync::mpsc::channel();
+    let (_upstream, proxy) = one_at_once(move |frames| {
+        let mut body = Vec::new();
+        while let Some(frame) = frames.next() {
+            match frame.kind {
+                frames::HEADERS => {
+                    frames.answer(frame.stream, b"early");
+                    if frame.flags & frames::END_STREAM == 0 {
+                        frames.go_away(frame.stream);
+                    }
+                }
+                frames::DATA => {
+                    body.extend(frame.payload);
+                    if frame.flags & frames::END_STREAM > 0 {
+                        told.send(String::from_utf8(std::mem::take(&mut body)).unwrap()).unwrap();
+                    }
+                }
+                _ => {}
+            }
+        }
+    });
+    let mut client = half_asked(&proxy);
+    // The pool looks at what it has.
+    let mut other = Raw::connect(proxy.address());
+    other.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert!(other.head().starts_with("HTTP/1.1 200"));
+    client.write("world");
+    assert_eq!(tells.recv().unwrap(), "helloworld");
+}
+
+#[test]
+fn a_connection_that_nobody_uses_is_left_and_its_service_told() {
+    let (told, tells) = std::sync::mpsc::channel();
+    let upstream = Upstream::raw(move |stream, _number| {
+        let mut frames = Frames::serve(stream, &[]);
+        let head = frames.next_of(frames::HEADERS).unwrap();
+        frames.answer(head.stream, b"v1");
+        let farewell = frames.next_of(frames::GOAWAY).map(|frame| frame.payload);
+        told.send((farewell, frames.next().is_none())).unwrap();
+    });
+    let idle = "[timeouts]\nupstream_idle = \"100ms\"";
+    let proxy = Proxy::start(&(config(upstream.address, "", "") + idle));
+    let mut client = Raw::connect(proxy.address());
+    client.write("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+    assert!(client.head().starts_with("HTTP/1.1 200"));
+    assert_eq!(tells.recv().unwrap(), (Some(vec![0; 8]), true));
+}
+
+#[test]
+fn a_request_that_met_a_closed_connection_is_repeated_unless_something_was_heard_meanwhile() {
+    for (speaks, repeated) in [(false, true), (true, false)] {
+        let upstream = Upstream::raw(move |stream, number| {
+            let mut frames = Frames::serve(stream, &[]);
+            let head = frames.next_of(frames::HEADERS).unwrap();
+            frames.answer(head.stream, b"v1");
+            if frames.next_of(frames::HEADERS).is_some() && number == 0 {
+                if speaks {
+                    frames.send(frames::PING, 0, 0, &[0; 8]).unwrap();
+                    frames.next_of(frames::PING);
+                }
+                frames.close();
+            }
+        });
+        let proxy = Proxy::start(&config(upstream.address, "", ""));
+        let mut client = Raw::connect(proxy.address());
+        for (method, answered) in [("GET", true), ("GET", repeated)] {
+            client.write(format!("{method} / HTTP/1.1\r\nhost: a\r\n\r\n"));
+            assert_eq!(client.head().starts_with("HTTP/1.1 200"), answered, "{speaks}");
+            if answered {
+                client.read_until("0\r\n\r\n");
+            }
+        }
+    }
+}

@@ -69,7 +69,8 @@ pub(in crate::proxy) struct Channel {
     /// How long a client is answered once it sends no more, and one that does not.
     half_closed_for: Duration,
     half_closed: Option<Box<HalfClosed>>,
-    /// Who waits until the body is read.
+    /// Who waits for more of the body, and who until it is read.
+    reader: Option<Waker>,
     waits: Option<Waker>,
 }
 
@@ -104,6 +105,7 @@ impl Channel {
             flawed: false,
             half_closed_for,
             half_closed: None,
+            reader: None,
             waits: None,
         }
     }
@@ -282,6 +284,14 @@ impl Channel {
         Poll::Ready(Ok(()))
     }
 
+    /// It is over, for whoever still reads a body, too.
+    pub(super) fn shut(&mut self) {
+        self.transport = None;
+        if let Some(reader) = self.reader.take() {
+            reader.wake();
+        }
+    }
+
     fn poll_written<T>(
         &mut self,
         write: impl FnOnce(Pin<&mut Transport>) -> Poll<io::Result<T>>,
@@ -348,7 +358,13 @@ impl Inflow {
                     return Poll::Ready(Some(Err(BodyFault::Lost(error))));
                 }
             }
-            match ready!(channel.poll_fill(cx)) {
+            let Poll::Ready(read) = channel.poll_fill(cx) else {
+                if !channel.reader.as_ref().is_some_and(|reader| reader.will_wake(cx.waker())) {
+                    channel.reader = Some(cx.waker().clone());
+                }
+                return Poll::Pending;
+            };
+            match read {
                 Ok(0) => return Poll::Ready(Some(Err(BodyFault::Closed))),
                 Ok(_) => {}
                 Err(error) => return Poll::Ready(Some(Err(BodyFault::Lost(error)))),

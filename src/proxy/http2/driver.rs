@@ -129,7 +129,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         self.ending = Some(Ending { shut: false, left: self.linger.bytes_max, late });
     }
 
-    /// Pending for as long as there is more to come; at its end ready without a fault, or with the client's.
+    /// Pending for as long as there is more to come; at its end ready without a fault, or with the peer's.
     fn poll_read(&mut self, cx: &mut Context<'_>, begin: &mut dyn FnMut(Begun)) -> Poll<io::Result<Result<(), Code>>> {
         while self.session.borrow().wants_more() {
             if self.reads >= READS_IN_A_TURN {

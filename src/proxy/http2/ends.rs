@@ -239,8 +239,9 @@ impl Outflow {
         room.map_err(Unsaid::Gone)
     }
 
-    /// Goes on by a task of its own, which ends with its stream; not at all where that is over.
-    pub(in crate::proxy) fn go_on<B>(mut self, mut body: B)
+    /// Goes on by a task of its own, which ends with its stream and holds something until then; not at all where that is
+    /// over.
+    pub(in crate::proxy) fn go_on<B>(mut self, mut body: B, held: impl fmt::Debug + 'static)
     where
         B: Body<Data = Bytes, Error: std::error::Error> + Unpin + 'static,
     {
@@ -250,6 +251,7 @@ impl Outflow {
             return;
         }
         let task = tokio::task::spawn_local(async move {
+            let _held = held;
             if let Err(error) = std::future::poll_fn(|cx| self.poll_body(cx, &mut body)).await {
                 tracing::debug!(%error, "a request was not sent to its end");
             }

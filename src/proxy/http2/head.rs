@@ -154,12 +154,12 @@ impl Draft {
     /// # Errors
     /// What of it may not pass.
     pub(super) fn into_answer(self) -> Result<Answer, Flaw> {
-        let asks = self.asks();
+        let is_request = self.is_request();
         let Draft { status, fields, flawed, too_large, .. } = self;
         if too_large {
             return Err(Flaw::HeadTooLarge);
         }
-        let status = status.filter(|_| !asks).ok_or(Flaw::StatusLine)?;
+        let status = status.filter(|_| !is_request).ok_or(Flaw::StatusLine)?;
         if flawed {
             return Err(Flaw::FieldName);
         }
@@ -172,12 +172,12 @@ impl Draft {
     /// # Errors
     /// [`Malformed`].
     pub(super) fn into_trailers(self) -> Result<HeaderMap, Malformed> {
-        let pseudo = self.asks() || self.status.is_some();
+        let pseudo = self.is_request() || self.status.is_some();
         if self.flawed || self.too_large || pseudo { Err(Malformed) } else { Ok(self.fields) }
     }
 
     /// Whether it has what only requests have.
-    fn asks(&self) -> bool {
+    fn is_request(&self) -> bool {
         let Draft { method, scheme, authority, path, protocol, .. } = self;
         method.is_some() || scheme.is_some() || authority.is_some() || path.is_some() || protocol.is_some()
     }

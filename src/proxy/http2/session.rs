@@ -9,6 +9,7 @@
 
 mod asking;
 mod heads;
+mod owed;
 mod receiving;
 mod saying;
 mod streams;
@@ -26,6 +27,7 @@ pub(super) use self::streams::Key;
 use self::{
     asking::Service,
     heads::{Block, take_priority},
+    owed::Owed,
     streams::{Stream, Streams},
 };
 pub(in crate::proxy) use self::{
@@ -51,7 +53,7 @@ const PASSED_OVER_MIN: usize = 256;
 /// What a client is asked to send back when it is told to go.
 const FAREWELL: [u8; 8] = *b"farewell";
 
-/// What a client is asked to send back to show that it is there.
+/// What a peer is asked to send back to show that it is there.
 const SIGN_OF_LIFE: [u8; 8] = *b"alive?\0\0";
 
 /// What a peer is held to.
@@ -115,12 +117,13 @@ pub(in crate::proxy) struct Session {
     cancelled: u64,
     farewell: Farewell,
     /// A sign of life is asked for.
-    asked: bool,
+    pinged: bool,
     /// How often something came.
     heard: u64,
-    /// Bytes that were written, and those of them that the peer has brought about, of what waits.
+    /// Bytes that were written so far.
     written: u64,
-    owed: usize,
+    /// What waits to be written that a service has brought about.
+    owed: Owed,
     /// Why the connection is gone.
     lost: Option<StreamFault>,
     /// Whoever reads and writes the socket.
@@ -204,10 +207,10 @@ impl Session {
             begun: 0,
             cancelled: 0,
             farewell: Farewell::None,
-            asked: false,
+            pinged: false,
             heard: 0,
             written: 0,
-            owed: 0,
+            owed: Owed::default(),
             lost: None,
             driver: None,
         };
@@ -325,8 +328,10 @@ impl Session {
 
     /// Puts a short frame in line that the peer has brought about.
     fn tell(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
-        self.owed += frame::HEAD_BYTES + payload.len();
         frame::write(self.outbox.tail(), kind, flags, stream, payload);
+        if let Peer::Service(_) = self.peer {
+            self.owed.add(frame::HEAD_BYTES + payload.len(), self.written + self.outbox.len() as u64);
+        }
         self.wake_driver();
     }
 
@@ -396,7 +401,7 @@ impl Session {
     pub(super) fn wants_more(&self) -> bool {
         match self.peer {
             Peer::Client(_) => self.outbox.len() < self.terms.send_bytes_max.saturating_add(OWED_BYTES_MAX),
-            Peer::Service(_) => self.owed < OWED_BYTES_MAX,
+            Peer::Service(_) => self.owed.bytes() < OWED_BYTES_MAX,
         }
     }
 
@@ -417,9 +422,7 @@ impl Session {
     pub(super) fn written(&mut self, bytes: usize) {
         self.outbox.advance(bytes);
         self.written += bytes as u64;
-        if self.outbox.is_empty() {
-            self.owed = 0;
-        }
+        self.owed.written(self.written);
         self.pass_on();
     }
 
@@ -470,7 +473,7 @@ impl Session {
 
     /// Asks the peer for a sign of life; `false` when it gave none since it was asked.
     pub(super) fn ask_for_life(&mut self) -> bool {
-        let first = !std::mem::replace(&mut self.asked, true);
+        let first = !std::mem::replace(&mut self.pinged, true);
         if first {
             frame::write(self.outbox.tail(), frame::PING, 0, frame::CONNECTION, &SIGN_OF_LIFE);
             self.wake_driver();
@@ -480,7 +483,7 @@ impl Session {
 
     /// The peer is there.
     pub(super) fn hear(&mut self) {
-        self.asked = false;
+        self.pinged = false;
         self.heard += 1;
     }
 

@@ -78,13 +78,9 @@ impl Broken {
         Broken { unsent: false, cause: Cause::Malformed(flaw), unprocessed: Unprocessed::No }
     }
 
-    /// Whether no other request is to go by its connection.
-    pub(super) fn is_of_connection(&self) -> bool {
-        match &self.cause {
-            Cause::Gone => true,
-            Cause::Exchange(UpstreamFault::Http2(fault)) => fault.is_lost(),
-            _ => false,
-        }
+    /// It broke by this, and may have been processed.
+    pub(super) fn by(fault: UpstreamFault) -> Broken {
+        Broken { unsent: false, cause: Cause::Exchange(fault), unprocessed: Unprocessed::No }
     }
 
     /// No tunnel may be asked for.

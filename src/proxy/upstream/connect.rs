@@ -16,7 +16,7 @@ use super::{
     host::{About, At, Host, Shared},
     http1::Http1,
     http2::{Http2, Rules},
-    pool::Session,
+    pool::Trunk,
     resolve::Resolver,
     wire::{Carrier, Clear, Line, Raw},
 };
@@ -56,7 +56,7 @@ pub enum ConnectError {
 #[derive(Debug)]
 pub(super) enum Made {
     Http1(Box<Http1>),
-    Http2(Rc<Session>),
+    Http2(Rc<Trunk>),
 }
 
 impl OwnAddresses {
@@ -107,7 +107,7 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     let (carrier, protocol, line) =
         carry(settings, &host.at, (&shared.own, &shared.resolver), Some(open), within, timeouts.tls_handshake).await?;
     if protocol == Protocol::Http2 {
-        return Ok(Made::Http2(Session::new(Http2::begin(carrier, line, &Rules::of(limits, timeouts)), host)));
+        return Ok(Made::Http2(Trunk::new(Http2::begin(carrier, line, &Rules::of(limits, timeouts)), host)));
     }
     Ok(Made::Http1(Box::new(Http1::new(carrier, Bounds::of(limits), timeouts.body_idle))))
 }

@@ -14,7 +14,7 @@ use super::{
     connect::{OwnAddresses, carry},
     host::At,
     http1::Http1,
-    http2::{Call, Http2, Rules},
+    http2::{Answer, Http2, Rules},
     resolve::Resolver,
 };
 use crate::{
@@ -125,7 +125,7 @@ fn rules(within: Duration) -> Rules {
 /// A connection for one question, and its answer.
 enum Connection {
     Http1(Box<Http1>),
-    Http2(Http2, Option<Box<Call>>),
+    Http2(Http2, Option<Box<Answer>>),
 }
 
 impl Connection {
@@ -137,9 +137,11 @@ impl Connection {
     ) -> Option<Response<()>> {
         match self {
             Connection::Http1(connection) => connection.exchange(request, authority, None, patience).await.ok(),
-            Connection::Http2(connection, call) => {
-                let call = call.insert(Box::new(connection.call(request, authority, patience).await.ok()?));
-                call.answer(request, None, &BOUNDS, false).await.ok()
+            Connection::Http2(connection, answer) => {
+                let call = connection.call(request, authority, patience).await.ok()?;
+                let (response, body) = call.answer(request, None, &BOUNDS, (&(), false)).await.ok()?;
+                *answer = Some(Box::new(body));
+                Some(response)
             }
         }
     }
@@ -147,7 +149,7 @@ impl Connection {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
         match self {
             Connection::Http1(connection) => connection.poll_piece(cx),
-            Connection::Http2(_, Some(call)) => call.poll_piece(cx),
+            Connection::Http2(_, Some(answer)) => answer.poll_piece(cx),
             Connection::Http2(_, None) => Poll::Ready(None),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::{
     cell::RefCell,
+    fmt,
     future::poll_fn,
     io,
     pin::{Pin, pin},
@@ -17,7 +18,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::{
-    broken::{Broken, Cause, Unprocessed, UpstreamFault},
+    broken::{Broken, Unprocessed, UpstreamFault},
     wire::{Carrier, Line},
 };
 use crate::{
@@ -57,12 +58,11 @@ pub(super) struct Http2 {
     https: bool,
 }
 
-/// A request on its way, and its answer. Dropped, it is given up, as far as it goes on; a request that was answered as a
-/// whole is sent to its end all the same.
+/// A request on its way. Dropped, it is given up.
 #[derive(Debug)]
 pub(super) struct Call {
-    answer: Answer,
-    /// What is left of the request, until its answer has begun.
+    inflow: Inflow,
+    /// What is left of the request.
     outflow: Option<Outflow>,
     /// It is a tunnel that is asked for: nothing is sent before its service agrees.
     tunnel: bool,
@@ -73,10 +73,14 @@ pub(super) struct Call {
     touched: bool,
 }
 
+/// What follows the head of an answer. Dropped before its end, the request is given up; one that was answered as a whole is
+/// sent to its end all the same.
 #[derive(Debug)]
-enum Answer {
-    Awaited(Inflow),
-    Begun(Received),
+pub(super) enum Answer {
+    /// A body; and where the service did not ask for that of the request, what would have brought it.
+    Body(Received, Option<Outflow>),
+    /// The tunnel that was asked for.
+    Tunnel(Inflow, Outflow),
 }
 
 /// Why there is no answer.
@@ -145,7 +149,7 @@ impl Http2 {
         let outflow = (!all).then(|| Outflow::new(&self.session, key, self.unread_for));
         let asks = !all && protocol.is_none() && request.headers().contains_key(header::EXPECT);
         Ok(Call {
-            answer: Answer::Awaited(inflow),
+            inflow,
             outflow,
             tunnel: protocol.is_some(),
             asks: asks.then(|| Box::pin(tokio::time::sleep(patience))),
@@ -155,34 +159,37 @@ impl Http2 {
 }
 
 impl Call {
-    /// Sends what is left of the request and gives the head of its answer; those of interim ones go to the client
-    /// meanwhile.
+    /// Sends what is left of the request and gives the head of its answer, and what follows; the heads of interim ones go
+    /// to the client meanwhile. What is still sent then keeps the request's `place` on its connection, which was `reused`
+    /// if it had carried a request before.
     ///
     /// # Errors
-    /// [`Broken`]; `reused` tells whether the connection had carried a request before.
-    pub(super) async fn answer(
-        &mut self,
+    /// [`Broken`].
+    pub(super) async fn answer<P: Clone + fmt::Debug + 'static>(
+        mut self,
         request: &mut Request<Outbound>,
         interims: Option<&Interims>,
         bounds: &Bounds,
-        reused: bool,
-    ) -> Result<Response<()>, Broken> {
-        let told = poll_fn(|cx| self.poll_answer(cx, request.body_mut(), interims)).await;
+        (place, reused): (&P, bool),
+    ) -> Result<(Response<()>, Answer), Broken> {
+        let told = poll_fn(|cx| self.poll_answer(cx, request.body_mut(), interims, bounds)).await;
         let Told { status, fields } = told.map_err(|failure| self.broken(failure, reused))?;
         judge_response(&fields, bounds).map_err(Broken::malformed)?;
         let mut response = Response::new(());
         (*response.status_mut(), *response.version_mut()) = (status, Version::HTTP_2);
         *response.headers_mut() = fields;
-        if self.tunnel && status == StatusCode::OK {
-            return Ok(response);
-        }
-        if let Answer::Awaited(inflow) = std::mem::replace(&mut self.answer, Answer::Begun(Received::nothing())) {
-            self.answer = Answer::Begun(Received::of_http2(inflow, bounds));
-        }
-        if let Some(outflow) = self.outflow.take_if(|_| self.asks.is_none()) {
-            outflow.go_on(std::mem::take(request.body_mut()));
-        }
-        Ok(response)
+        let Call { inflow, outflow, tunnel, asks, .. } = self;
+        let answer = match outflow {
+            Some(outflow) if tunnel && status == StatusCode::OK => Answer::Tunnel(inflow, outflow),
+            Some(unwanted) if asks.is_some() => Answer::Body(Received::of_http2(inflow, bounds), Some(unwanted)),
+            rest => {
+                if let Some(outflow) = rest {
+                    outflow.go_on(std::mem::take(request.body_mut()), place.clone());
+                }
+                Answer::Body(Received::of_http2(inflow, bounds), None)
+            }
+        };
+        Ok((response, answer))
     }
 
     fn poll_answer(
@@ -190,19 +197,20 @@ impl Call {
         cx: &mut Context<'_>,
         body: &mut Outbound,
         interims: Option<&Interims>,
+        bounds: &Bounds,
     ) -> Poll<Result<Told, Failure>> {
         loop {
             self.poll_send(cx, body).map_err(Failure::Request)?;
-            let Answer::Awaited(inflow) = &self.answer else { return Poll::Pending };
-            let told = ready!(inflow.poll_told(cx)).map_err(Failure::Answer)?;
+            let told = ready!(self.inflow.poll_told(cx)).map_err(Failure::Answer)?;
             if told.status == StatusCode::CONTINUE && self.asks.take().is_some() {
                 continue;
             }
             if !told.status.is_informational() {
                 return Poll::Ready(Ok(told));
             }
+            judge_response(&told.fields, bounds).map_err(|flaw| Failure::Answer(BodyFault::Flawed(flaw)))?;
             if let Some(client) = interims {
-                client.say(told.status, &told.fields);
+                client.say(told.status, told.fields);
             }
         }
     }
@@ -224,59 +232,53 @@ impl Call {
     }
 
     fn broken(&self, failure: Failure, reused: bool) -> Broken {
-        let Answer::Awaited(inflow) = &self.answer else { return Broken::gone() };
-        let unsent = reused && inflow.is_unsent();
-        let (cause, unprocessed) = match failure {
-            Failure::Request(failed) => (Cause::Exchange(UpstreamFault::Request(failed)), Unprocessed::No),
-            Failure::Answer(BodyFault::Stream(fault)) => {
-                let unprocessed = match fault {
-                    _ if unsent || fault.is_unprocessed() => Unprocessed::Surely,
-                    // The service may have closed the connection before.
-                    _ if reused && fault.is_lost() && inflow.is_unheard() => Unprocessed::Perhaps,
-                    _ => Unprocessed::No,
-                };
-                (Cause::Exchange(UpstreamFault::Http2(fault)), unprocessed)
-            }
-            Failure::Answer(fault) => (fault.flaw().map_or(Cause::Gone, Cause::Malformed), Unprocessed::No),
+        let unsent = reused && self.inflow.is_unsent();
+        let fault = match failure {
+            Failure::Request(failed) => return Broken::by(UpstreamFault::Request(failed)),
+            Failure::Answer(BodyFault::Flawed(flaw)) => return Broken::malformed(flaw),
+            Failure::Answer(BodyFault::Stream(fault)) => fault,
+            // Those are of HTTP/1.
+            Failure::Answer(BodyFault::Closed | BodyFault::Lost(_)) => StreamFault::Closed,
         };
-        Broken { unsent: unsent && !self.touched, cause, unprocessed }
+        let unprocessed = match fault {
+            _ if unsent || fault.is_unprocessed() => Unprocessed::Surely,
+            // The service may have closed the connection before.
+            _ if reused && fault.is_lost() && self.inflow.is_unheard() => Unprocessed::Perhaps,
+            _ => Unprocessed::No,
+        };
+        Broken { unsent: unsent && !self.touched, unprocessed, ..Broken::by(UpstreamFault::Http2(fault)) }
     }
+}
 
+impl Answer {
     /// Whether the service has not said that it wants the body, and nobody waited long enough.
     pub(super) fn awaits_body(&self) -> bool {
-        self.asks.is_some()
+        matches!(self, Answer::Body(_, Some(_unwanted)))
     }
 
-    /// The answer's body, when it is there as a whole.
+    /// The body, when it is there as a whole.
     pub(super) fn whole(&mut self) -> Option<Bytes> {
-        self.body()?.whole()
+        if let Answer::Body(body, _) = self { body.whole() } else { None }
     }
 
-    /// The next piece of the answer's body; `None` at its end.
+    /// The next piece of the body; `None` at its end.
     pub(super) fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        self.body().map_or(Poll::Ready(None), |body| body.poll_piece(cx))
+        if let Answer::Body(body, _) = self { body.poll_piece(cx) } else { Poll::Ready(None) }
     }
 
-    fn body(&mut self) -> Option<&mut Received> {
-        if let Answer::Begun(body) = &mut self.answer { Some(body) } else { None }
-    }
-
-    /// Whether the answer has ended.
+    /// Whether it has ended.
     pub(super) fn is_end(&self) -> bool {
-        if let Answer::Begun(body) = &self.answer { body.is_end_stream() } else { true }
+        if let Answer::Body(body, _) = self { body.is_end_stream() } else { true }
     }
 
-    /// How long the rest of the answer's body is, when that is known.
+    /// How long the rest of the body is, when that is known.
     pub(super) fn size_hint(&self) -> SizeHint {
-        if let Answer::Begun(body) = &self.answer { body.size_hint() } else { SizeHint::with_exact(0) }
+        if let Answer::Body(body, _) = self { body.size_hint() } else { SizeHint::with_exact(0) }
     }
 
     /// The stream, once its service agreed to a tunnel.
     pub(super) fn into_half(self) -> Option<Half> {
-        if let (Answer::Awaited(inflow), Some(outflow)) = (self.answer, self.outflow) {
-            return Some(half(inflow, outflow));
-        }
-        None
+        if let Answer::Tunnel(inflow, outflow) = self { Some(half(inflow, outflow)) } else { None }
     }
 }
 

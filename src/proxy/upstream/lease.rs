@@ -1,6 +1,9 @@
 //! Leases: a connection that carries one request, with all that ends when the request does.
 
-use std::task::{Context, Poll};
+use std::{
+    rc::Rc,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -10,8 +13,8 @@ use tokio::time::Instant;
 use super::{
     broken::{Broken, Unprocessed},
     connect::Made,
-    http2::Call,
-    pool::{Carriage, Stream},
+    http2::Answer,
+    pool::{Carriage, Place as StreamPlace},
     roster::Ticket,
     spare::Spare,
     usage::Permit,
@@ -32,8 +35,8 @@ use crate::{
 /// keeps it.
 #[derive(Debug)]
 pub(in crate::proxy) struct Lease {
-    /// A request over HTTP/2, once it is sent. Its place on the connection lasts longer.
-    call: Option<Box<Call>>,
+    /// What follows the head of an answer over HTTP/2.
+    answer: Option<Box<Answer>>,
     carriage: Option<Carriage>,
     ticket: Ticket,
     permit: Permit,
@@ -74,7 +77,7 @@ impl Lease {
     }
 
     fn new(ticket: Ticket, permit: Permit, carriage: Carriage, reused: bool) -> Lease {
-        Lease { carriage: Some(carriage), call: None, ticket, permit, reused, progress: None, deadline: None }
+        Lease { carriage: Some(carriage), answer: None, ticket, permit, reused, progress: None, deadline: None }
     }
 
     pub(in crate::proxy) fn is_http2(&self) -> bool {
@@ -85,19 +88,19 @@ impl Lease {
     pub(super) fn awaits_body(&self) -> bool {
         match &self.carriage {
             Some(Carriage::Http1(connection)) => connection.awaits_body(),
-            _ => self.call.as_ref().is_some_and(|call| call.awaits_body()),
+            _ => self.answer.as_ref().is_some_and(|answer| answer.awaits_body()),
         }
     }
 
     /// The stream itself, once the service agreed to a tunnel by this response; of HTTP/2 with the place that
     /// it goes on to have on its connection.
-    pub(in crate::proxy) fn take_half(&mut self) -> Option<(Half, Option<Stream>)> {
+    pub(in crate::proxy) fn take_half(&mut self) -> Option<(Half, Option<Rc<StreamPlace>>)> {
         match self.carriage.take()? {
             Carriage::Http1(connection) => {
                 self.ticket.host.cells().active.fall();
                 Some((connection.into_half()?, None))
             }
-            Carriage::Http2(stream) => Some((self.call.take()?.into_half()?, Some(stream))),
+            Carriage::Http2(place) => Some((self.answer.take()?.into_half()?, Some(place))),
         }
     }
 
@@ -127,16 +130,12 @@ impl Lease {
                     Broken::http1(failure, unsent && connection.left_body(), unprocessed)
                 })
             }
-            Some(Carriage::Http2(stream)) => {
-                let retire = |broken: &Broken| {
-                    if broken.is_of_connection() {
-                        stream.retire();
-                    }
-                };
-                let called = stream.http2().call(request, authority, plan.timeouts.expect_continue).await;
-                let call = self.call.insert(Box::new(called.inspect_err(retire)?));
-                let answered = call.answer(request, interims, &Bounds::of(&plan.limits), self.reused).await;
-                answered.inspect_err(retire)
+            Some(Carriage::Http2(place)) => {
+                let call = place.http2().call(request, authority, plan.timeouts.expect_continue).await?;
+                let bounds = Bounds::of(&plan.limits);
+                let (response, answer) = call.answer(request, interims, &bounds, (place, self.reused)).await?;
+                self.answer = Some(Box::new(answer));
+                Ok(response)
             }
             None => Err(Broken::gone()),
         }
@@ -146,7 +145,7 @@ impl Lease {
     pub(in crate::proxy) fn whole(&mut self) -> Option<Bytes> {
         match &mut self.carriage {
             Some(Carriage::Http1(connection)) => connection.whole(),
-            _ => self.call.as_mut()?.whole(),
+            _ => self.answer.as_mut()?.whole(),
         }
     }
 
@@ -155,26 +154,26 @@ impl Lease {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyFault>>> {
-        match (&mut self.carriage, &mut self.call) {
+        match (&mut self.carriage, &mut self.answer) {
             (Some(Carriage::Http1(connection)), _) => connection.poll_piece(cx),
-            (_, Some(call)) => call.poll_piece(cx),
+            (_, Some(answer)) => answer.poll_piece(cx),
             (_, None) => Poll::Ready(None),
         }
     }
 
     /// Whether nothing more comes of the answer.
     pub(in crate::proxy) fn is_end_stream(&self) -> bool {
-        match (&self.carriage, &self.call) {
+        match (&self.carriage, &self.answer) {
             (Some(Carriage::Http1(connection)), _) => connection.is_end(),
-            (_, call) => call.as_ref().is_none_or(|call| call.is_end()),
+            (_, answer) => answer.as_ref().is_none_or(|answer| answer.is_end()),
         }
     }
 
     /// How long the rest of the answer's body is, when that is known.
     pub(in crate::proxy) fn size_hint(&self) -> SizeHint {
-        match (&self.carriage, &self.call) {
+        match (&self.carriage, &self.answer) {
             (Some(Carriage::Http1(connection)), _) => connection.size_hint(),
-            (_, call) => call.as_ref().map_or(SizeHint::with_exact(0), |call| call.size_hint()),
+            (_, answer) => answer.as_ref().map_or(SizeHint::with_exact(0), |answer| answer.size_hint()),
         }
     }
 
@@ -191,10 +190,10 @@ impl Lease {
     /// The host did not answer.
     pub(super) fn failed(&mut self) {
         self.ticket.failed();
-        if let Some(Carriage::Http2(stream)) = &self.carriage
-            && stream.is_silent()
+        if let Some(Carriage::Http2(place)) = &self.carriage
+            && place.is_silent()
         {
-            stream.retire();
+            place.retire();
         }
     }
 

@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Pool {
     idle: RefCell<Vec<Idle>>,
-    sessions: RefCell<Vec<Rc<Session>>>,
+    trunks: RefCell<Vec<Rc<Trunk>>>,
     open: Rc<Cell<usize>>,
     idle_max: Cell<usize>,
     idle_for: Cell<Duration>,
@@ -53,9 +53,9 @@ struct Idle {
     since: Instant,
 }
 
-/// A connection of HTTP/2.
+/// A connection of HTTP/2, which carries many requests.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct Trunk {
     http2: Http2,
     about: Rc<About>,
     streams: Cell<usize>,
@@ -65,15 +65,16 @@ pub(super) struct Session {
     retired: Cell<bool>,
 }
 
-/// One request on a connection of HTTP/2, or the tunnel that it was turned into.
+/// The place of one request on a connection of HTTP/2, or of the tunnel that it was turned into: it has it until nothing
+/// of it goes either way.
 #[derive(Debug)]
-pub(in crate::proxy) struct Stream(Rc<Session>);
+pub(in crate::proxy) struct Place(Rc<Trunk>);
 
 /// What carries one request.
 #[derive(Debug)]
 pub(super) enum Carriage {
     Http1(Box<Http1>),
-    Http2(Stream),
+    Http2(Rc<Place>),
 }
 
 impl Pool {
@@ -100,14 +101,14 @@ impl Pool {
             }
         }
         drop(idle);
-        let mut sessions = self.sessions.borrow_mut();
-        if sessions.is_empty() {
+        let mut trunks = self.trunks.borrow_mut();
+        if trunks.is_empty() {
             return None;
         }
-        sessions.retain(|session| session.takes_requests(sure));
-        let free = sessions.iter().filter(|session| session.streams.get() < session.streams_max(streams_max));
-        let session = free.min_by_key(|session| session.streams.get())?;
-        Some(Carriage::Http2(Stream::open(session)))
+        trunks.retain(|trunk| trunk.takes_requests(sure));
+        let free = trunks.iter().filter(|trunk| trunk.streams.get() < trunk.streams_max(streams_max));
+        let trunk = free.min_by_key(|trunk| trunk.streams.get())?;
+        Some(Carriage::Http2(Place::take(trunk)))
     }
 
     /// Takes in a connection that was made, for its first request.
@@ -118,9 +119,9 @@ impl Pool {
                 cells.active.rise();
                 Carriage::Http1(connection)
             }
-            Made::Http2(session) => {
-                self.sessions.borrow_mut().push(Rc::clone(&session));
-                Carriage::Http2(Stream::open(&session))
+            Made::Http2(trunk) => {
+                self.trunks.borrow_mut().push(Rc::clone(&trunk));
+                Carriage::Http2(Place::take(&trunk))
             }
         }
     }
@@ -163,17 +164,16 @@ impl Pool {
             }
             keep
         });
-        self.sessions.borrow_mut().retain(|session| {
-            let idle =
-                session.streams.get() == 0 && now.duration_since(session.idle_since.get()) >= self.idle_for.get();
-            session.takes_requests(true) && !idle
+        self.trunks.borrow_mut().retain(|trunk| {
+            let idle = trunk.streams.get() == 0 && now.duration_since(trunk.idle_since.get()) >= self.idle_for.get();
+            trunk.takes_requests(true) && !idle
         });
     }
 
     /// Closes everything.
     pub(super) fn close(&mut self, cells: &EndpointCells) {
         self.idle.get_mut().drain(..).for_each(|_closed| cells.idle.fall());
-        self.sessions.get_mut().clear();
+        self.trunks.get_mut().clear();
     }
 
     /// Takes a connection back once its exchange has ended and nothing is left of it.
@@ -204,10 +204,10 @@ impl Drop for Dial<'_> {
     }
 }
 
-impl Session {
-    pub(super) fn new(http2: Http2, host: &Host) -> Rc<Session> {
+impl Trunk {
+    pub(super) fn new(http2: Http2, host: &Host) -> Rc<Trunk> {
         host.cells().idle.rise();
-        Rc::new(Session {
+        Rc::new(Trunk {
             http2,
             about: Rc::clone(&host.about),
             streams: Cell::new(0),
@@ -227,22 +227,22 @@ impl Session {
     }
 }
 
-impl Drop for Session {
+impl Drop for Trunk {
     fn drop(&mut self) {
         self.about.cells().idle.fall();
     }
 }
 
-impl Stream {
-    fn open(session: &Rc<Session>) -> Stream {
-        let cells = session.about.cells();
-        if session.streams.get() == 0 {
+impl Place {
+    fn take(trunk: &Rc<Trunk>) -> Rc<Place> {
+        let cells = trunk.about.cells();
+        if trunk.streams.get() == 0 {
             cells.idle.fall();
             cells.active.rise();
-            session.heard.set(session.http2.heard());
+            trunk.heard.set(trunk.http2.heard());
         }
-        session.streams.set(session.streams.get() + 1);
-        Stream(Rc::clone(session))
+        trunk.streams.set(trunk.streams.get() + 1);
+        Rc::new(Place(Rc::clone(trunk)))
     }
 
     /// Its connection.
@@ -261,15 +261,15 @@ impl Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for Place {
     fn drop(&mut self) {
-        let session = &self.0;
-        session.streams.set(session.streams.get() - 1);
-        if session.streams.get() == 0 {
-            let cells = session.about.cells();
+        let trunk = &self.0;
+        trunk.streams.set(trunk.streams.get() - 1);
+        if trunk.streams.get() == 0 {
+            let cells = trunk.about.cells();
             cells.active.fall();
             cells.idle.rise();
-            session.idle_since.set(Instant::now());
+            trunk.idle_since.set(Instant::now());
         }
     }
 }

@@ -41,6 +41,10 @@ pub(in crate::proxy::http2) enum Pseudo<'a> {
     None,
 }
 
+/// Fields that are worth guessing at.
+const SECRETS: [HeaderName; 4] =
+    [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE, header::SET_COOKIE];
+
 /// A field that was sent.
 #[derive(Clone, Copy, Debug, Default)]
 struct Seen {
@@ -90,8 +94,8 @@ impl Encoder {
         for (name, value) in fields {
             let named_before = asks && name == header::HOST;
             if !named_before && !is_of_one_connection(name) {
-                // Guessing at one must not show in the length of what follows (RFC 7541 §7.1.3).
-                if value.is_sensitive() || name == header::SET_COOKIE {
+                // Guessing at one must not show in the length of what follows (RFC 7541 §7.1.3): many share a connection.
+                if value.is_sensitive() || SECRETS.contains(name) {
                     literal(block, (0x10, 4), &Name::Plain(name), value.as_bytes());
                 } else {
                     self.field(&Name::Plain(name), value.as_bytes(), block);

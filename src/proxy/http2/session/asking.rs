@@ -57,25 +57,25 @@ pub(in crate::proxy) struct Question<'a> {
 
 /// What a stream that weir began has beside others.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct Inquiry {
     /// Heads that came and that nobody has taken.
     told: VecDeque<Told>,
     interims: usize,
     /// The head of the answer itself has come.
     pub(super) answered: bool,
-    asks: Asks,
+    expects: Expected,
     /// How many bytes are written before it, and how often something has come.
     begins_at: u64,
     heard: u64,
 }
 
-/// What of a request tells whether its answer has a body.
+/// What a request expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asks {
-    /// HEAD has none, whatever length it tells.
+enum Expected {
+    /// It is HEAD: its answer has no body, whatever length it tells.
     Head,
     Tunnel,
-    Other,
+    Body,
 }
 
 /// The head of an answer, or of an interim one before it.
@@ -118,7 +118,9 @@ impl Session {
         if greeted || lost {
             return Poll::Ready(service.takes_tunnels || lost);
         }
-        service.waiting.push(cx.waker().clone());
+        if !service.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
+            service.waiting.push(cx.waker().clone());
+        }
         Poll::Pending
     }
 
@@ -131,16 +133,16 @@ impl Session {
             return Err(self.lost.unwrap_or(StreamFault::WentAway(Code::NoError.into())));
         }
         self.last = if self.last == 0 { 1 } else { self.last + 2 };
-        let asks = match question.method {
-            _ if question.protocol.is_some() => Asks::Tunnel,
-            &Method::HEAD => Asks::Head,
-            _ => Asks::Other,
+        let expects = match question.method {
+            _ if question.protocol.is_some() => Expected::Tunnel,
+            &Method::HEAD => Expected::Head,
+            _ => Expected::Body,
         };
         let begins_at = self.written + self.outbox.len() as u64;
         let (told, heard) = (VecDeque::new(), self.heard);
-        let asked = Asked { told, interims: 0, answered: false, asks, begins_at, heard };
+        let inquiry = Inquiry { told, interims: 0, answered: false, expects, begins_at, heard };
         let windows = (self.terms.stream_window_bytes, i64::from(self.its_stream_window));
-        let key = self.streams.open_one(Stream::asked(self.last, asked, windows));
+        let key = self.streams.open_one(Stream::ours(self.last, inquiry, windows));
         self.begun += 1;
         self.write_head(key, Pseudo::Question(question), question.fields, if all { frame::END_STREAM } else { 0 });
         self.streams[key].said = if all { Said::All } else { Said::Head };
@@ -149,44 +151,51 @@ impl Session {
     }
 
     pub(super) fn take_answer(&mut self, key: Key, ended: bool, draft: Draft) -> Result<(), Code> {
-        let Peer::Service(Service { interims_max, .. }) = self.peer else { return Err(Code::Internal) };
-        let Some(asked) = &mut self.streams[key].asked else { return Err(Code::Internal) };
-        let Answer { status, fields, length } = match draft.into_answer() {
-            Ok(answer) => answer,
+        match self.judge_answer(key, ended, draft) {
+            Ok(told) => {
+                let stream = &mut self.streams[key];
+                if let Some(inquiry) = &mut stream.inquiry {
+                    inquiry.told.push_back(told);
+                }
+                stream.wake_reader();
+            }
             Err(flaw) => return self.fail_for(key, Code::Protocol, BodyFault::Flawed(flaw)),
-        };
-        if status.is_informational() {
-            asked.interims += 1;
-            let flaw = match status {
-                // What CONNECT asks for is agreed to by 200 (RFC 8441 §4).
-                StatusCode::SWITCHING_PROTOCOLS => Some(Flaw::Upgrade),
-                // Nothing ends before its answer.
-                _ if ended => Some(Flaw::StatusLine),
-                _ => (asked.interims > interims_max).then_some(Flaw::Interim),
-            };
-            if let Some(flaw) = flaw {
-                return self.fail_for(key, Code::Protocol, BodyFault::Flawed(flaw));
-            }
-        } else {
-            let bodiless = asked.asks == Asks::Head || matches!(status.as_u16(), 204 | 304);
-            let tunnel = asked.asks == Asks::Tunnel && status.is_success();
-            asked.answered = true;
-            let left = if bodiless { Some(0) } else { length.filter(|_| !tunnel) };
-            if ended && left.is_some_and(|left| left > 0) {
-                return self.fail_for(key, Code::Protocol, BodyFault::Flawed(Flaw::Length));
-            }
-            self.streams[key].length_left = left;
         }
-        let stream = &mut self.streams[key];
-        if let Some(asked) = &mut stream.asked {
-            asked.told.push_back(Told { status, fields });
-        }
-        stream.wake_reader();
         if ended {
-            stream.end(None);
+            self.streams[key].end(None);
             self.settle(key);
         }
         Ok(())
+    }
+
+    fn judge_answer(&mut self, key: Key, ended: bool, draft: Draft) -> Result<Told, Flaw> {
+        let interims_max = if let Peer::Service(service) = &self.peer { service.interims_max } else { 0 };
+        let stream = &mut self.streams[key];
+        let inquiry = stream.inquiry.as_mut().ok_or(Flaw::Unsolicited)?;
+        let Answer { status, fields, length } = draft.into_answer()?;
+        if status.is_informational() {
+            inquiry.interims += 1;
+            return match status {
+                // What CONNECT asks for is agreed to by 200 (RFC 8441 §4).
+                StatusCode::SWITCHING_PROTOCOLS => Err(Flaw::Upgrade),
+                // Nothing ends before its answer.
+                _ if ended => Err(Flaw::StatusLine),
+                _ if inquiry.interims > interims_max => Err(Flaw::Interim),
+                _ => Ok(Told { status, fields }),
+            };
+        }
+        inquiry.answered = true;
+        stream.length_left = match inquiry.expects {
+            Expected::Head => Some(0),
+            _ if matches!(status.as_u16(), 204 | 304) => Some(0),
+            Expected::Tunnel if status.is_success() => None,
+            _ => length,
+        };
+        if ended && stream.length_left.is_some_and(|left| left > 0) {
+            Err(Flaw::Length)
+        } else {
+            Ok(Told { status, fields })
+        }
     }
 
     pub(super) fn take_goaway(&mut self, head: &Head, payload: &[u8]) -> Result<(), Code> {
@@ -213,7 +222,7 @@ impl Session {
     /// Why there is none.
     pub(in crate::proxy) fn poll_told(&mut self, key: Key, cx: &Context<'_>) -> Poll<Result<Told, BodyFault>> {
         let stream = &mut self.streams[key];
-        if let Some(told) = stream.asked.as_mut().and_then(|asked| asked.told.pop_front()) {
+        if let Some(told) = stream.inquiry.as_mut().and_then(|inquiry| inquiry.told.pop_front()) {
             return Poll::Ready(Ok(told));
         }
         if !stream.is_open() {
@@ -235,13 +244,14 @@ impl Session {
         Some(whole)
     }
 
-    /// Whether no byte of a request was written.
+    /// Whether no byte of a request was written, nor will be.
     pub(in crate::proxy) fn is_unsent(&self, key: Key) -> bool {
-        self.streams[key].asked.as_ref().is_some_and(|asked| self.written <= asked.begins_at)
+        let inquiry = self.streams[key].inquiry.as_ref();
+        self.lost.is_some() && inquiry.is_some_and(|inquiry| self.written <= inquiry.begins_at)
     }
 
     /// Whether nothing at all has come since a request began.
     pub(in crate::proxy) fn is_unheard(&self, key: Key) -> bool {
-        self.streams[key].asked.as_ref().is_some_and(|asked| self.heard == asked.heard)
+        self.streams[key].inquiry.as_ref().is_some_and(|inquiry| self.heard == inquiry.heard)
     }
 }

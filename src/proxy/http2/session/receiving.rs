@@ -102,7 +102,8 @@ impl Session {
             let value = u32::from_be_bytes([setting[2], setting[3], setting[4], setting[5]]);
             match id {
                 setting::TABLE_BYTES => self.encoder.resize(usize::try_from(value).unwrap_or(usize::MAX)),
-                setting::PUSH if value > 1 => return Err(Code::Protocol),
+                // A service has nothing to allow (RFC 9113 §6.5.2).
+                setting::PUSH if value > u32::from(matches!(self.peer, Peer::Client(_))) => return Err(Code::Protocol),
                 setting::WINDOW if i64::from(value) > frame::WINDOW_MAX => return Err(Code::FlowControl),
                 setting::WINDOW => window = Some(value),
                 setting::FRAME_BYTES_MAX => {
@@ -241,11 +242,11 @@ impl Session {
             (self.grown, returned) = (self.grown + more, returned + more);
         }
         stream.window += i64::from(returned);
-        frame::write(self.outbox.tail(), frame::WINDOW_UPDATE, 0, stream.id, &returned.to_be_bytes());
-        self.wake_driver();
+        let id = stream.id;
+        self.tell(frame::WINDOW_UPDATE, 0, id, &returned.to_be_bytes());
     }
 
-    /// Bytes of the connection are, too. That is told when it is as much as half of what the client has left: seldom while
+    /// Bytes of the connection are, too. That is told when it is as much as half of what the peer has left: seldom while
     /// it has much, and at once when streams that nobody reads hold almost all of it.
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.unreturned += u32::try_from(bytes).unwrap_or(u32::MAX);
@@ -254,7 +255,6 @@ impl Session {
         }
         let returned = std::mem::take(&mut self.unreturned);
         self.window += i64::from(returned);
-        frame::write(self.outbox.tail(), frame::WINDOW_UPDATE, 0, frame::CONNECTION, &returned.to_be_bytes());
-        self.wake_driver();
+        self.tell(frame::WINDOW_UPDATE, 0, frame::CONNECTION, &returned.to_be_bytes());
     }
 }

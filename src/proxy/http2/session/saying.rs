@@ -36,7 +36,7 @@ impl Session {
         let stream = &mut self.streams[key];
         (stream.unread, stream.reader) = (true, None);
         let untaken = std::mem::take(&mut stream.body).len();
-        let (given_up, task) = (stream.asked.is_some() && !stream.ended, &mut stream.task);
+        let (given_up, task) = (stream.inquiry.is_some() && !stream.ended, &mut stream.task);
         if given_up {
             task.take().iter().for_each(AbortHandle::abort);
             self.reset(key, Code::Cancel, StreamFault::GivenUp);
@@ -50,7 +50,7 @@ impl Session {
     pub(in crate::proxy::http2) fn leave_unsaid(&mut self, key: Key) {
         let stream = &mut self.streams[key];
         stream.task = None;
-        let code = if stream.asked.is_some() { Code::Cancel } else { Code::Internal };
+        let code = if stream.inquiry.is_some() { Code::Cancel } else { Code::Internal };
         if stream.said != Said::All {
             self.reset(key, code, StreamFault::GivenUp);
         }
@@ -78,7 +78,7 @@ impl Session {
         }
     }
 
-    /// A stream is over when both sides have said all, and when nobody listens to what the client still says, which it
+    /// A stream is over when both sides have said all, and when nobody listens to what the peer still says, which it
     /// is told (RFC 9113 §8.1).
     pub(super) fn settle(&mut self, key: Key) {
         let stream = &self.streams[key];

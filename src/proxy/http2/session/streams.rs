@@ -10,7 +10,7 @@ use http::{HeaderMap, header};
 use slab::Slab;
 use tokio::task::AbortHandle;
 
-use super::asking::Asked;
+use super::asking::Inquiry;
 use crate::proxy::{
     http2::{fault::StreamFault, head},
     received::BodyFault,
@@ -54,7 +54,7 @@ pub(super) struct Stream {
     /// Somebody has had a look at it.
     pub(super) looked_at: bool,
     /// What it has more where weir began it.
-    pub(super) asked: Option<Box<Asked>>,
+    pub(super) inquiry: Option<Box<Inquiry>>,
     /// Its body is not wanted, or not any more.
     pub(super) unread: bool,
     /// It is known to both sides.
@@ -83,8 +83,8 @@ impl Stream {
     }
 
     /// One that weir begins.
-    pub(super) fn asked(id: u32, asked: Asked, (window, its_window): (u32, i64)) -> Stream {
-        Stream { asked: Some(Box::new(asked)), ..Stream::new(id, window, its_window) }
+    pub(super) fn ours(id: u32, inquiry: Inquiry, (window, its_window): (u32, i64)) -> Stream {
+        Stream { inquiry: Some(Box::new(inquiry)), ..Stream::new(id, window, its_window) }
     }
 
     fn new(id: u32, window_max: u32, its_window: i64) -> Stream {
@@ -107,7 +107,7 @@ impl Stream {
             writer: None,
             task: None,
             looked_at: false,
-            asked: None,
+            inquiry: None,
             unread: false,
             open: true,
             holders: 0,
@@ -116,7 +116,7 @@ impl Stream {
 
     /// Whether its answer has not come, of one that weir began.
     pub(super) fn awaits_answer(&self) -> bool {
-        self.asked.as_ref().is_some_and(|asked| !asked.answered)
+        self.inquiry.as_ref().is_some_and(|inquiry| !inquiry.answered)
     }
 
     /// The body is whole.
@@ -189,8 +189,8 @@ impl Streams {
         let stream = &mut self.kept[key.0];
         // What came of an answer is passed on, and a whole one is one, whatever becomes of its request (RFC 9113 §8.1).
         // Of a request nobody wants the answer any more: what is lost of it now would be missing, however much came.
-        let untaken = if stream.asked.is_some() { 0 } else { std::mem::take(&mut stream.body).len() };
-        if stream.asked.is_none() || !stream.ended {
+        let untaken = if stream.inquiry.is_some() { 0 } else { std::mem::take(&mut stream.body).len() };
+        if stream.inquiry.is_none() || !stream.ended {
             (stream.fault, stream.ended) = (Some(fault), false);
         }
         stream.said = Said::All;
