@@ -216,7 +216,7 @@ impl Connection {
         let (head, mut reply) = response.into_parts();
         let tunnel = reply.take_tunnel();
         wants.persists &= self.channel.borrow().goes_on() && self.drained.is_none() && !self.worker.drain().has_begun();
-        let mut outbox = Outbox::new(settings(&self.worker).1.body_idle);
+        let mut outbox = Outbox::new(self.worker.snapshot().serving.plan.timeouts.body_idle);
         let persists = {
             let interims = self.channel.borrow_mut().answer();
             response::begin(&mut outbox, &interims, &head, &reply, wants)

@@ -31,7 +31,7 @@ metrics! {
     TUNNELS = "weir_tunnels", "Connections switched to another protocol that are open now.";
     IN_FLIGHT = "weir_requests_in_flight", "Requests that are being answered now.";
     CONNECTIONS = "weir_connections", "Client connections that are open now, by listener.";
-    CONNECTIONS_RESTING = "weir_connections_resting", "Client connections of HTTP/1.1 that have been idle long enough to give their buffers back, by listener.";
+    CONNECTIONS_RESTING = "weir_connections_resting", "Client connections of HTTP/1.1 that wait for a request and keep no buffer, by listener.";
     CONNECTIONS_ACCEPTED = "weir_connections_accepted_total", "Client connections accepted, by listener.";
     CONNECTIONS_REFUSED = "weir_connections_refused_total", "Client connections closed at once, by listener and cause.";
     CONNECTIONS_RETIRED = "weir_connections_retired_total", "Client connections asked to end at a limit of their listener, by listener and cause.";

@@ -147,6 +147,21 @@ fn trailers_pass_both_ways() {
 }
 
 #[test]
+fn trailers_of_an_answer_reach_whoever_welcomes_them_announced_or_not() {
+    let upstream = RawUpstream::start(|_head, raw| {
+        raw.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nx-down: 2\r\n\r\n");
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let mut client = Raw::connect(proxy.address());
+    for (te, trailers) in [("connection: te\r\nte: trailers\r\n", "x-down: 2\r\n"), ("", "")] {
+        client.write(format!("GET / HTTP/1.1\r\nhost: a\r\n{te}\r\n"));
+        client.head();
+        assert_eq!(client.read_until("\r\n\r\n"), format!("2\r\nok\r\n0\r\n{trailers}\r\n"));
+    }
+}
+
+#[test]
 fn a_client_of_http_1_0_gets_no_chunks_and_keeps_its_connection_only_if_it_asks() {
     let upstream = RawUpstream::start(|head, raw| {
         assert!(head.contains(" HTTP/1.1\r\n"), "{head}");

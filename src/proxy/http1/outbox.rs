@@ -15,6 +15,9 @@ use tokio::{io::AsyncWrite, time::Sleep};
 
 use crate::proxy::{idle::IdleTimer, transport::JOINED_BYTES_MAX};
 
+/// Room for most heads, and for small bodies behind them.
+const HEAD_BYTES_ROOM: usize = 1 << 10;
+
 /// What a connection keeps for the next head: most heads are shorter.
 const KEPT_BYTES_MAX: usize = 4 << 10;
 
@@ -103,6 +106,7 @@ impl Outbox {
         (self.written, self.begun, self.touched, self.tail) = (0, false, false, b"");
         self.piece = Bytes::new();
         self.held = None;
+        self.out.reserve(HEAD_BYTES_ROOM);
         &mut self.out
     }
 
@@ -323,7 +327,9 @@ impl Outbox {
 
 /// Writes a line of a head or of trailers.
 pub(in crate::proxy) fn write_field(out: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
-    for part in [name.as_str().as_bytes(), b": ", value, CRLF] {
+    let name = name.as_str().as_bytes();
+    out.reserve(name.len() + value.len() + 4);
+    for part in [name, b": ", value, CRLF] {
         out.extend_from_slice(part);
     }
 }

@@ -8,6 +8,7 @@
 //! - A stream that has failed is told once, and passes nothing on that looks whole.
 
 mod asking;
+mod farewell;
 mod heads;
 mod owed;
 mod receiving;
@@ -26,6 +27,7 @@ use tokio::task::AbortHandle;
 pub(super) use self::streams::Key;
 use self::{
     asking::Service,
+    farewell::{FAREWELL, Farewell},
     heads::{Block, take_priority},
     owed::Owed,
     streams::{Stream, Streams},
@@ -49,9 +51,6 @@ const OWED_BYTES_MAX: usize = 16 << 10;
 
 /// So many streams that nobody listens to are remembered at least: as many as a client begins before it knows better.
 const PASSED_OVER_MIN: usize = 256;
-
-/// What a client is asked to send back when it is told to go.
-const FAREWELL: [u8; 8] = *b"farewell";
 
 /// What a peer is asked to send back to show that it is there.
 const SIGN_OF_LIFE: [u8; 8] = *b"alive?\0\0";
@@ -145,16 +144,6 @@ enum Greeting {
     Preface(usize),
     Settings,
     Done,
-}
-
-/// How far the client was told to go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Farewell {
-    None,
-    /// It was told, and streams that it began before it knew are welcome.
-    Told,
-    /// Streams above this one are passed over.
-    Last(u32),
 }
 
 /// A request that has begun.
@@ -448,29 +437,6 @@ impl Session {
         self.cancelled > cancels_max as u64 && self.cancelled * 2 > self.begun
     }
 
-    /// Asks the client to go: first with room for what it began before it knew (RFC 9113 §6.8).
-    pub(super) fn bid_farewell(&mut self) {
-        if self.farewell == Farewell::None {
-            self.farewell = Farewell::Told;
-            self.write_goaway(frame::STREAM_MAX, Code::NoError);
-            frame::write(self.outbox.tail(), frame::PING, 0, frame::CONNECTION, &FAREWELL);
-            self.wake_driver();
-        }
-    }
-
-    /// It was asked to go a while ago: what it began before it knew has come by now.
-    pub(super) fn insist(&mut self) {
-        if self.farewell == Farewell::Told {
-            self.set_last();
-        }
-    }
-
-    fn set_last(&mut self) {
-        self.farewell = Farewell::Last(self.last);
-        self.write_goaway(self.last, Code::NoError);
-        self.wake_driver();
-    }
-
     /// Asks the peer for a sign of life; `false` when it gave none since it was asked.
     pub(super) fn ask_for_life(&mut self) -> bool {
         let first = !std::mem::replace(&mut self.pinged, true);
@@ -490,49 +456,6 @@ impl Session {
     /// How often something came.
     pub(in crate::proxy) fn heard(&self) -> u64 {
         self.heard
-    }
-
-    /// Whether everything is done, and the peer knows that nothing more will be.
-    pub(super) fn is_done(&self) -> bool {
-        matches!(self.farewell, Farewell::Last(_)) && self.streams.open() == 0 && self.outbox.is_empty()
-    }
-
-    /// Ends it: nothing goes on from here on.
-    pub(super) fn end(&mut self, code: Code) {
-        let last = match (self.farewell, &self.peer) {
-            // It began nothing.
-            (_, Peer::Service(_)) => 0,
-            (Farewell::Last(last), _) => last,
-            _ => self.last,
-        };
-        self.farewell = Farewell::Last(last);
-        self.write_goaway(last, code);
-        self.lose(StreamFault::Rules(code.into()));
-    }
-
-    /// Nothing is asked of a service any more: it is told so.
-    pub(in crate::proxy) fn leave(&mut self) {
-        if self.lost.is_none() {
-            self.farewell = Farewell::Last(0);
-            self.write_goaway(0, Code::NoError);
-            self.lose(StreamFault::GivenUp);
-            self.wake_driver();
-        }
-    }
-
-    /// The connection is gone, for whoever is left on it.
-    pub(in crate::proxy) fn lose(&mut self, fault: StreamFault) {
-        self.lost.get_or_insert(fault);
-        self.streams.close_all(fault);
-        self.line.clear();
-        if let Peer::Service(service) = &mut self.peer {
-            service.wake_all();
-        }
-    }
-
-    fn write_goaway(&mut self, last: u32, code: Code) {
-        let payload = [last.to_be_bytes(), (code as u32).to_be_bytes()].concat();
-        frame::write(self.outbox.tail(), frame::GOAWAY, 0, frame::CONNECTION, &payload);
     }
 
     fn wake_driver(&self) {

@@ -1,6 +1,6 @@
 //! What comes in blocks of fields: heads, and trailers.
 
-use super::{Begun, Conduct, Farewell, Key, Peer, Session, Stream, Terms};
+use super::{Begun, Conduct, Key, Peer, Session, Stream, Terms, farewell::Farewell};
 use crate::proxy::http2::{
     frame::{self, Code, Head},
     head::{Draft, Malformed},
