@@ -177,6 +177,34 @@ fn a_body_that_the_upstream_does_not_want_is_never_asked_for() {
 }
 
 #[test]
+fn a_body_that_comes_without_being_asked_for_ends_no_connection() {
+    let upstream = RawUpstream::start(|_head, raw| {
+        assert_eq!(raw.read_until("hello"), "hello");
+        raw.write(OK);
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[timeouts]\nexpect_continue = \"1ms\"\n"));
+    let mut client = Raw::connect(proxy.address());
+    for _ in 0..2 {
+        client.write(format!("{EXPECTING}hello"));
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 200 ") && !head.contains("connection: close"), "{head}");
+        client.read_until("ok");
+    }
+}
+
+#[test]
+fn who_is_refused_without_being_asked_for_the_body_is_told_that_the_connection_ends() {
+    let upstream = RawUpstream::start(|_head, _raw| false);
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[limits]\nbody_bytes_max = 4\n"));
+    let mut client = Raw::connect(proxy.address());
+    client.write(EXPECTING);
+    let head = client.head();
+    assert!(head.starts_with("HTTP/1.1 413 ") && head.contains("connection: close"), "{head}");
+    client.rest();
+}
+
+#[test]
 fn an_upstream_that_says_nothing_gets_the_body_after_expect_continue() {
     let upstream = RawUpstream::start(|_head, raw| {
         assert_eq!(raw.read_until("hello"), "hello");

@@ -117,9 +117,10 @@ impl Channel {
         self.inbox.len() == 0
     }
 
-    /// Whether something may follow the answer: nothing that came was refused, and there is more, or may be.
+    /// Whether something may follow the answer: nothing that came was refused, there is more, or may be, and it is clear
+    /// what it is. Whether a body comes that was never asked for, only its client knows.
     pub(super) fn goes_on(&self) -> bool {
-        !self.flawed && (self.half_closed.is_none() || self.inbox.len() > 0)
+        !self.flawed && !self.expects && (self.half_closed.is_none() || self.inbox.len() > 0)
     }
 
     pub(super) fn poll_head(&mut self, cx: &mut Context<'_>) -> Poll<Came> {
@@ -235,7 +236,6 @@ impl Channel {
                 self.waits = Some(cx.waker().clone());
                 return Poll::Pending;
             }
-            // Whether one that waits to be asked for still comes, only its client knows.
             if self.expects {
                 return Poll::Ready(false);
             }
@@ -345,7 +345,11 @@ impl Inflow {
         let mut channel = self.channel.borrow_mut();
         loop {
             match channel.inbox.piece() {
-                Ok(Some(piece)) => return Poll::Ready(piece.map(Ok)),
+                Ok(Some(piece)) => {
+                    // It came without being asked for.
+                    channel.expects = false;
+                    return Poll::Ready(piece.map(Ok));
+                }
                 Ok(None) => {}
                 Err(flaw) => {
                     channel.flawed = true;
