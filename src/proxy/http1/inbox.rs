@@ -2,7 +2,7 @@
 //! the scanner did not judge.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Frame;
 
 use crate::proxy::framing::{Awaited, Bounds, Flaw, Part, Scanner, Side, Step, trimmed};
@@ -67,12 +67,12 @@ impl Inbox {
         }
     }
 
-    /// The next head; `None` when it is not there as a whole. A response may switch to the protocol that was asked for,
-    /// and to no other one.
+    /// The next head; `None` when it is not there as a whole. A response may switch to the protocol that the fields of its
+    /// request ask for, and to no other one.
     ///
     /// # Errors
     /// What is wrong with it.
-    pub(in crate::proxy) fn head(&mut self, upgrade: Option<&HeaderValue>) -> Result<Option<Head>, Flaw> {
+    pub(in crate::proxy) fn head(&mut self, request: Option<&HeaderMap>) -> Result<Option<Head>, Flaw> {
         let length = loop {
             match self.scanner.step(&self.bytes) {
                 Step::More => return Ok(None),
@@ -81,7 +81,8 @@ impl Inbox {
                 Step::Head(length) => break length,
                 Step::Switch { head, protocol: (start, end) } => {
                     let protocol = &self.bytes[start..end];
-                    upgrade.filter(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)).ok_or(Flaw::Upgrade)?;
+                    let asked = request.and_then(|fields| fields.get(header::UPGRADE));
+                    asked.filter(|asked| asked.as_bytes().eq_ignore_ascii_case(protocol)).ok_or(Flaw::Upgrade)?;
                     self.scanner.hold();
                     break head;
                 }

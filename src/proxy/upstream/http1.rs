@@ -20,7 +20,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, ReadBuf},
@@ -185,7 +185,7 @@ impl Http1 {
 
     fn poll_head(&mut self, cx: &mut Context<'_>, request: &HeaderMap) -> Poll<Result<Head, Failure>> {
         loop {
-            match self.inbox.head(request.get(header::UPGRADE)) {
+            match self.inbox.head(Some(request)) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
                 Err(flaw) => return Poll::Ready(Err(Failure::Flawed(flaw))),
