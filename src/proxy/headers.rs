@@ -8,6 +8,7 @@ use http::{
 
 use super::{
     asking::{Note, Peer},
+    http1::has_token,
     rejection::{Rejection, mark_failed},
 };
 use crate::{
@@ -211,9 +212,7 @@ fn named(connection: &str) -> impl Iterator<Item = HeaderName> {
 }
 
 fn welcomes_trailers(headers: &HeaderMap) -> bool {
-    let fields = headers.get_all(header::TE).iter();
-    let mut codings = fields.flat_map(|field| field.as_bytes().split(|byte| *byte == b','));
-    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    headers.get_all(header::TE).iter().any(|field| has_token(field, b"trailers"))
 }
 
 /// Removes from a request's trailers what a service that merges them with the head could believe: whoever sends them.

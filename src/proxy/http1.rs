@@ -62,8 +62,6 @@ struct Connection {
     channel: Shared,
     tenure: Tenure,
     listener: usize,
-    /// Requests that came.
-    requests: u64,
     /// When the drain was found to have begun.
     drained: Option<Instant>,
 }
@@ -93,7 +91,7 @@ pub(super) async fn serve(worker: Rc<Worker>, transport: Transport, peer: Peer) 
     };
     let stack = ServiceBuilder::new().layer(ShedLayer::new(Rc::clone(&worker))).service(handled);
     let channel = Rc::new(RefCell::new(channel));
-    let mut connection = Connection { worker, channel, tenure, listener, requests: 0, drained: None };
+    let mut connection = Connection { worker, channel, tenure, listener, drained: None };
     let ended = connection.serve(stack).await;
     connection.channel.borrow_mut().shut();
     if let Err(error) = ended {
@@ -118,8 +116,8 @@ impl Connection {
             let head = match self.head(draining.as_mut(), timer.as_mut()).await {
                 Some(Came::Head(head)) => Ok(head),
                 Some(Came::Flawed(flaw)) => Err(flaw),
-                Some(Came::End(ended)) => return ended,
-                None => break,
+                Some(Came::End(Err(error))) => return Err(error),
+                Some(Came::End(Ok(()))) | None => break,
             };
             match self.answer(&mut stack, head).await {
                 Behind::Request => {}
@@ -141,7 +139,7 @@ impl Connection {
             if let Poll::Ready(came) = channel.poll_head(cx) {
                 return Poll::Ready(Some(came));
             }
-            let idle = channel.is_idle();
+            let (idle, first) = (channel.is_idle(), channel.requests() == 0);
             drop(channel);
             if !idle {
                 resting = None;
@@ -153,7 +151,7 @@ impl Connection {
                 timer.as_mut().reset(self.deadline(since, idle));
             }
             // One that had no request yet waits a while for its first: it would be closed over one under way.
-            if self.drained.is_some() && idle && self.requests > 0 {
+            if self.drained.is_some() && idle && !first {
                 return Poll::Ready(None);
             }
             loop {
@@ -187,13 +185,14 @@ impl Connection {
     where
         S: Service<Request<Arriving>, Response = Response<Reply>, Error = Infallible>,
     {
-        self.requests += 1;
-        let read = head.and_then(|head| request::read(&head));
-        let (mut parts, mut wants) = read.unwrap_or_else(request::refused);
+        let read = head.and_then(|head| request::read(&head)).map(|(mut parts, wants)| {
+            if let Some(note) = self.channel.borrow().note() {
+                parts.extensions.insert(note);
+            }
+            (parts, wants)
+        });
+        let (parts, mut wants) = read.unwrap_or_else(request::refused);
         wants.persists &= !self.tenure.is_last();
-        if let Some(note) = self.channel.borrow().note() {
-            parts.extensions.insert(note);
-        }
         let body = Channel::begin(&self.channel, wants.consent).map_or_else(Received::nothing, Received::of_http1);
         let interims = Some(Interims::Http1(Rc::clone(&self.channel)));
         let response = {

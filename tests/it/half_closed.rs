@@ -130,3 +130,24 @@ fn half_a_request_is_answered_to_nobody() {
         assert!(!body.contains("\\r\\n0\\r\\n"), "{body}");
     }
 }
+
+#[test]
+fn a_client_that_goes_amid_a_conversation_is_noticed_by_whoever_has_its_answer() {
+    for half_closed in ["0s", "100ms"] {
+        let (told, tells) = mpsc::channel();
+        let upstream = RawUpstream::start(move |_head, raw| {
+            raw.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\npart\r\n");
+            told.send(raw.read_until("full")).unwrap();
+            told.send(format!("{:?} behind it", raw.rest())).unwrap();
+            false
+        });
+        let proxy = start(&upstream, half_closed);
+        let mut client = asking(&proxy, "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nhalf");
+        client.read_until("part");
+        // The rest of its request is read by whoever sends it on.
+        client.write("full");
+        assert_eq!(tells.recv_timeout(PATIENCE).unwrap(), "halffull");
+        drop(client);
+        hears_of_it(&tells);
+    }
+}

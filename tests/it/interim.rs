@@ -201,7 +201,11 @@ fn who_is_refused_without_being_asked_for_the_body_is_told_that_the_connection_e
     client.write(EXPECTING);
     let head = client.head();
     assert!(head.starts_with("HTTP/1.1 413 ") && head.contains("connection: close"), "{head}");
-    client.rest();
+    // Whether it is the body or a request, it is neither.
+    client.write("GET /smuggled HTTP/1.1\r\nhost: a\r\n\r\n");
+    let rest = client.rest();
+    assert!(rest.ends_with('}') && !rest.contains("HTTP/1.1"), "{rest}");
+    assert_eq!(upstream.connections(), 0);
 }
 
 #[test]

@@ -162,6 +162,45 @@ fn trailers_of_an_answer_reach_whoever_welcomes_them_announced_or_not() {
 }
 
 #[test]
+fn an_answer_that_ends_with_its_connection_says_so_to_http_1_0() {
+    let upstream = RawUpstream::start(|_head, raw| {
+        raw.write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n");
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let mut client = Raw::connect(proxy.address());
+    client.write("GET / HTTP/1.0\r\nconnection: keep-alive\r\n\r\n");
+    let head = client.head();
+    assert!(!head.contains("keep-alive"), "{head}");
+    assert_eq!(client.rest(), "ok");
+}
+
+#[test]
+fn weir_s_own_answer_to_head_tells_the_length_that_get_would_have() {
+    let upstream = RawUpstream::start(|_head, _raw| false);
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "").replace("/\"", "/here\""));
+    let length = |method: &str| {
+        let mut client = Raw::connect(proxy.address());
+        client.write(format!("{method} /there HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n"));
+        let head = client.head();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).map(str::to_owned);
+        (length.unwrap(), client.rest().len())
+    };
+    let (got, body) = length("GET");
+    assert_eq!((got.parse(), length("HEAD")), (Ok(body), (got, 0)));
+}
+
+#[test]
+fn a_refusal_is_read_by_a_client_that_had_sent_its_body_before() {
+    let upstream = RawUpstream::start(|_head, _raw| false);
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[limits]\nbody_bytes_max = 4\n"));
+    let mut client = Raw::connect(proxy.address());
+    client.write("POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 600000\r\n\r\n");
+    client.write(vec![b'x'; 600_000]);
+    assert!(client.rest().starts_with("HTTP/1.1 413 "));
+}
+
+#[test]
 fn a_client_of_http_1_0_gets_no_chunks_and_keeps_its_connection_only_if_it_asks() {
     let upstream = RawUpstream::start(|head, raw| {
         assert!(head.contains(" HTTP/1.1\r\n"), "{head}");

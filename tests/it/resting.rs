@@ -149,3 +149,27 @@ async fn a_drain_does_not_wait_for_connections_that_rest() {
     proxy.logged("weir stopped");
     assert_eq!(proxy.child.wait().unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_client_that_ends_tls_is_told_the_end_too() {
+    let (authority, files) = (Authority::new(), TempDir::new().unwrap());
+    authority.issue(&["shop.example.com"]).write(files.path(), "shop");
+    let upstream = Upstream::named("v1");
+    let listener = "[[listeners]]\nname = \"edge\"\naddress = \"127.0.0.1:0\"\n\
+                    tls = { cert = \"DIR/shop.pem\", key = \"DIR/shop.key\" }\n";
+    let config = plain_config(upstream.address, "", listener);
+    let proxy = Proxy::start(&config.replace("DIR", &files.path().display().to_string()));
+    for before in ["", "\r\n", "GET /"] {
+        let stream = tokio::net::TcpStream::connect(proxy.address()).await.unwrap();
+        let connector = TlsConnector::from(Arc::new(authority.client(None)));
+        let mut stream = connector.connect("shop.example.com".try_into().unwrap(), stream).await.unwrap();
+        stream.write_all(ASK.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"v1") {
+            answer.push(stream.read_u8().await.unwrap());
+        }
+        stream.write_all(before.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap(), 0, "{before:?}");
+    }
+}

@@ -298,7 +298,7 @@ fn header_count(section: &mut Section<'_>, header_count: &mut usize) -> bool {
     store(usize::try_from(number).ok(), header_count)
 }
 
-/// hyper panics on a read buffer below 8 KiB, takes no target above 64 KiB and no trailer section above 16 KiB.
+/// What is less is kept to by no client, and what is more by no service: `http` itself takes no target above 64 KiB.
 fn bytes_within(
     section: &mut Section<'_>,
     key: &'static str,
@@ -315,7 +315,7 @@ fn bytes_within(
     store(usize::try_from(size).ok(), bytes)
 }
 
-/// Bytes that hyper holds for a peer: it panics on more than 4 GiB.
+/// Bytes that are held for a peer.
 fn held(section: &mut Section<'_>, key: &'static str, bytes: &mut usize) -> bool {
     bytes_within(section, key, (1, 1 << 30), "1 to 1GiB", bytes)
 }

@@ -165,7 +165,7 @@ pub(crate) fn response(status: u16, mut headers: HeaderMap) {
     assert!(matches!(judged.end, End::Open), "{judged:?}");
 }
 
-/// As hyper writes a head.
+/// As a head is written.
 fn written(line: &str, headers: &HeaderMap) -> Vec<u8> {
     let mut written = format!("{line}\r\n").into_bytes();
     for (name, value) in headers {

@@ -99,7 +99,7 @@ pub(crate) fn framing(data: &[u8]) {
     }
 }
 
-/// Every target that is passed is one that hyper takes: else hyper would answer instead of weir.
+/// Every target that is passed is one that can be read: what is refused is refused by its framing.
 fn targets_are_uris(passed: &[u8]) {
     for line in passed.split(|byte| *byte == b'\n').filter_map(|line| line.strip_suffix(b" HTTP/1.1\r")) {
         let Some(target) = line.splitn(2, |byte| *byte == b' ').nth(1) else { continue };

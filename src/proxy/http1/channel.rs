@@ -4,7 +4,7 @@
 use std::{
     cell::RefCell,
     io,
-    pin::{Pin, pin},
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, Waker, ready},
     time::Duration,
@@ -12,9 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::{io::AsyncWrite, task::coop};
 
-use super::inbox::{Head, Inbox};
+use super::inbox::{Head, Inbox, poll_away};
 use crate::proxy::{
     asking::Note,
     framing::{Bounds, Flaw, Side},
@@ -23,9 +23,6 @@ use crate::proxy::{
     transport::Transport,
     tunnel::Half,
 };
-
-/// Room for the beginning of a request.
-const FIRST_BYTES_MAX: usize = 8 << 10;
 
 /// So much is read behind a request before it is answered: the next ones, or what goes into a tunnel. No key of the
 /// configuration: what is more waits in the socket, and nothing is refused for it.
@@ -39,11 +36,6 @@ const UNWANTED_BYTES_MAX: usize = 64 << 10;
 const INTERIMS_BYTES_MAX: usize = 64 << 10;
 
 const CONTINUE: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
-
-thread_local! {
-    /// One room for all connections of a worker, so that those that wait keep none.
-    static FIRST: RefCell<Box<[u8]>> = RefCell::new(vec![0; FIRST_BYTES_MAX].into());
-}
 
 /// A connection, as all that have a part in it refer to it.
 pub(in crate::proxy) type Shared = Rc<RefCell<Channel>>;
@@ -62,13 +54,16 @@ pub(in crate::proxy) struct Channel {
     expects: bool,
     /// Its answer has begun.
     answered: bool,
-    /// Interim responses that wait to be written.
+    /// Interim responses that wait to be written, and whether some that were may be held back, by TLS.
     interims: Vec<u8>,
+    unflushed: bool,
     /// What came is no HTTP.
     flawed: bool,
     /// How long a client is answered once it sends no more, and one that does not.
     half_closed_for: Duration,
     half_closed: Option<Box<HalfClosed>>,
+    /// The client was told that nothing more comes.
+    shut: bool,
     /// Who waits for more of the body, and who until it is read.
     reader: Option<Waker>,
     waits: Option<Waker>,
@@ -102,6 +97,8 @@ impl Channel {
             expects: false,
             answered: false,
             interims: Vec::new(),
+            unflushed: false,
+            shut: false,
             flawed: false,
             half_closed_for,
             half_closed: None,
@@ -142,20 +139,15 @@ impl Channel {
     }
 
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let Some(transport) = self.transport.as_mut().filter(|_| self.half_closed.is_none()) else {
-            return Poll::Ready(Ok(0));
-        };
-        if self.inbox.len() == 0 && self.inbox.is_end() {
-            return FIRST.with_borrow_mut(|room| {
-                let mut room = ReadBuf::new(room);
-                ready!(Pin::new(transport).poll_read(cx, &mut room))?;
-                self.inbox.begin(room.filled());
-                Poll::Ready(Ok(room.filled().len()))
-            });
+        match &mut self.transport {
+            Some(transport) if self.half_closed.is_none() => self.inbox.poll_fill(cx, transport),
+            _ => Poll::Ready(Ok(0)),
         }
-        let read = ready!(pin!(transport.read_buf(self.inbox.room())).poll(cx));
-        self.inbox.came();
-        Poll::Ready(read)
+    }
+
+    /// How many requests came.
+    pub(super) fn requests(&self) -> u64 {
+        self.requests
     }
 
     // Who answers a request.
@@ -181,8 +173,9 @@ impl Channel {
         if self.poll_interims(cx).is_err() {
             return Poll::Ready(());
         }
-        // Whoever reads a body finds its end.
+        // Whoever reads a body finds its end, and tells.
         if !self.inbox.is_end() || self.flawed {
+            self.wait(cx);
             return Poll::Pending;
         }
         while self.half_closed.is_none() && self.inbox.len() < AHEAD_BYTES_MAX {
@@ -206,14 +199,36 @@ impl Channel {
 
     fn poll_interims(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         while !self.interims.is_empty() {
-            let Some(transport) = &mut self.transport else { return Ok(()) };
-            let Poll::Ready(written) = Pin::new(&mut *transport).poll_write(cx, &self.interims)? else { break };
-            self.interims.drain(..written);
-            if let Poll::Ready(flushed) = Pin::new(transport).poll_flush(cx) {
-                flushed?;
+            let interims = std::mem::take(&mut self.interims);
+            let written = self.poll_written(|transport| transport.poll_write(cx, &interims));
+            self.interims = interims;
+            match written? {
+                Poll::Ready(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(written) => {
+                    self.interims.drain(..written);
+                    self.unflushed = true;
+                }
+                Poll::Pending => return Ok(()),
             }
         }
+        if self.unflushed && self.poll_written(|transport| transport.poll_flush(cx))?.is_ready() {
+            self.unflushed = false;
+        }
         Ok(())
+    }
+
+    /// Waits until the body is read.
+    fn wait(&mut self, cx: &Context<'_>) {
+        if !self.waits.as_ref().is_some_and(|waits| waits.will_wake(cx.waker())) {
+            self.waits = Some(cx.waker().clone());
+        }
+    }
+
+    /// The body is read, as far as it is.
+    fn tell(&mut self) {
+        if let Some(waits) = self.waits.take() {
+            waits.wake();
+        }
     }
 
     /// The answer begins, behind what waits of interim ones.
@@ -233,7 +248,7 @@ impl Channel {
                 return Poll::Ready(self.goes_on());
             }
             if self.is_read {
-                self.waits = Some(cx.waker().clone());
+                self.wait(cx);
                 return Poll::Pending;
             }
             if self.expects {
@@ -246,6 +261,8 @@ impl Channel {
             }
             match self.poll_fill(cx) {
                 Poll::Ready(Ok(taken)) if (1..=left).contains(&taken) => left -= taken,
+                // It is not the client who is late.
+                Poll::Pending if !coop::has_budget_remaining() => return Poll::Pending,
                 _ => return Poll::Ready(false),
             }
         }
@@ -269,14 +286,12 @@ impl Channel {
     pub(super) fn poll_close(&mut self, cx: &mut Context<'_>, bytes_max: &mut usize) -> Poll<io::Result<()>> {
         let unread = self.flawed || self.inbox.len() > 0 || !self.inbox.is_end();
         let Some(transport) = &mut self.transport else { return Poll::Ready(Ok(())) };
-        ready!(Pin::new(&mut *transport).poll_shutdown(cx))?;
+        if !self.shut {
+            ready!(Pin::new(&mut *transport).poll_shutdown(cx))?;
+            self.shut = true;
+        }
         while unread && *bytes_max > 0 {
-            let read = FIRST.with_borrow_mut(|room| {
-                let mut room = ReadBuf::new(room);
-                ready!(Pin::new(&mut *transport).poll_read(cx, &mut room))?;
-                Poll::Ready(io::Result::Ok(room.filled().len()))
-            });
-            match ready!(read)? {
+            match ready!(poll_away(cx, transport))? {
                 0 => break,
                 read => *bytes_max = bytes_max.saturating_sub(read),
             }
@@ -348,16 +363,24 @@ impl Inflow {
                 Ok(Some(piece)) => {
                     // It came without being asked for.
                     channel.expects = false;
+                    if channel.inbox.is_end() {
+                        channel.tell();
+                    }
                     return Poll::Ready(piece.map(Ok));
                 }
                 Ok(None) => {}
                 Err(flaw) => {
                     channel.flawed = true;
+                    channel.tell();
                     return Poll::Ready(Some(Err(BodyFault::Flawed(flaw))));
                 }
             }
-            if std::mem::take(&mut channel.expects) && !channel.answered {
-                channel.send_interims(CONTINUE);
+            if channel.expects && channel.answered {
+                // What comes now may be another request.
+                return Poll::Ready(Some(Err(BodyFault::Closed)));
+            }
+            if std::mem::take(&mut channel.expects) {
+                channel.interims.extend_from_slice(CONTINUE);
                 if let Err(error) = channel.poll_interims(cx) {
                     return Poll::Ready(Some(Err(BodyFault::Lost(error))));
                 }
@@ -397,9 +420,72 @@ impl Drop for Inflow {
         let mut channel = self.channel.borrow_mut();
         if channel.requests == self.request {
             channel.is_read = false;
-            if let Some(waits) = channel.waits.take() {
-                waits.wake();
-            }
+            channel.tell();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::{io::AsyncWriteExt, net::UnixStream};
+
+    use super::*;
+    use crate::proxy::transport::{Stream, Wire};
+
+    const BOUNDS: Bounds =
+        Bounds { head_bytes_max: 1024, target_bytes_max: 128, fields_max: 16, trailer_bytes_max: 128, interim_max: 2 };
+
+    fn connected() -> (UnixStream, Channel) {
+        let (client, own) = UnixStream::pair().unwrap();
+        (client, Channel::new(Transport::Clear(Wire::new(Stream::Unix(own))), BOUNDS, Duration::ZERO))
+    }
+
+    #[tokio::test]
+    async fn no_more_is_read_ahead_of_an_answer_than_there_is_room_for() {
+        let (mut client, mut channel) = connected();
+        client.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        assert!(matches!(poll_fn(|cx| channel.poll_head(cx)).await, Came::Head(_)));
+        let mut sent = 0;
+        while let Ok(more) = client.try_write(&[b'x'; 4096]) {
+            sent += more;
+        }
+        assert!(sent > 4 * AHEAD_BYTES_MAX);
+        while channel.inbox.len() < AHEAD_BYTES_MAX {
+            assert!(poll_fn(|cx| Poll::Ready(channel.poll_meanwhile(cx))).await.is_pending());
+            tokio::task::yield_now().await;
+        }
+        for _ in 0..10 {
+            assert!(poll_fn(|cx| Poll::Ready(channel.poll_meanwhile(cx))).await.is_pending());
+            tokio::task::yield_now().await;
+        }
+        assert!(channel.inbox.len() < 2 * AHEAD_BYTES_MAX);
+    }
+
+    #[tokio::test]
+    async fn interim_responses_that_nobody_reads_are_bounded_and_a_consent_is_none_of_them() {
+        let (client, mut channel) = connected();
+        for _ in 0..100 {
+            channel.send_interims(&[b'x'; 4096]);
+        }
+        assert_eq!(channel.interims.len(), INTERIMS_BYTES_MAX);
+        channel.answer();
+        channel.send_interims(b"too late");
+        assert!(channel.interims.is_empty());
+        drop(client);
+    }
+
+    #[tokio::test]
+    async fn a_body_that_was_not_asked_for_before_the_answer_is_none_behind_it() {
+        let (mut client, channel) = connected();
+        client.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n").await.unwrap();
+        let channel = Rc::new(RefCell::new(channel));
+        poll_fn(|cx| channel.borrow_mut().poll_head(cx)).await;
+        let inflow = Channel::begin(&channel, true).unwrap();
+        channel.borrow_mut().answer();
+        assert!(matches!(poll_fn(|cx| inflow.poll_piece(cx)).await, Some(Err(BodyFault::Closed))));
+        drop(inflow);
+        assert!(!poll_fn(|cx| channel.borrow_mut().poll_over(cx)).await);
     }
 }

@@ -1,9 +1,17 @@
 //! What comes on a connection: bytes go in, heads and pieces of bodies come out. Nothing is made of a byte that
 //! the scanner did not judge.
 
+use std::{
+    cell::RefCell,
+    io,
+    pin::{Pin, pin},
+    task::{Context, Poll, ready},
+};
+
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use http_body::Frame;
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::proxy::framing::{Awaited, Bounds, Flaw, Part, Scanner, Side, Step, trimmed};
 
@@ -14,6 +22,13 @@ const ROOM_BYTES_MAX: usize = 64 << 10;
 
 /// With less room than this more is made before the next reading.
 const ROOM_BYTES_LEFT: usize = 1 << 10;
+
+/// Room for the beginning of a message.
+const FIRST_BYTES_MAX: usize = 8 << 10;
+
+thread_local! {
+    static FIRST: RefCell<Box<[u8]>> = RefCell::new(vec![0; FIRST_BYTES_MAX].into());
+}
 
 /// What came on a connection and was not taken yet.
 #[derive(Debug)]
@@ -47,9 +62,25 @@ impl Inbox {
         self.scanner.expect(awaited);
     }
 
-    /// The first bytes of a message were read.
-    pub(in crate::proxy) fn begin(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+    /// Reads what is there of a stream; gives how many bytes that were. The beginning of a message comes by way of one room
+    /// for all connections of a worker, so that those that wait keep none, and since most messages are far smaller than the
+    /// room that has to be there for them.
+    pub(in crate::proxy) fn poll_fill<S: AsyncRead + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        stream: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        if self.bytes.is_empty() && self.scanner.part() == Part::Head {
+            return FIRST.with_borrow_mut(|room| {
+                let mut room = ReadBuf::new(room);
+                ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+                self.bytes.extend_from_slice(room.filled());
+                Poll::Ready(Ok(room.filled().len()))
+            });
+        }
+        let read = ready!(pin!(stream.read_buf(self.room())).poll(cx));
+        self.came();
+        Poll::Ready(read)
     }
 
     /// Where more is read to.
@@ -186,6 +217,15 @@ impl Inbox {
     pub(in crate::proxy) fn take_glued(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes).into()
     }
+}
+
+/// Reads what is there of a stream, and forgets it; gives how many bytes that were.
+pub(super) fn poll_away<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut S) -> Poll<io::Result<usize>> {
+    FIRST.with_borrow_mut(|room| {
+        let mut room = ReadBuf::new(room);
+        ready!(Pin::new(stream).poll_read(cx, &mut room))?;
+        Poll::Ready(Ok(room.filled().len()))
+    })
 }
 
 /// The fields of a section that begins at `start` and ends with an empty line, each of them shown to `see`. They were

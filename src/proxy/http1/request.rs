@@ -37,13 +37,17 @@ pub(super) fn read(head: &Bytes) -> Result<(request::Parts, Wants), Flaw> {
     parts.version = if http_11 { Version::HTTP_11 } else { Version::HTTP_10 };
     let no_body = parts.method == Method::HEAD;
     let mut wants = Wants { http_11, no_body, persists: http_11, consent: false, trailers: false };
+    let mut closes = false;
     parts.headers = fields(head, line_end + 1, |name, value| match *name {
-        header::CONNECTION if http_11 => wants.persists &= !has_token(value, b"close"),
-        header::CONNECTION => wants.persists |= has_token(value, b"keep-alive"),
+        header::CONNECTION => {
+            closes |= has_token(value, b"close");
+            wants.persists |= has_token(value, b"keep-alive");
+        }
         header::EXPECT => wants.consent = http_11 && value.as_bytes().eq_ignore_ascii_case(b"100-continue"),
         header::TE => wants.trailers |= has_token(value, b"trailers"),
         _ => {}
     })?;
+    wants.persists &= !closes;
     Ok((parts, wants))
 }
 
@@ -88,6 +92,7 @@ mod tests {
         for (line, fields, expected) in [
             (old, "", [0, 0, 0, 0, 0]),
             (old, "connection: Keep-Alive\r\n", [0, 0, 1, 0, 0]),
+            (old, "connection: keep-alive, close\r\n", [0, 0, 0, 0, 0]),
             (old, "expect: 100-continue\r\nte: trailers\r\n", [0, 0, 0, 0, 1]),
             (new, "", [1, 0, 1, 0, 0]),
             (new, "connection: x, Close\r\n", [1, 0, 0, 0, 0]),

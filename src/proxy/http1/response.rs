@@ -57,7 +57,11 @@ pub(super) fn begin(
             outbox.follow(Framed::Length(length), false, true);
         }
         _ if bodiless => outbox.follow(Framed::Length(0), true, true),
-        Some(length) => outbox.follow(Framed::Length(length), told.is_some(), body.is_end_stream()),
+        Some(length) => {
+            // A body that is not as long as its head says does not go unseen.
+            let ended = length == 0 && body.is_end_stream();
+            outbox.follow(Framed::Length(length), told.is_some() || length > 0 && exact.is_none(), ended);
+        }
         None if wants.http_11 => outbox.follow(Framed::Chunked { trailers: wants.trailers }, false, false),
         None => outbox.follow(Framed::UntilClose, false, false),
     }

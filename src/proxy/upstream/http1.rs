@@ -13,7 +13,6 @@ mod upload;
 use std::{
     cell::RefCell,
     io,
-    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
@@ -22,10 +21,7 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response};
 use http_body::{Frame, SizeHint};
-use tokio::{
-    io::{AsyncRead, AsyncReadExt, ReadBuf},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use self::{
     answer::{Answer, answer},
@@ -40,13 +36,6 @@ use crate::proxy::{
     received::BodyFault,
     tunnel::Half,
 };
-
-/// Room for the beginning of an answer.
-const FIRST_BYTES_MAX: usize = 8 << 10;
-
-thread_local! {
-    static FIRST: RefCell<Box<[u8]>> = RefCell::new(vec![0; FIRST_BYTES_MAX].into());
-}
 
 /// A connection that carries one request at a time.
 #[derive(Debug)]
@@ -190,7 +179,7 @@ impl Http1 {
                 Ok(None) => {}
                 Err(flaw) => return Poll::Ready(Err(Failure::Flawed(flaw))),
             }
-            match ready!(if self.heard { self.poll_fill(cx) } else { self.poll_first(cx) }) {
+            match ready!(self.poll_fill(cx)) {
                 Ok(0) => return Poll::Ready(Err(Failure::Lost(Lost::Closed))),
                 Ok(_) => self.heard = true,
                 Err(error) => return Poll::Ready(Err(Failure::Lost(Lost::Broken(error)))),
@@ -198,22 +187,8 @@ impl Http1 {
         }
     }
 
-    /// Reads the beginning of an answer. By way of one room for all connections of a worker, so that those that wait
-    /// keep none, and since most answers are far smaller than the room that has to be there for them.
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        FIRST.with_borrow_mut(|room| {
-            let mut room = ReadBuf::new(room);
-            ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(cx, &mut room))?;
-            self.inbox.begin(room.filled());
-            Poll::Ready(Ok(room.filled().len()))
-        })
-    }
-
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        let room = self.inbox.room();
-        let read = ready!(pin!(self.stream.borrow_mut().read_buf(room)).poll(cx));
-        self.inbox.came();
-        Poll::Ready(read)
+        self.inbox.poll_fill(cx, &mut *self.stream.borrow_mut())
     }
 
     /// The answer's body, when it is there as a whole.
