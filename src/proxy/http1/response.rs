@@ -53,14 +53,14 @@ pub(super) fn begin(
     }
     match length {
         // What GET would have.
-        Some(length) if bodiless && wants.no_body && told.is_none() && length > 0 && !is_bodiless(head.status) => {
+        Some(length) if wants.no_body && told.is_none() && length > 0 && !is_bodiless(head.status) => {
             outbox.follow(Framed::Length(length), false, true);
         }
         _ if bodiless => outbox.follow(Framed::Length(0), true, true),
         Some(length) => {
             // A body that is not as long as its head says does not go unseen.
             let ended = length == 0 && body.is_end_stream();
-            outbox.follow(Framed::Length(length), told.is_some() || length > 0 && exact.is_none(), ended);
+            outbox.follow(Framed::Length(length), told.is_some(), ended);
         }
         None if wants.http_11 => outbox.follow(Framed::Chunked { trailers: wants.trailers }, false, false),
         None => outbox.follow(Framed::UntilClose, false, false),
