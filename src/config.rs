@@ -32,3 +32,4 @@ pub use guard::Guards;
 pub use report::{Problem, Report, Severity};
 pub(crate) use section::did_you_mean;
 pub use source::Sources;
+pub(crate) use source::is_source;

@@ -18,8 +18,14 @@ const FILE_BYTES_MAX: u64 = 16 << 20;
 /// The folder beside the configuration that contracts are looked up in.
 pub(super) const CONTRACTS: &str = "contracts";
 
-/// How the names of files with flags in flagd's format end.
+/// How the names of settings end.
+const SETTINGS: &str = ".toml";
+
+/// How the names of files with flags in flagd's format end, which is one of [`DOCUMENTS`], too.
 const FLAGS: &str = ".flagd.json";
+
+/// How the names of contracts end.
+const DOCUMENTS: &[&str] = &[".yaml", ".yml", ".json"];
 
 /// One file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,7 +171,7 @@ fn read_all(config: &Path, problems: &Problems) -> Option<Sources> {
         }
     };
     let (root, paths, flag_paths) = if metadata.is_dir() {
-        let paths = listed(config, &[".toml"], problems);
+        let paths = listed(config, &[SETTINGS], problems);
         if paths.is_empty() {
             let hint =
                 "put the configuration into files that end in .toml; `weir demo --keep` writes one to start from";
@@ -176,8 +182,7 @@ fn read_all(config: &Path, problems: &Problems) -> Option<Sources> {
         (config.parent().unwrap_or(Path::new("")).to_owned(), vec![config.to_owned()], Vec::new())
     };
     let contracts = root.join(CONTRACTS);
-    let contract_paths =
-        if contracts.is_dir() { listed(&contracts, &[".yaml", ".yml", ".json"], problems) } else { Vec::new() };
+    let contract_paths = if contracts.is_dir() { listed(&contracts, DOCUMENTS, problems) } else { Vec::new() };
     let read = |paths: Vec<PathBuf>| paths.into_iter().filter_map(|path| SourceFile::read(path, problems)).collect();
     let settings: Vec<SourceFile> = read(paths);
     let attached = Attached::read(&root, &settings);
@@ -191,13 +196,19 @@ fn listed(directory: &Path, endings: &[&str], problems: &Problems) -> Vec<PathBu
         problems.add_for_file(&name, format!("the directory cannot be listed: {error}"), "check its permissions");
         Vec::new()
     });
-    let wanted = |path: &PathBuf| {
-        let hidden = path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-        // What is nothing but an ending has no name.
-        let name = path.file_name().and_then(|name| name.to_str());
-        !hidden && name.is_some_and(|name| endings.iter().any(|ending| name.ends_with(ending)))
-    };
-    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).filter(wanted).collect();
+    let mut paths: Vec<PathBuf> = entries.into_iter().map(|entry| entry.path()).collect();
+    paths.retain(|path| is_named(path, endings));
     paths.sort();
     paths
+}
+
+/// Whether a file may be one of settings, flags or contracts, by its name.
+pub(crate) fn is_source(path: &Path) -> bool {
+    is_named(path, &[SETTINGS]) || is_named(path, DOCUMENTS)
+}
+
+/// What is nothing but an ending has no name, and starts with a dot.
+fn is_named(path: &Path, endings: &[&str]) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| !name.starts_with('.') && endings.iter().any(|ending| name.ends_with(ending)))
 }

@@ -79,8 +79,8 @@ impl fmt::Debug for Half {
 pub(super) struct Tunnel {
     upstream: Half,
     idle_for: Duration,
-    /// The place of a stream of HTTP/2 on its connection, which lasts as long as this.
-    _stream: Option<Rc<upstream::Place>>,
+    /// The seat of a stream of HTTP/2 on its connection, which lasts as long as this.
+    _stream: Option<Rc<upstream::Seat>>,
     _place: Place,
     _open: Open,
 }
@@ -108,7 +108,7 @@ impl Tunnel {
         snapshot: &Rc<Snapshot>,
         place: Place,
         upstream: Half,
-        stream: Option<Rc<upstream::Place>>,
+        stream: Option<Rc<upstream::Seat>>,
     ) -> Tunnel {
         let idle_for = snapshot.serving.plan.timeouts.tunnel_idle;
         Tunnel { upstream, idle_for, _stream: stream, _place: place, _open: Open::new(Rc::clone(snapshot)) }

@@ -64,7 +64,7 @@ pub use connect::{ConnectError, OwnAddresses};
 pub(super) use host::Shared;
 pub use http1::Lost;
 pub(super) use lease::{Deadline, Lease};
-pub(super) use pool::Place;
+pub(super) use pool::Seat;
 pub use resolve::Resolver;
 pub(super) use settled::Upstreams;
 pub use survey::{Sights, Survey};

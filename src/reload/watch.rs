@@ -11,11 +11,14 @@ use std::{
     time::Duration,
 };
 
-use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher, event::AccessKind};
+use notify::{
+    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
+    event::{AccessKind, AccessMode, ModifyKind},
+};
 use tokio::{sync::mpsc, time::Instant};
 
 use super::command::Command;
-use crate::store::OVERLAY;
+use crate::{config::is_source, store::OVERLAY};
 
 /// How often files are looked at without any event.
 const POLL_EVERY: Duration = Duration::from_secs(2);
@@ -30,7 +33,8 @@ const HOLD_MAX: Duration = Duration::from_millis(400);
 pub async fn watch(config: PathBuf, commands: mpsc::Sender<Command>) {
     // One place is enough: an event that finds it taken is covered by the look to come.
     let (hint, mut hints) = mpsc::channel::<()>(1);
-    let mut watcher = watcher(hint, |_event| true);
+    let file = config.clone();
+    let mut watcher = watcher(hint, move |event| concerns(event, &file));
     let mut watched = BTreeSet::new();
     let mut noticed = Instant::now();
     loop {
@@ -98,18 +102,29 @@ pub async fn watch_overlay(state_dir: PathBuf, commands: mpsc::Sender<Command>) 
 
 fn watcher(hint: mpsc::Sender<()>, concerns: impl Fn(&Event) -> bool + Send + 'static) -> Option<RecommendedWatcher> {
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        // Reading a file is an event too, and the writer reads them all.
-        let only_read = matches!(
-            event,
-            Ok(Event { kind: EventKind::Access(AccessKind::Open(_) | AccessKind::Read), .. })
-                | Ok(Event { kind: EventKind::Access(AccessKind::Close(notify::event::AccessMode::Read)), .. })
-        );
-        if !only_read && event.as_ref().map_or(true, &concerns) {
+        if event.as_ref().map_or(true, |event| !only_reads(event) && concerns(event)) {
             // Full or closed, there is nothing more to say.
             hint.try_send(()).ok();
         }
     });
     watcher.inspect_err(|error| tracing::warn!(%error, "no file events: files are looked at every {POLL_EVERY:?}")).ok()
+}
+
+/// Reading a file is an event too, and the writer reads them all.
+fn only_reads(event: &Event) -> bool {
+    use AccessKind::{Close, Open, Read};
+    matches!(event.kind, EventKind::Access(Open(_) | Read | Close(AccessMode::Read)))
+}
+
+/// Whether a configuration may be another after an event. A file that is written all the time beside it, as a log is, says
+/// nothing of it. A certificate may have any name: one that is written over, and not replaced, is left to the slow look.
+fn concerns(event: &Event, config: &Path) -> bool {
+    let written = matches!(
+        event.kind,
+        EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_))
+            | EventKind::Access(AccessKind::Close(AccessMode::Write))
+    );
+    !written || event.paths.iter().any(|path| is_source(path) || path.file_name() == config.file_name())
 }
 
 /// Watches every directory that the files are reached through, symbolic links resolved. All are
@@ -143,4 +158,53 @@ fn directories(config: &Path) -> BTreeSet<PathBuf> {
         directories.insert(folder);
     }
     directories
+}
+
+#[cfg(test)]
+mod tests {
+    use notify::event::{CreateKind, DataChange, MetadataKind, RemoveKind, RenameMode};
+
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_written_says_nothing_of_the_configuration_beside_it() {
+        let written = [
+            EventKind::Modify(ModifyKind::Data(DataChange::Any)),
+            EventKind::Modify(ModifyKind::Metadata(MetadataKind::Any)),
+            EventKind::Access(AccessKind::Close(AccessMode::Write)),
+        ];
+        let other = [
+            EventKind::Create(CreateKind::Any),
+            EventKind::Remove(RemoveKind::Any),
+            EventKind::Modify(ModifyKind::Name(RenameMode::Any)),
+            EventKind::Modify(ModifyKind::Any),
+            EventKind::Any,
+            EventKind::Other,
+        ];
+        let told = |kind, name: &str| concerns(&Event::new(kind).add_path(name.into()), Path::new("/c/edge.conf"));
+        for kind in written {
+            for name in ["/c/a.toml", "/c/a.flagd.json", "/c/contracts/a.yaml", "/elsewhere/edge.conf"] {
+                assert!(told(kind, name), "{kind:?} of {name}");
+            }
+            for name in ["/c/access.log", "/c/.a.toml", "/c/edge.conf.swp"] {
+                assert!(!told(kind, name), "{kind:?} of {name}");
+            }
+        }
+        for kind in other {
+            assert!(told(kind, "/c/access.log"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_writer_reads_is_no_change() {
+        for (kind, only) in [
+            (AccessKind::Open(AccessMode::Any), true),
+            (AccessKind::Read, true),
+            (AccessKind::Close(AccessMode::Read), true),
+            (AccessKind::Close(AccessMode::Write), false),
+            (AccessKind::Any, false),
+        ] {
+            assert_eq!(only_reads(&Event::new(EventKind::Access(kind))), only, "{kind:?}");
+        }
+    }
 }

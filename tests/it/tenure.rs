@@ -113,6 +113,22 @@ async fn a_connection_of_http_1_1_that_rests_ends_at_its_age() {
 }
 
 #[tokio::test]
+async fn a_request_whose_head_is_under_way_at_the_age_of_its_connection_is_answered() {
+    let upstream = Upstream::named("v1");
+    let proxy = Proxy::start(&config(upstream.address, "connection_age_max = \"300ms\""));
+    let mut client = Raw::connect(proxy.address());
+    client.write(&ASK[..20]);
+    for _ in 0..2 {
+        // Two that came one after the other ended by their age, so the first one is beyond its own.
+        assert_eq!(Raw::connect(proxy.address()).rest(), "");
+    }
+    client.write(&ASK[20..]);
+    assert!(answer(&mut client).contains("connection: close\r\n"));
+    assert_eq!(client.rest(), "");
+    assert_eq!(proxy.metric(&retired("connection_age_max")).await, 3.0);
+}
+
+#[tokio::test]
 async fn ages_vary_so_that_who_came_together_does_not_come_back_together() {
     let upstream = Upstream::named("v1");
     let proxy = Proxy::start(&config(upstream.address, "connection_age_max = \"2s\""));

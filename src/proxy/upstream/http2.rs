@@ -160,7 +160,7 @@ impl Http2 {
 
 impl Call {
     /// Sends what is left of the request and gives the head of its answer, and what follows; the heads of interim ones go
-    /// to the client meanwhile. What is still sent then keeps the request's `place` on its connection, which was `reused`
+    /// to the client meanwhile. What is still sent then keeps the request's `seat` on its connection, which was `reused`
     /// if it had carried a request before.
     ///
     /// # Errors
@@ -170,7 +170,7 @@ impl Call {
         request: &mut Request<Outbound>,
         interims: Option<&Interims>,
         bounds: &Bounds,
-        (place, reused): (&P, bool),
+        (seat, reused): (&P, bool),
     ) -> Result<(Response<()>, Answer), Broken> {
         let told = poll_fn(|cx| self.poll_answer(cx, request.body_mut(), interims, bounds)).await;
         let Told { status, fields } = told.map_err(|failure| self.broken(failure, reused))?;
@@ -184,7 +184,7 @@ impl Call {
             Some(unwanted) if asks.is_some() => Answer::Body(Received::of_http2(inflow, bounds), Some(unwanted)),
             rest => {
                 if let Some(outflow) = rest {
-                    outflow.go_on(std::mem::take(request.body_mut()), place.clone());
+                    outflow.go_on(std::mem::take(request.body_mut()), seat.clone());
                 }
                 Answer::Body(Received::of_http2(inflow, bounds), None)
             }

@@ -14,7 +14,7 @@ use super::{
     broken::{Broken, Unprocessed},
     connect::Made,
     http2::Answer,
-    pool::{Carriage, Place as StreamPlace},
+    pool::{Carriage, Seat},
     roster::Ticket,
     spare::Spare,
     usage::Permit,
@@ -92,15 +92,15 @@ impl Lease {
         }
     }
 
-    /// The stream itself, once the service agreed to a tunnel by this response; of HTTP/2 with the place that
+    /// The stream itself, once the service agreed to a tunnel by this response; of HTTP/2 with the seat that
     /// it goes on to have on its connection.
-    pub(in crate::proxy) fn take_half(&mut self) -> Option<(Half, Option<Rc<StreamPlace>>)> {
+    pub(in crate::proxy) fn take_half(&mut self) -> Option<(Half, Option<Rc<Seat>>)> {
         match self.carriage.take()? {
             Carriage::Http1(connection) => {
                 self.ticket.host.cells().active.fall();
                 Some((connection.into_half()?, None))
             }
-            Carriage::Http2(place) => Some((self.answer.take()?.into_half()?, Some(place))),
+            Carriage::Http2(seat) => Some((self.answer.take()?.into_half()?, Some(seat))),
         }
     }
 
@@ -130,10 +130,10 @@ impl Lease {
                     Broken::http1(failure, unsent && connection.left_body(), unprocessed)
                 })
             }
-            Some(Carriage::Http2(place)) => {
-                let call = place.http2().call(request, authority, plan.timeouts.expect_continue).await?;
+            Some(Carriage::Http2(seat)) => {
+                let call = seat.http2().call(request, authority, plan.timeouts.expect_continue).await?;
                 let bounds = Bounds::of(&plan.limits);
-                let (response, answer) = call.answer(request, interims, &bounds, (place, self.reused)).await?;
+                let (response, answer) = call.answer(request, interims, &bounds, (seat, self.reused)).await?;
                 self.answer = Some(Box::new(answer));
                 Ok(response)
             }
@@ -190,10 +190,10 @@ impl Lease {
     /// The host did not answer.
     pub(super) fn failed(&mut self) {
         self.ticket.failed();
-        if let Some(Carriage::Http2(place)) = &self.carriage
-            && place.is_silent()
+        if let Some(Carriage::Http2(seat)) = &self.carriage
+            && seat.is_silent()
         {
-            place.retire();
+            seat.retire();
         }
     }
 

@@ -65,16 +65,16 @@ pub(super) struct Trunk {
     retired: Cell<bool>,
 }
 
-/// The place of one request on a connection of HTTP/2, or of the tunnel that it was turned into: it has it until nothing
+/// The seat of one request on a connection of HTTP/2, or of the tunnel that it was turned into: it has it until nothing
 /// of it goes either way.
 #[derive(Debug)]
-pub(in crate::proxy) struct Place(Rc<Trunk>);
+pub(in crate::proxy) struct Seat(Rc<Trunk>);
 
 /// What carries one request.
 #[derive(Debug)]
 pub(super) enum Carriage {
     Http1(Box<Http1>),
-    Http2(Rc<Place>),
+    Http2(Rc<Seat>),
 }
 
 impl Pool {
@@ -108,7 +108,7 @@ impl Pool {
         trunks.retain(|trunk| trunk.takes_requests(sure));
         let free = trunks.iter().filter(|trunk| trunk.streams.get() < trunk.streams_max(streams_max));
         let trunk = free.min_by_key(|trunk| trunk.streams.get())?;
-        Some(Carriage::Http2(Place::take(trunk)))
+        Some(Carriage::Http2(Seat::take(trunk)))
     }
 
     /// Takes in a connection that was made, for its first request.
@@ -121,7 +121,7 @@ impl Pool {
             }
             Made::Http2(trunk) => {
                 self.trunks.borrow_mut().push(Rc::clone(&trunk));
-                Carriage::Http2(Place::take(&trunk))
+                Carriage::Http2(Seat::take(&trunk))
             }
         }
     }
@@ -233,8 +233,8 @@ impl Drop for Trunk {
     }
 }
 
-impl Place {
-    fn take(trunk: &Rc<Trunk>) -> Rc<Place> {
+impl Seat {
+    fn take(trunk: &Rc<Trunk>) -> Rc<Seat> {
         let cells = trunk.about.cells();
         if trunk.streams.get() == 0 {
             cells.idle.fall();
@@ -242,7 +242,7 @@ impl Place {
             trunk.heard.set(trunk.http2.heard());
         }
         trunk.streams.set(trunk.streams.get() + 1);
-        Rc::new(Place(Rc::clone(trunk)))
+        Rc::new(Seat(Rc::clone(trunk)))
     }
 
     /// Its connection.
@@ -261,7 +261,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Seat {
     fn drop(&mut self) {
         let trunk = &self.0;
         trunk.streams.set(trunk.streams.get() - 1);
