@@ -331,3 +331,50 @@ async fn drive(mut driver: Driver<Carrier>, session: Shared, ping: Duration, pon
     let fault = ended.map_or_else(|error| StreamFault::Broke(error.kind()), |()| StreamFault::Closed);
     session.borrow_mut().lose(fault);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::sample::Sample;
+
+    /// A request with a body, as it begins on a connection that nothing was written to.
+    fn begun() -> (Shared, Call) {
+        let plan = Sample::default().plan();
+        let rules = Rules::of(&plan.limits, &plan.timeouts);
+        let session = Rc::new(RefCell::new(Session::with_service(rules.terms, rules.interims_max)));
+        let question = Question {
+            method: &http::Method::POST,
+            scheme: "http",
+            authority: b"a",
+            path: "/",
+            protocol: None,
+            fields: &http::HeaderMap::new(),
+            length: Some(4),
+        };
+        let key = session.borrow_mut().ask(&question, false).unwrap();
+        let inflow = Inflow::new(&session, key);
+        let outflow = Some(Outflow::new(&session, key, rules.unread_for));
+        (session, Call { inflow, outflow, tunnel: false, asks: None, touched: false })
+    }
+
+    #[tokio::test]
+    async fn a_request_that_was_not_written_goes_elsewhere_and_as_it_is_where_nothing_was_taken_of_it() {
+        for (reused, sends, fault, unsent, unprocessed) in [
+            (true, false, StreamFault::Closed, true, Unprocessed::Surely),
+            (true, true, StreamFault::Closed, false, Unprocessed::Surely),
+            (false, false, StreamFault::Closed, false, Unprocessed::No),
+            (true, true, StreamFault::Untaken, false, Unprocessed::Surely),
+            (false, true, StreamFault::Untaken, false, Unprocessed::No),
+        ] {
+            let (session, mut call) = begun();
+            if sends {
+                let mut body = Outbound::Whole(Bytes::from_static(b"body"));
+                poll_fn(|cx| Poll::Ready(call.poll_send(cx, &mut body))).await.unwrap();
+            }
+            session.borrow_mut().lose(fault);
+            let broken = call.broken(Failure::Answer(BodyFault::Stream(fault)), reused);
+            let told = (broken.unsent, broken.unprocessed);
+            assert_eq!(told, (unsent, unprocessed), "reused {reused}, sends {sends}, {fault}");
+        }
+    }
+}
