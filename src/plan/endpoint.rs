@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub protocol: Protocol,
     /// How the connection is protected.
     pub tls: Option<UpstreamTls>,
+    /// Whether it reads the trailers of requests over HTTP/1.1.
+    pub trailers: bool,
     /// How it is asked whether it is well.
     pub health: Option<HealthCheck>,
 }

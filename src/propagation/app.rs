@@ -16,13 +16,15 @@ pub fn app_header(toggle: &str) -> String {
     APP_PREFIX.chars().chain(name).collect()
 }
 
-/// Whether only weir may set a field of that name; underscores count as dashes, as CGI and its heirs read
-/// them.
+/// Whether only weir may set a field of that name; other signs count as dashes, as CGI and some of its heirs read them.
 #[must_use]
 pub fn is_reserved(name: &HeaderName) -> bool {
     let name = name.as_str().as_bytes();
     let same = |reserved: &str| {
-        reserved.bytes().zip(name).all(|(wanted, byte)| wanted == *byte || (wanted == b'-' && *byte == b'_'))
+        reserved
+            .bytes()
+            .zip(name)
+            .all(|(wanted, byte)| wanted == *byte || wanted == b'-' && !byte.is_ascii_alphanumeric())
     };
     (name.len() >= APP_PREFIX.len() && same(APP_PREFIX))
         || (name.len() == X_WEIR_OVERRIDE.as_str().len() && same(X_WEIR_OVERRIDE.as_str()))
@@ -51,6 +53,8 @@ mod tests {
             ("x-weir-toggles", false),
             ("x-weir-override", true),
             ("x_weir_override", true),
+            ("x.weir!override", true),
+            ("x.weir~toggle|a", true),
             ("x-weir-overrides", false),
             ("x-weir-explain", false),
             ("y-weir-toggle-a", false),

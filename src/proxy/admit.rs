@@ -3,11 +3,12 @@
 use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, header, request};
+use http::{Method, Request, header, request};
 use tokio::time::Instant;
 
 use super::{
     body::{Outbound, Progress, Stream},
+    framing::Flaw,
     idle::IdleTimer,
     received::Received,
     rejection::{Manner, Rejection},
@@ -16,7 +17,7 @@ use super::{
 use crate::{
     contract::{Call, Inspection, Verdict},
     identity::Asking,
-    plan::{ArmId, Checking, ContractId, Decision, PlannedContract},
+    plan::{ArmId, Checking, ContractId, Decision, Plan, PlannedContract},
 };
 
 /// A body that may be forwarded. Only [`admit`] makes one.
@@ -67,6 +68,7 @@ pub(super) async fn admit(
     deadline: Instant,
 ) -> Result<Admitted, Rejection> {
     let plan = &snapshot.serving.plan;
+    let body = if *asking.method == Method::HEAD { nothing_of(body, plan, deadline).await? } else { body };
     let bytes_max = plan.limits.body_bytes_max;
     if body.size_hint().lower() > bytes_max {
         return Err(Rejection::BodyTooLarge { limit_bytes: bytes_max });
@@ -110,6 +112,27 @@ pub(super) async fn admit(
     let verdict = contract.contract.judge(inspection, &whole);
     conclude(snapshot, decision, contract, verdict, checking)?;
     Ok(Admitted { body: Outbound::Whole(whole), progress: Progress::ended_at(Instant::now()) })
+}
+
+/// Waits for the end of a body that has to be empty, as that of HEAD. What its content means nobody says (RFC 9110 §9.3.2),
+/// and there are services that take it for the next request.
+async fn nothing_of(mut body: Received, plan: &Plan, deadline: Instant) -> Result<Received, Rejection> {
+    while !body.is_end_stream() {
+        if body.size_hint().lower() > 0 {
+            return Err(Rejection::Framing(Flaw::Content));
+        }
+        let after = plan.timeouts.body_idle.min(deadline.saturating_duration_since(Instant::now()));
+        let piece = tokio::time::timeout(after, body.piece()).await;
+        match piece.map_err(|_elapsed| Rejection::BodyTimeout { after })? {
+            Some(Ok(frame)) if frame.data_ref().is_some_and(|data| !data.is_empty()) => {
+                return Err(Rejection::Framing(Flaw::Content));
+            }
+            Some(Ok(_nothing)) => {}
+            Some(Err(error)) => return Err(Rejection::BodyBroken(error)),
+            None => break,
+        }
+    }
+    Ok(Received::nothing())
 }
 
 fn streaming(

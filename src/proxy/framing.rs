@@ -6,8 +6,8 @@
 //!
 //! *Invariants*
 //! - A head goes on whole and judged, or not at all.
-//! - What is passed on is never wider than RFC 9110, 9112 and 3986 allow; where these leave a choice, the
-//!   one is taken that no neighbour reads otherwise.
+//! - What is passed on is never wider than RFC 9110 and 9112 allow; where these leave a choice, the one is taken that
+//!   no neighbour reads otherwise. Targets may have what browsers send beyond RFC 3986.
 //! - A scanner holds no bytes and allocates nothing; each byte of a head is looked at once, bodies of a
 //!   known length are not looked at.
 //! - After a [`Flaw`] a scanner passes nothing.
@@ -27,7 +27,8 @@ pub(super) mod naive;
 #[cfg(test)]
 mod tests;
 
-pub(super) use bytes::trimmed;
+pub(super) use bytes::{is_name, trimmed};
+pub(super) use field::resembles;
 pub use flaw::Flaw;
 pub(super) use head::interim_fields;
 pub(super) use parsed::{is_spaced, judge_request, judge_response, judge_trailers};

@@ -8,6 +8,7 @@ use http::{
 
 use super::{
     asking::{Note, Peer},
+    framing::resembles,
     http1::has_token,
     rejection::{Rejection, mark_failed},
 };
@@ -56,7 +57,7 @@ const UNFIT_FOR_TRAILERS: [&str; 20] = [
 ];
 
 /// So many fields are added to a request at most, and a map that grows once grows cheaper than one that does twice.
-const ADDED_FIELDS_MAX: usize = 8;
+pub(super) const ADDED_FIELDS_MAX: usize = 8;
 
 /// A request id longer than this is replaced: it ends up in every log on the way.
 const REQUEST_ID_BYTES_MAX: usize = 128;
@@ -217,13 +218,12 @@ fn welcomes_trailers(headers: &HeaderMap) -> bool {
 
 /// Removes from a request's trailers what a service that merges them with the head could believe: whoever sends them.
 pub(super) fn strip_trailers(trailers: &mut HeaderMap, cohort: &[HeaderName]) {
-    // CGI and its heirs read x_cohort as x-cohort.
-    let dashed = |name: &HeaderName| name.as_str().replace('_', "-");
     let is_unfit = |name: &HeaderName| {
-        let name = dashed(name);
-        UNFIT_FOR_TRAILERS.contains(&&*name)
-            || ["x-forwarded-", "x-weir-"].iter().any(|ours| name.starts_with(ours))
-            || cohort.iter().any(|cohort| dashed(cohort) == name)
+        let name = name.as_str().as_bytes();
+        let begins = |ours: &&str| name.get(..ours.len()).is_some_and(|begin| resembles(begin, ours.as_bytes()));
+        UNFIT_FOR_TRAILERS.iter().any(|unfit| resembles(name, unfit.as_bytes()))
+            || ["x-forwarded-", "x-weir-"].iter().any(begins)
+            || cohort.iter().any(|cohort| resembles(name, cohort.as_str().as_bytes()))
     };
     let unfit: Vec<HeaderName> = trailers.keys().filter(|name| is_unfit(name)).cloned().collect();
     unfit.iter().for_each(|name| drop(trailers.remove(name)));
@@ -240,19 +240,19 @@ fn drop_claims(headers: &mut HeaderMap, cohort: &[HeaderName]) -> usize {
     headers.remove(header::FORWARDED);
     headers.remove(BAGGAGE);
     let dropped = cohort.iter().filter(|name| headers.remove(*name).is_some()).count();
-    // CGI and its heirs read x_cohort as x-cohort.
     let lookalikes: Vec<HeaderName> = headers.keys().filter(|name| looks_like_claim(name, cohort)).cloned().collect();
     lookalikes.iter().for_each(|name| drop(headers.remove(name)));
     dropped + lookalikes.len()
 }
 
+/// Whether CGI and its heirs read it as one that could be believed: x_cohort as x-cohort.
 fn looks_like_claim(name: &HeaderName, cohort: &[HeaderName]) -> bool {
-    if !name.as_str().contains('_') {
+    let name = name.as_str().as_bytes();
+    if name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
         return false;
     }
-    let dashed = name.as_str().replace('_', "-");
     let ours = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_REQUEST_ID];
-    ours.into_iter().chain(cohort).any(|claim| claim.as_str() == dashed)
+    ours.into_iter().chain(cohort).any(|claim| resembles(name, claim.as_str().as_bytes()))
 }
 
 fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer, forwarding: &Forwarding) {
@@ -408,6 +408,8 @@ mod tests {
             ("x-cohort", "beta"),
             ("x_cohort", "beta"),
             ("x_forwarded_for", "1.2.3.4"),
+            ("x.cohort", "beta"),
+            ("x!forwarded|for", "1.2.3.4"),
             ("x_other", "1"),
             ("baggage", "weir=1"),
         ];
@@ -416,7 +418,7 @@ mod tests {
         assert_eq!(text(&headers, "x-forwarded-proto").as_deref(), Some("http"));
         assert_eq!(text(&headers, "x-forwarded-host").as_deref(), Some("shop"));
         assert_eq!(text(&headers, "x-request-id").map(|id| id.len()), Some(32));
-        for name in ["forwarded", "x-cohort", "x_cohort", "x_forwarded_for", "baggage"] {
+        for name in ["forwarded", "x-cohort", "x_cohort", "x_forwarded_for", "x.cohort", "x!forwarded|for", "baggage"] {
             assert_eq!(text(&headers, name), None, "{name}");
         }
         assert_eq!(text(&headers, "x_other").as_deref(), Some("1"));
@@ -431,8 +433,10 @@ mod tests {
 
     #[test]
     fn trailers_say_nothing_that_belongs_in_a_head() {
-        let (cohort, names) =
-            (HeaderName::from_static("x-cohort"), ["x-cohort", "x_cohort", "via", "x-weir-a", "x-sum"]);
+        let (cohort, names) = (
+            HeaderName::from_static("x-cohort"),
+            ["x-cohort", "x_cohort", "x.cohort", "via", "x-weir-a", "x.weir~a", "x-sum"],
+        );
         let mut trailers: HeaderMap =
             names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
         strip_trailers(&mut trailers, &[cohort]);

@@ -191,7 +191,8 @@ impl Connection {
             }
             (parts, wants)
         });
-        let (parts, mut wants) = read.unwrap_or_else(request::refused);
+        let (parts, mut wants) =
+            read.unwrap_or_else(|flaw| request::refused(flaw, self.channel.borrow().begins_as_head()));
         wants.persists &= !self.tenure.is_last();
         let body = Channel::begin(&self.channel, wants.consent).map_or_else(Received::nothing, Received::of_http1);
         let interims = Some(Interims::Http1(Rc::clone(&self.channel)));
@@ -215,6 +216,8 @@ impl Connection {
         let (head, mut reply) = response.into_parts();
         let tunnel = reply.take_tunnel();
         wants.persists &= self.channel.borrow().goes_on() && self.drained.is_none() && !self.worker.drain().has_begun();
+        // Its age may have been reached meanwhile: who is told sends no request that the end would cross.
+        wants.persists &= !self.tenure.is_over();
         let mut outbox = Outbox::new(self.worker.snapshot().serving.plan.timeouts.body_idle);
         let persists = {
             let interims = self.channel.borrow_mut().answer();

@@ -386,7 +386,7 @@ fn framing_code(flaw: Flaw) -> &'static str {
         Flaw::Length | Flaw::Ambiguous => "ambiguous_length",
         Flaw::Coding => "transfer_coding",
         Flaw::HeadTooLarge | Flaw::FieldCount => "head_too_large",
-        Flaw::Chunk | Flaw::Trailer => "malformed_body",
+        Flaw::Chunk | Flaw::Trailer | Flaw::Content => "malformed_body",
     }
 }
 

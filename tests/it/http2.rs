@@ -24,6 +24,7 @@ use crate::{
         Client, Proxy, Upstream,
         frames::{self, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, RESET, WINDOW_UPDATE},
     },
+    trailers_config,
 };
 
 /// A body whose pieces a test sends one by one.
@@ -120,7 +121,7 @@ async fn pieces_pass_both_ways_at_once_and_trailers_follow() {
             stream.write_all(&piece[..read]).unwrap();
         }
     });
-    let proxy = start(&upstream, "");
+    let proxy = Proxy::start(&trailers_config(upstream.address));
     let (sender, body) = pieces();
     let request = Request::builder().method(Method::POST).uri("http://shop/x").header("trailer", "x-sum").body(body);
     let mut client = connect(proxy.address()).await;

@@ -4,7 +4,12 @@ use http::{Method, StatusCode};
 
 use crate::{
     plain_config,
-    support::{Proxy, Raw, RawUpstream, Upstream, raw_exchange, request},
+    support::{
+        Proxy, Raw, RawUpstream, Upstream,
+        frames::{self, DATA, END_HEADERS, END_STREAM, Frames, HEADERS},
+        raw_exchange, request,
+    },
+    trailers_config,
 };
 
 const OK: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
@@ -105,17 +110,78 @@ fn options_for_the_whole_server_keeps_its_target() {
 }
 
 #[test]
+fn a_request_of_head_with_content_is_refused_and_one_whose_body_is_empty_is_not() {
+    let upstream = RawUpstream::saying(OK);
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    for (field, body, refused) in [
+        ("content-length: 4", "GET ", true),
+        ("transfer-encoding: chunked", "1\r\nx\r\n0\r\n\r\n", true),
+        ("transfer-encoding: chunked", "0\r\n\r\n", false),
+        ("content-length: 0", "", false),
+    ] {
+        let mut client = Raw::connect(proxy.address());
+        client.write(format!("HEAD / HTTP/1.1\r\nhost: a\r\n{field}\r\n\r\n{body}"));
+        let head = client.head();
+        let (status, told) = if refused { ("400", "malformed_body") } else { ("200", "content-length: 2") };
+        assert!(head.starts_with(&format!("HTTP/1.1 {status}")) && head.contains(told), "{field} {body}: {head}");
+        if refused {
+            assert_eq!(client.rest(), "", "no content, and nothing behind it");
+        }
+    }
+    let mut client = Frames::connect(proxy.address(), &[]);
+    for (stream, body, status) in [(1, &b"x"[..], "400"), (3, b"", "200")] {
+        client.send(HEADERS, END_HEADERS, stream, &frames::head(b"HEAD", &[])).unwrap();
+        client.send(DATA, END_STREAM, stream, body).unwrap();
+        assert_eq!(client.outcome(stream), status);
+    }
+    let heads = upstream.heads();
+    assert!(heads.len() == 3 && heads.iter().all(|head| head.starts_with("HEAD / HTTP/1.1\r\n")), "{heads:?}");
+}
+
+#[test]
+fn a_refused_request_of_head_is_answered_without_content() {
+    let upstream = RawUpstream::saying(OK);
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    for (method, content) in [("HEAD", false), ("GET", true)] {
+        let answer = raw_exchange(proxy.address(), format!("{method} * HTTP/1.1\r\nhost: a\r\n\r\n").as_bytes());
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 400") && head.contains("content-length: "), "{head}");
+        assert_eq!(!body.is_empty(), content, "{method}: {body}");
+    }
+}
+
+#[test]
+fn a_service_of_http_1_1_gets_trailers_of_requests_where_it_reads_them() {
+    // Who takes them for the next request, or for fields of it, would be led astray by any client.
+    let upstream = RawUpstream::start(|_head, raw| {
+        assert_eq!(raw.read_until("0\r\n\r\n"), "1\r\nx\r\n0\r\n\r\n");
+        raw.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
+        true
+    });
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let mut client = Raw::connect(proxy.address());
+    for method in ["POST", "GET", "PUT"] {
+        client.write(format!(
+            "{method} / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n1: /evil HTTP/1.1\r\n\r\n"
+        ));
+        client.head();
+        client.read_until("ok");
+    }
+    assert_eq!(upstream.connections(), 1);
+}
+
+#[test]
 fn trailers_of_a_request_say_nothing_that_belongs_in_its_head() {
     let upstream = RawUpstream::start(|_head, raw| {
         assert_eq!(raw.read_until("\r\n\r\n"), "1\r\nx\r\n0\r\nx-sum: 1\r\n\r\n");
         raw.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok");
         true
     });
-    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let proxy = Proxy::start(&trailers_config(upstream.address));
     let answer = raw_exchange(
         proxy.address(),
         b"POST / HTTP/1.1\r\nhost: a\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\
-          x-forwarded-for: 6.6.6.6\r\nX_Forwarded_For: 6.6.6.6\r\nbaggage: a=b\r\nexpect: x\r\n\
+          x-forwarded-for: 6.6.6.6\r\nX_Forwarded.For: 6.6.6.6\r\nbaggage: a=b\r\nexpect: x\r\n\
           x-weir-override: a=on\r\nauthorization: Basic eDp5\r\nx-sum: 1\r\n\r\n",
     );
     assert!(answer.ends_with("ok"), "{answer}");
@@ -132,7 +198,7 @@ fn trailers_pass_both_ways() {
         );
         true
     });
-    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    let proxy = Proxy::start(&trailers_config(upstream.address));
     let mut client = Raw::connect(proxy.address());
     for _ in 0..2 {
         client.write(

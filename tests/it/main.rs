@@ -112,6 +112,11 @@ service = "o"
     )
 }
 
+/// One service of HTTP/1.1 that reads the trailers of requests.
+fn trailers_config(upstream: std::net::SocketAddr) -> String {
+    arms_config(&format!("arms.stable = {{ endpoints = [\"{upstream}\"], trailers = true }}"), "", "")
+}
+
 /// One service `o` with the arms that are written here, and a route to it with more keys.
 fn arms_config(arms: &str, route: &str, rest: &str) -> String {
     format!(

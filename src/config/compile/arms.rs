@@ -59,6 +59,7 @@ pub(super) fn arm(
         }
         Some(Some(check))
     });
+    let trailers = section.take("trailers").map_or(Some(false), |field| field.flag());
     let contract = section.take("contract").map_or(Some(None), |field| shelf.contract(&field).map(Some));
     let on_unavailable = stand_in(name, &mut section, service, backends);
     let limits = section.take("limits").map_or(Some(policies::LIMITS), policies::limits);
@@ -68,13 +69,13 @@ pub(super) fn arm(
     let propagate = section.take("propagate").map_or(Some(None), |field| field.flag().map(Some));
     section.finish();
     named.ok()?;
-    let (protocol, health, tls) = (protocol?, health?, tls?);
+    let (protocol, health, tls, trailers) = (protocol?, health?, tls?, trailers?);
     let endpoints = endpoints?;
     let trusted = |authority: &str| hosts.is_some_and(|hosts| hosts.trusts(authority));
     let propagates = propagate?.unwrap_or_else(|| endpoints.iter().all(|(authority, ..)| trusted(authority)));
     let endpoints = endpoints.into_iter().enumerate().map(|(index, (authority, place, weight))| {
         let tls: Option<UpstreamTls> = tls.get(index).cloned();
-        let endpoint = Endpoint { authority: authority.into(), place, protocol, tls, health: health.clone() };
+        let endpoint = Endpoint { authority: authority.into(), place, protocol, tls, trailers, health: health.clone() };
         (backends.endpoint(endpoint), weight)
     });
     Some(Arm {

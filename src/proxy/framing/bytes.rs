@@ -30,6 +30,11 @@ pub(super) fn is_token(byte: u8) -> bool {
     TOKEN[usize::from(byte)]
 }
 
+/// Whether it may be the name of a field.
+pub(in crate::proxy) fn is_name(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().all(|byte| is_token(*byte))
+}
+
 pub(super) fn is_path(byte: u8) -> bool {
     PATH[usize::from(byte)]
 }

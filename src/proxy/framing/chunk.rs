@@ -73,7 +73,5 @@ pub(super) fn trailer(line: &[u8]) -> Result<(), Flaw> {
 /// The same of its name.
 pub(super) fn trailer_name(name: &[u8]) -> Result<(), Flaw> {
     const NEVER: [&[u8]; 5] = [b"content-length", b"transfer-encoding", b"host", b"connection", b"upgrade"];
-    let dashed = |byte: &u8| if *byte == b'_' { b'-' } else { byte.to_ascii_lowercase() };
-    let is = |never: &&[u8]| never.len() == name.len() && name.iter().map(dashed).eq(never.iter().copied());
-    if NEVER.iter().any(is) { Err(Flaw::Trailer) } else { Ok(()) }
+    if NEVER.iter().any(|never| field::resembles(name, never)) { Err(Flaw::Trailer) } else { Ok(()) }
 }

@@ -60,7 +60,7 @@ impl Fields {
     }
 
     fn length(&mut self, name: &[u8], value: &[u8]) -> Result<(), Flaw> {
-        if name.contains(&b'_') {
+        if !name.eq_ignore_ascii_case(b"content-length") {
             return Err(Flaw::FieldName);
         }
         if self.chunked {
@@ -79,7 +79,7 @@ impl Fields {
     }
 
     fn coding(&mut self, name: &[u8], value: &[u8]) -> Result<(), Flaw> {
-        if name.contains(&b'_') {
+        if !name.eq_ignore_ascii_case(b"transfer-encoding") {
             return Err(Flaw::FieldName);
         }
         if self.chunked || self.length.is_some() {
@@ -114,7 +114,10 @@ fn value(raw: &[u8]) -> (&[u8], usize) {
     (value, if value.is_empty() { 0 } else { leading })
 }
 
-/// The same name, or one that CGI and its heirs would read as the same.
-fn resembles(name: &[u8], framing: &[u8]) -> bool {
-    name.iter().zip(framing).all(|(byte, other)| byte.eq_ignore_ascii_case(other) || (*byte == b'_' && *other == b'-'))
+/// The same name, or one that CGI and its heirs read as the same: to most of them an underscore is a dash, and to some
+/// every sign is.
+pub(in crate::proxy) fn resembles(name: &[u8], other: &[u8]) -> bool {
+    let alike =
+        |(byte, other): (&u8, &u8)| byte.eq_ignore_ascii_case(other) || *other == b'-' && !byte.is_ascii_alphanumeric();
+    name.len() == other.len() && name.iter().zip(other).all(alike)
 }

@@ -60,6 +60,9 @@ pub enum Flaw {
     /// There are too many fields.
     #[error("the head has too many fields")]
     FieldCount,
+    /// HEAD has content.
+    #[error("a request of HEAD has content")]
+    Content,
     /// A chunk's size line, its extension or its end is malformed.
     #[error("a chunk is malformed")]
     Chunk,

@@ -45,6 +45,11 @@ enum Next {
     Other,
 }
 
+/// A name as those read it to whom every sign is a dash.
+fn dashed(name: &str) -> String {
+    name.replace(|sign: char| !sign.is_ascii_alphanumeric(), "-")
+}
+
 /// Requests, or responses of which every one is awaited and none is to HEAD.
 pub(in crate::proxy) fn judge(mut input: &[u8], requests: bool, maxima: Maxima) -> Outcome {
     let mut outcome = Outcome::default();
@@ -149,7 +154,9 @@ fn sound_head(head: &[u8], requests: bool, maxima: Maxima) -> Option<Head> {
             return None;
         }
         let name = name.to_ascii_lowercase();
-        if name.contains('_') && matches!(&*name.replace('_', "-"), "content-length" | "transfer-encoding") {
+        if !["content-length", "transfer-encoding"].contains(&&*name)
+            && ["content-length", "transfer-encoding"].contains(&&*dashed(&name))
+        {
             return None;
         }
         if name == "content-length" && value.contains('\t') {
@@ -381,7 +388,7 @@ fn trailer<'a>(outcome: &mut Outcome, input: &'a [u8], maxima: Maxima) -> Option
         }
         let never = ["content-length", "transfer-encoding", "host", "connection", "upgrade"];
         let sound = line.split_once(':').is_some_and(|(name, value)| {
-            is_token(name) && is_value(value) && !never.contains(&&*name.to_ascii_lowercase().replace('_', "-"))
+            is_token(name) && is_value(value) && !never.contains(&&*dashed(&name.to_ascii_lowercase()))
         });
         if !sound || count >= maxima.fields {
             return refused(outcome);

@@ -126,6 +126,8 @@ fn a_body_has_one_length_told_in_one_way() {
         ("transfer-encoding:\u{b}chunked\r\n", Some(Flaw::FieldValue)),
         ("transfer_encoding: chunked\r\n", Some(Flaw::FieldName)),
         ("content_length: 5\r\n", Some(Flaw::FieldName)),
+        ("content.length: 5\r\n", Some(Flaw::FieldName)),
+        ("transfer!encoding: chunked\r\n", Some(Flaw::FieldName)),
         ("transfer-encoding : chunked\r\n", Some(Flaw::FieldName)),
     ] {
         assert_eq!(with_fields(&format!("host: a\r\n{fields}")), expected, "{fields:?}");

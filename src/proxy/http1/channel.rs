@@ -138,6 +138,11 @@ impl Channel {
         }
     }
 
+    /// Whether what was refused begins as a request of HEAD, whose answer has no content (RFC 9110 §9.3.2).
+    pub(super) fn begins_as_head(&self) -> bool {
+        self.inbox.begins_with(b"HEAD ")
+    }
+
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         match &mut self.transport {
             Some(transport) if self.half_closed.is_none() => self.inbox.poll_fill(cx, transport),

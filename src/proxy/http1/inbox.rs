@@ -150,6 +150,11 @@ impl Inbox {
         self.scanner.is_server_wide()
     }
 
+    /// Whether what came and was not taken begins so.
+    pub(super) fn begins_with(&self, bytes: &[u8]) -> bool {
+        self.bytes.starts_with(bytes)
+    }
+
     /// Bytes that came and were not taken.
     pub(in crate::proxy) fn len(&self) -> usize {
         self.bytes.len()
@@ -179,7 +184,7 @@ impl Inbox {
                     return Ok(Some(Some(Frame::data(self.bytes.split_to(length).freeze()))));
                 }
                 (Step::Pass(length), Part::Trailers) => {
-                    let trailers = fields(&self.bytes.split_to(length).freeze(), 0, |_, _| {})?;
+                    let trailers = fields(&self.bytes.split_to(length).freeze(), 0, 0, |_, _| {})?;
                     if !trailers.is_empty() {
                         return Ok(Some(Some(Frame::trailers(trailers))));
                     }
@@ -228,15 +233,19 @@ pub(super) fn poll_away<S: AsyncRead + Unpin>(cx: &mut Context<'_>, stream: &mut
     })
 }
 
-/// The fields of a section that begins at `start` and ends with an empty line, each of them shown to `see`. They were
-/// judged.
+/// The fields of a section that begins at `start` and ends with an empty line, each of them shown to `see`, with `room` for
+/// so many more: to make it later costs as much as to put all of them in again. They were judged.
 pub(in crate::proxy) fn fields(
     section: &Bytes,
     start: usize,
+    room: usize,
     mut see: impl FnMut(&HeaderName, &HeaderValue),
 ) -> Result<HeaderMap, Flaw> {
     let lines = memchr::memchr_iter(b'\n', &section[start..]).count();
-    let mut fields = HeaderMap::try_with_capacity(lines.saturating_sub(1)).map_err(|_size| Flaw::FieldCount)?;
+    let lines = lines.saturating_sub(1);
+    // Where there is no room for more, there may be for these.
+    let fields = HeaderMap::try_with_capacity(lines + room).or_else(|_size| HeaderMap::try_with_capacity(lines));
+    let mut fields = fields.map_err(|_size| Flaw::FieldCount)?;
     let mut at = start;
     while let Some(length) = memchr::memchr(b'\n', &section[at..]).filter(|length| *length > 1) {
         let line = &section[at..at + length - 1];

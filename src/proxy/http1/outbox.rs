@@ -65,7 +65,10 @@ pub(in crate::proxy) enum Framed {
     UntilClose,
     /// It shows when a piece comes, or the end: the head waits for that. Who asks for something mostly sends nothing
     /// with it, even where the end comes late, and many a service takes no chunks with what it is asked.
-    Unknown,
+    Unknown {
+        /// As of chunks.
+        trailers: bool,
+    },
 }
 
 /// Why a message could not be sent.
@@ -115,7 +118,7 @@ impl Outbox {
     pub(in crate::proxy) fn follow(&mut self, framed: Framed, told: bool, ended: bool) {
         self.ended = ended;
         match framed {
-            Framed::Unknown => self.framed = Framed::Unknown,
+            Framed::Unknown { .. } => self.framed = framed,
             framed => self.frame(framed, told),
         }
     }
@@ -131,7 +134,7 @@ impl Outbox {
                 write_field(&mut self.out, &header::CONTENT_LENGTH, length.to_string().as_bytes());
             }
             Framed::Chunked { .. } => write_field(&mut self.out, &header::TRANSFER_ENCODING, b"chunked"),
-            Framed::Length(_) | Framed::UntilClose | Framed::Unknown => {}
+            Framed::Length(_) | Framed::UntilClose | Framed::Unknown { .. } => {}
         }
         self.out.extend_from_slice(CRLF);
         self.framed = framed;
@@ -149,7 +152,7 @@ impl Outbox {
     ) -> Poll<Result<(), Unsendable<E>>> {
         loop {
             self.take(cx, body)?;
-            if self.is_empty() || matches!(self.framed, Framed::Unknown) {
+            if self.is_empty() || matches!(self.framed, Framed::Unknown { .. }) {
                 let flushed = Pin::new(&mut *stream.borrow_mut()).poll_flush(cx);
                 ready!(self.poll_taken(cx, flushed)).map_err(Unsendable::Lost)?;
                 self.flushed = true;
@@ -207,8 +210,8 @@ impl Outbox {
         if frame.data_ref().is_some_and(Bytes::is_empty) {
             return Ok(());
         }
-        if matches!(self.framed, Framed::Unknown) {
-            self.frame(Framed::Chunked { trailers: true }, false);
+        if let Framed::Unknown { trailers } = self.framed {
+            self.frame(Framed::Chunked { trailers }, false);
         }
         let data = match frame.into_data() {
             Ok(data) => data,
@@ -229,7 +232,7 @@ impl Outbox {
                 self.out.extend_from_slice(format!("{:x}\r\n", data.len()).as_bytes());
                 CRLF
             }
-            Framed::UntilClose | Framed::Unknown => b"",
+            Framed::UntilClose | Framed::Unknown { .. } => b"",
         };
         if self.out.len() + data.len() + tail.len() <= JOINED_BYTES_MAX {
             self.out.extend_from_slice(&data);
@@ -245,7 +248,7 @@ impl Outbox {
         self.ended = true;
         match self.framed {
             Framed::Length(0) | Framed::UntilClose => {}
-            Framed::Unknown => self.frame(Framed::Length(0), true),
+            Framed::Unknown { .. } => self.frame(Framed::Length(0), true),
             Framed::Length(_) => return Err(Unsendable::Length),
             // A larger piece is still to be written.
             Framed::Chunked { .. } if !self.piece.is_empty() => self.tail = LAST,

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Uri, Version, header, request};
 
 use super::inbox::fields;
-use crate::proxy::framing::Flaw;
+use crate::proxy::{framing::Flaw, headers::ADDED_FIELDS_MAX};
 
 /// What a request wants of its connection.
 #[derive(Clone, Copy, Debug)]
@@ -38,7 +38,7 @@ pub(super) fn read(head: &Bytes) -> Result<(request::Parts, Wants), Flaw> {
     let no_body = parts.method == Method::HEAD;
     let mut wants = Wants { http_11, no_body, persists: http_11, consent: false, trailers: false };
     let mut closes = false;
-    parts.headers = fields(head, line_end + 1, |name, value| match *name {
+    parts.headers = fields(head, line_end + 1, ADDED_FIELDS_MAX, |name, value| match *name {
         header::CONNECTION => {
             closes |= has_token(value, b"close");
             wants.persists |= has_token(value, b"keep-alive");
@@ -57,11 +57,11 @@ pub(in crate::proxy) fn has_token(list: &HeaderValue, token: &[u8]) -> bool {
     tokens.any(|one| one.trim_ascii().eq_ignore_ascii_case(token))
 }
 
-/// What stands for a head that was refused, of which nothing is known.
-pub(super) fn refused(flaw: Flaw) -> (request::Parts, Wants) {
+/// What stands for a head that was refused, of which nothing is known but that it begins as one of HEAD, or not.
+pub(super) fn refused(flaw: Flaw, no_body: bool) -> (request::Parts, Wants) {
     let (mut parts, ()) = Request::new(()).into_parts();
     parts.extensions.insert(flaw);
-    (parts, Wants { http_11: true, no_body: false, persists: false, consent: false, trailers: false })
+    (parts, Wants { http_11: true, no_body, persists: false, consent: false, trailers: false })
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ async fn attempt(host: &Host, limits: &Limits, timeouts: &Timeouts, within: Dura
     if protocol == Protocol::Http2 {
         return Ok(Made::Http2(Trunk::new(Http2::begin(carrier, line, &Rules::of(limits, timeouts)), host)));
     }
-    Ok(Made::Http1(Box::new(Http1::new(carrier, Bounds::of(limits), timeouts.body_idle))))
+    Ok(Made::Http1(Box::new(Http1::new(carrier, Bounds::of(limits), timeouts.body_idle, settings.trailers))))
 }
 
 /// A connection as bytes, and what is to be spoken on it.

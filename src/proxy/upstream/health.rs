@@ -88,7 +88,9 @@ async fn ask(settings: &Endpoint, check: &HealthCheck, at: &At, ways: (&OwnAddre
     let authority = if matches!(settings.place, Place::Unix(_)) { "localhost" } else { &settings.authority };
     let mut connection = match protocol {
         Protocol::Http2 => Connection::Http2(Http2::begin(carrier, line, &rules(check.timeout)), None),
-        Protocol::Http1 | Protocol::Auto => Connection::Http1(Box::new(Http1::new(carrier, BOUNDS, check.timeout))),
+        Protocol::Http1 | Protocol::Auto => {
+            Connection::Http1(Box::new(Http1::new(carrier, BOUNDS, check.timeout, false)))
+        }
     };
     let response = connection.exchange(&mut request, authority, check.timeout).await?;
     match check.probe {

@@ -56,6 +56,8 @@ pub(super) struct Http1 {
     /// How long it may be idle, when the peer announced it.
     idle_max: Option<Duration>,
     unread_for: Duration,
+    /// The peer reads the trailers of requests.
+    trailers: bool,
 }
 
 /// Why there is no answer of HTTP/1.1.
@@ -80,8 +82,8 @@ pub(super) enum Failure {
 }
 
 impl Http1 {
-    /// A fresh connection, whose peer may leave what is sent unread for so long.
-    pub(super) fn new(carrier: Carrier, bounds: Bounds, unread_for: Duration) -> Http1 {
+    /// A fresh connection, whose peer may leave what is sent unread for so long, and reads `trailers` or not.
+    pub(super) fn new(carrier: Carrier, bounds: Bounds, unread_for: Duration, trailers: bool) -> Http1 {
         Http1 {
             stream: Rc::new(RefCell::new(carrier)),
             inbox: Inbox::new(Side::Responses, bounds),
@@ -93,6 +95,7 @@ impl Http1 {
             resting: true,
             idle_max: None,
             unread_for,
+            trailers,
         }
     }
 
@@ -116,7 +119,7 @@ impl Http1 {
     ) -> Result<Response<()>, Failure> {
         (self.heard, self.persists, self.resting, self.unsent) = (false, false, false, None);
         self.inbox.expect(request.method());
-        question::begin(&mut self.outbox, request, authority, patience).map_err(Failure::Request)?;
+        question::begin(&mut self.outbox, request, authority, patience, self.trailers).map_err(Failure::Request)?;
         let answer = std::future::poll_fn(|cx| self.poll_answer(cx, request, interims)).await?;
         self.idle_max = answer.idle_max.or(self.idle_max);
         // A body that is still asked for is not sent at all, and what it belongs to is not whole.

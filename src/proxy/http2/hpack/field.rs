@@ -6,7 +6,7 @@ use http::{
     uri::{Authority, PathAndQuery, Scheme},
 };
 
-use crate::proxy::http2::protocol::Protocol;
+use crate::proxy::{framing::is_name, http2::protocol::Protocol};
 
 /// One field of a head, or of trailers.
 #[derive(Clone, Debug)]
@@ -62,7 +62,7 @@ pub(super) fn bytes_of(name_bytes: usize, value_bytes: usize) -> usize {
 }
 
 impl Name {
-    /// Capital letters make none (RFC 9113 §8.2).
+    /// Capital letters make none (RFC 9113 §8.2), nor does what is no token.
     pub(super) fn read(name: &[u8]) -> Name {
         match name {
             b":method" => Name::Method,
@@ -71,6 +71,7 @@ impl Name {
             b":path" => Name::Path,
             b":protocol" => Name::Protocol,
             b":status" => Name::Status,
+            _ if !is_name(name) => Name::Flawed,
             _ => HeaderName::from_lowercase(name).map_or(Name::Flawed, Name::Plain),
         }
     }

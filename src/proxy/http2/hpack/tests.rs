@@ -100,6 +100,9 @@ fn fields_that_no_request_has_are_flawed_and_the_rest_of_the_block_is_read() {
         (b":method", b"G T"),
         (b":scheme", b"h:"),
         (b":protocol", b"\xff"),
+        (b"x\"y", b"1"),
+        (b"\"", b"1"),
+        (b"x\n", b"1"),
         (b"x", b"1\n"),
         (b"x", b"1\0"),
     ] {

@@ -26,6 +26,9 @@ pub(in crate::proxy) struct Answer {
     pub(in crate::proxy) idle_max: Option<Duration>,
 }
 
+/// So many fields are added to most answers: `Via`, and at times a cookie or two.
+const ADDED_FIELDS: usize = 3;
+
 /// Reads the head of a final response, which was judged.
 pub(in crate::proxy) fn answer(head: &Bytes) -> Result<Answer, Flaw> {
     let line_end = memchr::memchr(b'\n', head).ok_or(Flaw::StatusLine)?;
@@ -40,7 +43,7 @@ pub(in crate::proxy) fn answer(head: &Bytes) -> Result<Answer, Flaw> {
         response.extensions_mut().insert(Reason(reason));
     }
     let (mut persists, mut announced) = (http_11, None);
-    *response.headers_mut() = fields(head, line_end + 1, |name, value| {
+    *response.headers_mut() = fields(head, line_end + 1, ADDED_FIELDS, |name, value| {
         if *name == header::CONNECTION {
             persists &= !has_token(value, b"close");
         } else if *name == KEEP_ALIVE {

@@ -12,7 +12,8 @@ use crate::proxy::{
 
 /// Begins to send a request by its head, which names the service by its `authority` where its client, of HTTP/1.0, named
 /// none. Where the head expects the service to be asked for the body (RFC 9110 §10.1.1), the body waits for an answer, but
-/// no longer than `patience`: one that says nothing for so long is taken not to know what was asked.
+/// no longer than `patience`: one that says nothing for so long is taken not to know what was asked. A service that does not
+/// read `trailers` gets none.
 ///
 /// # Errors
 /// When the head tells another length than the body has.
@@ -21,6 +22,7 @@ pub(super) fn begin<B: Body>(
     request: &Request<B>,
     authority: &str,
     patience: Duration,
+    trailers: bool,
 ) -> Result<(), BodyFailed> {
     let out = outbox.begin();
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
@@ -49,8 +51,8 @@ pub(super) fn begin<B: Body>(
     let asks = matches!(*request.method(), Method::GET | Method::HEAD) && !outbox.asks();
     match length {
         Some(length) => outbox.follow(Framed::Length(length), told.is_some() || ended, ended),
-        None if asks => outbox.follow(Framed::Unknown, false, ended),
-        None => outbox.follow(Framed::Chunked { trailers: true }, false, ended),
+        None if asks => outbox.follow(Framed::Unknown { trailers }, false, ended),
+        None => outbox.follow(Framed::Chunked { trailers }, false, ended),
     }
     Ok(())
 }

@@ -76,7 +76,7 @@ fn data(bytes: &[u8]) -> Frame<Bytes> {
 /// What is written of a request, at most so many bytes at once; `None` when its body is not what its head says.
 fn written(mut request: Request<Pieces>, at_once: usize) -> Option<String> {
     let mut outbox = Outbox::new(Duration::from_secs(60));
-    begin(&mut outbox, &request, "endpoint", Duration::ZERO).ok()?;
+    begin(&mut outbox, &request, "endpoint", Duration::ZERO, true).ok()?;
     let stream = RefCell::new(Slow(Vec::new(), at_once));
     let mut cx = Context::from_waker(std::task::Waker::noop());
     for _ in 0..1000 {
@@ -152,7 +152,7 @@ async fn a_body_that_is_asked_for_waits_for_an_answer_but_not_for_ever() {
         let request = Request::post("/").header(header::EXPECT, "100-continue");
         let mut request = request.body(Pieces::of([data(b"a")], Some(1))).unwrap();
         let mut outbox = Outbox::new(Duration::from_secs(60));
-        begin(&mut outbox, &request, "endpoint", Duration::from_secs(1)).unwrap();
+        begin(&mut outbox, &request, "endpoint", Duration::from_secs(1), true).unwrap();
         let stream = RefCell::new(Slow(Vec::new(), usize::MAX));
         let begun = tokio::time::Instant::now();
         std::future::poll_fn(|cx| {
@@ -218,7 +218,7 @@ async fn what_is_held_back_is_not_sent_and_not_waited_for_for_ever() {
     for let_go in [true, false] {
         let mut request = Request::post("/").body(Pieces::of([data(b"a")], Some(1))).unwrap();
         let mut outbox = Outbox::new(Duration::from_secs(60));
-        begin(&mut outbox, &request, "endpoint", Duration::ZERO).unwrap();
+        begin(&mut outbox, &request, "endpoint", Duration::ZERO, true).unwrap();
         let stream = RefCell::new(Held(true));
         let mut cx = Context::from_waker(std::task::Waker::noop());
         for _ in 0..3 {
