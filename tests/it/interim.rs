@@ -176,6 +176,41 @@ fn a_body_that_the_upstream_does_not_want_is_never_asked_for() {
     }
 }
 
+/// Reads the answer to one whose body is asked for, since the service accepts it unseen.
+fn accepted(proxy: &Proxy, body: &str) {
+    let mut client = Raw::connect(proxy.address());
+    for _ in 0..2 {
+        client.write(EXPECTING);
+        assert_eq!(client.head(), "HTTP/1.1 100 Continue\r\n\r\n");
+        assert!(client.head().starts_with("HTTP/1.1 200 "));
+        client.write("hello");
+        assert_eq!(client.read_until(body), body);
+    }
+}
+
+#[test]
+fn a_body_that_the_upstream_reads_behind_the_head_of_its_answer_is_asked_for() {
+    let upstream = RawUpstream::start(|_head, raw| {
+        raw.write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n");
+        assert_eq!(raw.read_until("hello"), "hello");
+        raw.write("ok");
+        true
+    });
+    let patient = "[timeouts]\nexpect_continue = \"1h\"\n";
+    let proxy = Proxy::start(&plain_config(upstream.address, "", patient));
+    accepted(&proxy, "ok");
+    assert_eq!(upstream.connections(), 1);
+    let serve = |frames: &mut Frames| {
+        while let Some(frame) = frames.next_of(HEADERS) {
+            frames.send(HEADERS, END_HEADERS, frame.stream, &[0x88]).unwrap();
+            assert_eq!(frames.next_of(DATA).unwrap().payload, b"hello");
+            frames.send(DATA, END_STREAM, frame.stream, b"ok").unwrap();
+        }
+    };
+    let (_upstream, proxy) = before_http2(serve, patient);
+    accepted(&proxy, "2\r\nok\r\n0\r\n\r\n");
+}
+
 #[test]
 fn a_body_that_comes_without_being_asked_for_ends_no_connection() {
     let upstream = RawUpstream::start(|_head, raw| {

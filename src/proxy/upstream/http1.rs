@@ -138,23 +138,17 @@ impl Http1 {
         interims: Option<&Interims>,
     ) -> Poll<Result<Answer, Failure>> {
         loop {
-            match self.outbox.poll(cx, &self.stream, request.body_mut()) {
-                Poll::Ready(Err(Unsendable::Body(failed))) => {
-                    return Poll::Ready(Err(Failure::Request(failed)));
-                }
-                Poll::Ready(Err(Unsendable::Length)) => return Poll::Ready(Err(Failure::Request(BodyFailed))),
-                Poll::Ready(Err(Unsendable::Lost(error))) => {
-                    // A service that wants no more of a request may have answered before it closed.
-                    self.unsent = Some(error);
-                    self.outbox.give_up();
-                }
-                Poll::Ready(Ok(())) | Poll::Pending => {}
-            }
+            self.poll_send(cx, request)?;
             match self.poll_head(cx, request.headers()) {
                 Poll::Ready(Ok(Head::Interim(head))) => self.pass_on(&head, interims),
                 Poll::Ready(Ok(Head::Final(head))) => {
                     let mut answer = answer(&head).map_err(Failure::Flawed)?;
                     answer.persists &= self.inbox.goes_on();
+                    if self.outbox.asks() && answer.response.status().is_success() {
+                        // It goes on to read. Once its answer is passed on, the client cannot be asked any more.
+                        self.outbox.go_on();
+                        self.poll_send(cx, request)?;
+                    }
                     return Poll::Ready(Ok(answer));
                 }
                 Poll::Ready(Err(Failure::Lost(lost))) => {
@@ -165,6 +159,20 @@ impl Http1 {
                 Poll::Pending => return Poll::Pending,
             }
         }
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>, request: &mut Request<Outbound>) -> Result<(), Failure> {
+        match self.outbox.poll(cx, &self.stream, request.body_mut()) {
+            Poll::Ready(Err(Unsendable::Body(failed))) => return Err(Failure::Request(failed)),
+            Poll::Ready(Err(Unsendable::Length)) => return Err(Failure::Request(BodyFailed)),
+            Poll::Ready(Err(Unsendable::Lost(error))) => {
+                // A service that wants no more of a request may have answered before it closed.
+                self.unsent = Some(error);
+                self.outbox.give_up();
+            }
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+        Ok(())
     }
 
     fn pass_on(&mut self, head: &[u8], interims: Option<&Interims>) {

@@ -206,6 +206,10 @@ impl Call {
                 continue;
             }
             if !told.status.is_informational() {
+                if told.status.is_success() && self.asks.take().is_some() {
+                    // It goes on to read. Once its answer is passed on, the client cannot be asked any more.
+                    self.poll_send(cx, body).map_err(Failure::Request)?;
+                }
                 return Poll::Ready(Ok(told));
             }
             judge_response(&told.fields, bounds).map_err(|flaw| Failure::Answer(BodyFault::Flawed(flaw)))?;
