@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     arms_config, plain_config,
-    support::{Proxy, Upstream, raw_exchange, read_head},
+    support::{Proxy, Raw, RawUpstream, Upstream, raw_exchange, read_head},
 };
 
 /// More than sockets and buffers on the way hold.
@@ -74,6 +74,28 @@ fn a_request_goes_on_while_its_answer_waits_for_a_client_that_reads_nothing_yet(
     let mut body = vec![0; LARGE];
     client.read_exact(&mut body).unwrap();
     assert!(body.iter().all(|byte| *byte == b'x'));
+}
+
+#[test]
+fn who_is_answered_before_its_body_is_there_is_told_that_the_connection_ends() {
+    let upstream = RawUpstream::saying(b"");
+    let proxy = Proxy::start(&plain_config(upstream.address, "", "[limits]\nbody_bytes_max = 4\n"));
+    let post = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\n\r\n";
+    let answered = |text: &str| {
+        let mut client = Raw::connect(proxy.address());
+        client.write(text);
+        let head = client.head();
+        assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
+        client.read_until("}");
+        (client, head.contains("connection: close"))
+    };
+    let (mut client, closes) = answered(post);
+    assert!(closes && client.rest().is_empty());
+    // With all of it there, another request may follow.
+    let (mut client, closes) = answered(&format!("{post}12345"));
+    assert!(!closes);
+    client.write(post);
+    assert!(client.head().starts_with("HTTP/1.1 413 "));
 }
 
 #[test]

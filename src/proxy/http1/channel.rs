@@ -244,17 +244,12 @@ impl Channel {
 
     // Who goes on behind an answer.
 
-    /// Ready when nothing is to come of the body any more; with whether something else may.
-    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Takes what is there of a body that nobody reads; ready with whether that was all, or somebody does.
+    pub(super) fn poll_unwanted(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         let mut left = UNWANTED_BYTES_MAX;
         loop {
-            if self.inbox.is_end() {
-                self.inbox.resume();
-                return Poll::Ready(self.goes_on());
-            }
-            if self.is_read {
-                self.wait(cx);
-                return Poll::Pending;
+            if self.is_read || self.inbox.is_end() {
+                return Poll::Ready(true);
             }
             if self.expects {
                 return Poll::Ready(false);
@@ -271,6 +266,19 @@ impl Channel {
                 _ => return Poll::Ready(false),
             }
         }
+    }
+
+    /// Ready when nothing is to come of the body any more; with whether something else may.
+    pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+        if !ready!(self.poll_unwanted(cx)) {
+            return Poll::Ready(false);
+        }
+        if !self.inbox.is_end() {
+            self.wait(cx);
+            return Poll::Pending;
+        }
+        self.inbox.resume();
+        Poll::Ready(self.goes_on())
     }
 
     /// The next request is waited for: what was read to is given back.
