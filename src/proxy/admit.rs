@@ -68,7 +68,8 @@ pub(super) async fn admit(
     deadline: Instant,
 ) -> Result<Admitted, Rejection> {
     let plan = &snapshot.serving.plan;
-    let body = if *asking.method == Method::HEAD { nothing_of(body, plan, deadline).await? } else { body };
+    let bodiless = matches!(*asking.method, Method::HEAD | Method::TRACE);
+    let body = if bodiless { nothing_of(body, plan, deadline).await? } else { body };
     let bytes_max = plan.limits.body_bytes_max;
     if body.size_hint().lower() > bytes_max {
         return Err(Rejection::BodyTooLarge { limit_bytes: bytes_max });
@@ -114,8 +115,8 @@ pub(super) async fn admit(
     Ok(Admitted { body: Outbound::Whole(whole), progress: Progress::ended_at(Instant::now()) })
 }
 
-/// Waits for the end of a body that has to be empty, as that of HEAD. What its content means nobody says (RFC 9110 §9.3.2),
-/// and there are services that take it for the next request.
+/// Waits for the end of a body that has to be empty: TRACE may have none (RFC 9110 §9.3.8), what that of HEAD means nobody
+/// says (§9.3.2), and there are services that take it for the next request.
 async fn nothing_of(mut body: Received, plan: &Plan, deadline: Instant) -> Result<Received, Rejection> {
     while !body.is_end_stream() {
         if body.size_hint().lower() > 0 {

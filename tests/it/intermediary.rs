@@ -128,6 +128,12 @@ fn a_request_of_head_with_content_is_refused_and_one_whose_body_is_empty_is_not(
             assert_eq!(client.rest(), "", "no content, and nothing behind it");
         }
     }
+    let trace = b"TRACE / HTTP/1.1\r\nhost: a\r\ncontent-length: 4\r\n\r\nGET ";
+    let answer = raw_exchange(proxy.address(), trace);
+    assert!(
+        answer.starts_with("HTTP/1.1 400") && answer.contains("a request of HEAD or TRACE has content"),
+        "{answer}"
+    );
     let mut client = Frames::connect(proxy.address(), &[]);
     for (stream, body, status) in [(1, &b"x"[..], "400"), (3, b"", "200")] {
         client.send(HEADERS, END_HEADERS, stream, &frames::head(b"HEAD", &[])).unwrap();

@@ -60,8 +60,8 @@ pub enum Flaw {
     /// There are too many fields.
     #[error("the head has too many fields")]
     FieldCount,
-    /// HEAD has content.
-    #[error("a request of HEAD has content")]
+    /// HEAD or TRACE has content.
+    #[error("a request of HEAD or TRACE has content")]
     Content,
     /// A chunk's size line, its extension or its end is malformed.
     #[error("a chunk is malformed")]

@@ -11,6 +11,10 @@ use crate::proxy::framing::Flaw;
 /// Room for the fields of most requests, and for what weir adds to them.
 const FIELDS_ROOM: usize = 12;
 
+/// A head that unfolds to so many times more than may be ends its connection; one of less is refused by itself. No key of
+/// the configuration: what people send by mistake is a little too large.
+const BOMB: usize = 16;
+
 /// A head of which not all fields have come.
 #[derive(Debug)]
 pub(super) struct Draft {
@@ -29,6 +33,8 @@ pub(super) struct Draft {
     fields_max: usize,
     /// They count for more, and some are missing.
     too_large: bool,
+    /// What they may count for beyond that, before nobody can have meant it.
+    beyond: usize,
 }
 
 /// A message that may not be one (RFC 9113 §8.1.1).
@@ -56,10 +62,12 @@ pub(super) struct Answer {
 
 impl Fields for Draft {
     fn takes(&mut self, bytes: usize) -> bool {
-        self.left = self.left.checked_sub(bytes).unwrap_or_else(|| {
-            self.too_large = true;
-            0
-        });
+        if let Some(left) = self.left.checked_sub(bytes) {
+            self.left = left;
+        } else {
+            (self.left, self.too_large) = (0, true);
+            self.beyond = self.beyond.saturating_sub(bytes);
+        }
         !self.too_large && self.fields.len() <= self.fields_max
     }
 
@@ -96,7 +104,13 @@ impl Draft {
             left: bytes_max,
             fields_max,
             too_large: false,
+            beyond: bytes_max.saturating_mul(BOMB),
         }
+    }
+
+    /// Whether it counts for so much more than may be that it was made to: a block of small numbers for large fields.
+    pub(super) fn is_bomb(&self) -> bool {
+        self.beyond == 0
     }
 
     /// A field of one connection has no place here (RFC 9113 §8.2.2).

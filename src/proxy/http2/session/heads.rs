@@ -74,6 +74,9 @@ impl Session {
         let is_head = stream > self.last || answers;
         let mut draft = Draft::new(if is_head { head_bytes_max } else { lines }, fields_max);
         self.decoder.decode(block, &mut draft).map_err(|_undecodable| Code::Compression)?;
+        if draft.is_bomb() {
+            return Err(Code::EnhanceYourCalm);
+        }
         match (known, &self.peer) {
             (Some(key), _) if answers => self.take_answer(key, ended, draft)?,
             (Some(key), _) => self.take_trailers(key, ended, draft)?,

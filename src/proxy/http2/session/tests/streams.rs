@@ -379,6 +379,22 @@ fn a_head_that_is_too_large_is_told_from_one_that_is_not() {
 }
 
 #[test]
+fn a_head_that_unfolds_to_many_times_more_than_may_be_ends_its_connection() {
+    let field_bytes = 1 + 100 + 32;
+    let fitting = (TERMS.head_bytes_max - 42 - 43 - 38 - 43) / field_bytes;
+    let bomb = (16 * TERMS.head_bytes_max).div_ceil(field_bytes);
+    for (beyond, code) in [(1, None), (bomb - 1, None), (bomb, Some(Code::EnhanceYourCalm))] {
+        let mut session = Client::new(TERMS).session;
+        // Once as it is, and then by its number.
+        let indexed = [&[0x40, 1, b'x', 100][..], &[b'v'; 100], &vec![0xbe; fitting + beyond - 1]].concat();
+        let block = [GET, &indexed].concat();
+        let taken = session.take(&frame(HEADERS, END_HEADERS | END_STREAM, 1, &block));
+        assert_eq!(taken.as_ref().err().copied(), code, "{beyond}");
+        assert!(taken.map_or(true, |(_, begun)| begun.unwrap().asked.too_large));
+    }
+}
+
+#[test]
 fn a_table_that_the_client_made_smaller_is_said_to_be_before_anything_else() {
     let mut client = Client::new(TERMS);
     client
