@@ -110,7 +110,7 @@ impl Stream {
     fn poll_in_order(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ReplyError>>> {
         if self.failed.is_none() {
             match ready!(self.poll_piece(cx)) {
-                Some(Err(error)) => self.failed = Some((error, Turn::of_others())),
+                Some(Err(error)) => self.failed = Some((error, Turn::default())),
                 piece => return Poll::Ready(piece),
             }
         }

@@ -100,6 +100,12 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
         begin: &mut dyn FnMut(Begun),
     ) -> Poll<io::Result<()>> {
         self.session.borrow_mut().begin_turn(cx);
+        let polled = self.poll_turn(cx, begin);
+        self.session.borrow_mut().end_turn();
+        polled
+    }
+
+    fn poll_turn(&mut self, cx: &mut Context<'_>, begin: &mut dyn FnMut(Begun)) -> Poll<io::Result<()>> {
         while self.ending.is_none() {
             match self.poll_read(cx, begin) {
                 Poll::Ready(Ok(Ok(()))) => return Poll::Ready(Ok(())),
@@ -133,7 +139,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn poll_read(&mut self, cx: &mut Context<'_>, begin: &mut dyn FnMut(Begun)) -> Poll<io::Result<Result<(), Code>>> {
         while self.session.borrow().wants_more() {
             if self.reads >= READS_IN_A_TURN {
-                ready!(self.turn.get_or_insert_with(Turn::of_others).poll(cx));
+                ready!(self.turn.get_or_insert_default().poll(cx));
                 (self.reads, self.turn) = (0, None);
             }
             let taken = ROOM.with_borrow_mut(|room| {

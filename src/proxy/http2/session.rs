@@ -127,6 +127,8 @@ pub(in crate::proxy) struct Session {
     lost: Option<StreamFault>,
     /// Whoever reads and writes the socket.
     driver: Option<Waker>,
+    /// It has its turn: what is said now is written at its end.
+    driven: bool,
 }
 
 /// Who is at the other end.
@@ -202,6 +204,7 @@ impl Session {
             owed: Owed::default(),
             lost: None,
             driver: None,
+            driven: false,
         };
         session.greet();
         session
@@ -396,10 +399,15 @@ impl Session {
 
     /// A turn begins: whoever works on a stream had one.
     pub(super) fn begin_turn(&mut self, cx: &Context<'_>) {
-        self.at_once = 0;
+        (self.at_once, self.driven) = (0, true);
         if !self.driver.as_ref().is_some_and(|driver| driver.will_wake(cx.waker())) {
             self.driver = Some(cx.waker().clone());
         }
+    }
+
+    /// The turn ends: whoever has something to say wakes the driver.
+    pub(super) fn end_turn(&mut self) {
+        self.driven = false;
     }
 
     /// What is to be written.
@@ -459,7 +467,8 @@ impl Session {
     }
 
     fn wake_driver(&self) {
-        if let Some(driver) = &self.driver {
+        // What is said in the driver's own turn is written at its end.
+        if let Some(driver) = self.driver.as_ref().filter(|_| !self.driven) {
             driver.wake_by_ref();
         }
     }
