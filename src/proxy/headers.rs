@@ -247,12 +247,9 @@ fn drop_claims(headers: &mut HeaderMap, cohort: &[HeaderName]) -> usize {
 
 /// Whether CGI and its heirs read it as one that could be believed: x_cohort as x-cohort.
 fn looks_like_claim(name: &HeaderName, cohort: &[HeaderName]) -> bool {
-    let name = name.as_str().as_bytes();
-    if name.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'-') {
-        return false;
-    }
     let ours = [&X_FORWARDED_FOR, &X_FORWARDED_PROTO, &X_FORWARDED_HOST, &X_REQUEST_ID];
-    ours.into_iter().chain(cohort).any(|claim| resembles(name, claim.as_str().as_bytes()))
+    let alike = |claim: &HeaderName| resembles(name.as_str().as_bytes(), claim.as_str().as_bytes()) && name != claim;
+    ours.into_iter().chain(cohort).any(alike)
 }
 
 fn add_forwarded(headers: &mut HeaderMap, caller: Caller, peer: &Peer, forwarding: &Forwarding) {
@@ -440,6 +437,9 @@ mod tests {
         let mut trailers: HeaderMap =
             names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
         strip_trailers(&mut trailers, &[cohort]);
+        let mut dashed = HeaderMap::from_iter([(HeaderName::from_static("x-cohort"), HeaderValue::from_static("1"))]);
+        strip_trailers(&mut dashed, &[HeaderName::from_static("x_cohort")]);
+        assert!(dashed.is_empty(), "whichever of them is believed");
         assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
 

@@ -215,11 +215,11 @@ impl Connection {
     async fn say(&mut self, response: Response<Reply>, mut wants: Wants) -> Behind {
         let (head, mut reply) = response.into_parts();
         let tunnel = reply.take_tunnel();
-        // The rest of a body that nobody reads would be waited for, so that its client is told that the connection ends.
-        wants.persists &= poll_fn(|cx| self.channel.borrow_mut().poll_unwanted(cx)).await;
         wants.persists &= self.channel.borrow().goes_on() && self.drained.is_none() && !self.worker.drain().has_begun();
+        // The rest of a body that nobody reads would be waited for, so that its client is told that the connection ends.
+        wants.persists = wants.persists && poll_fn(|cx| self.channel.borrow_mut().poll_unwanted(cx)).await;
         // Its age may have been reached meanwhile: who is told sends no request that the end would cross.
-        wants.persists &= !self.tenure.is_over();
+        wants.persists = wants.persists && (tunnel.is_some() || !self.tenure.is_over());
         let mut outbox = Outbox::new(self.worker.snapshot().serving.plan.timeouts.body_idle);
         let persists = {
             let interims = self.channel.borrow_mut().answer();

@@ -21,7 +21,7 @@ struct Had {
 }
 
 impl Turn {
-    /// Ready when they had it, which begins with the first call.
+    /// Ready when they had it, which begins with the first call; all calls are of one task.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(had) = &self.0 else {
             let had = Arc::new(Had { over: AtomicBool::new(false), task: cx.waker().clone() });

@@ -100,9 +100,9 @@ pub async fn watch_overlay(state_dir: PathBuf, commands: mpsc::Sender<Command>) 
     }
 }
 
-fn watcher(hint: mpsc::Sender<()>, concerns: impl Fn(&Event) -> bool + Send + 'static) -> Option<RecommendedWatcher> {
+fn watcher(hint: mpsc::Sender<()>, matters: impl Fn(&Event) -> bool + Send + 'static) -> Option<RecommendedWatcher> {
     let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-        if event.as_ref().map_or(true, |event| !only_reads(event) && concerns(event)) {
+        if event.as_ref().map_or(true, |event| !only_reads(event) && matters(event)) {
             // Full or closed, there is nothing more to say.
             hint.try_send(()).ok();
         }
@@ -117,7 +117,8 @@ fn only_reads(event: &Event) -> bool {
 }
 
 /// Whether a configuration may be another after an event. A file that is written all the time beside it, as a log is, says
-/// nothing of it. A certificate may have any name: one that is written over, and not replaced, is left to the slow look.
+/// nothing of it. A certificate may have any name, and so may what a link leads to: one that is written over, and not
+/// replaced, is left to the slow look.
 fn concerns(event: &Event, config: &Path) -> bool {
     let written = matches!(
         event.kind,

@@ -117,7 +117,6 @@ fn value(raw: &[u8]) -> (&[u8], usize) {
 /// The same name, or one that CGI and its heirs read as the same: to most of them an underscore is a dash, and to some
 /// every sign is.
 pub(in crate::proxy) fn resembles(name: &[u8], other: &[u8]) -> bool {
-    let alike =
-        |(byte, other): (&u8, &u8)| byte.eq_ignore_ascii_case(other) || *other == b'-' && !byte.is_ascii_alphanumeric();
-    name.len() == other.len() && name.iter().zip(other).all(alike)
+    let read = |byte: &u8| if byte.is_ascii_alphanumeric() { byte.to_ascii_lowercase() } else { b'-' };
+    name.len() == other.len() && name.iter().map(read).eq(other.iter().map(read))
 }

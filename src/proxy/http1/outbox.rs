@@ -211,6 +211,9 @@ impl Outbox {
             return Ok(());
         }
         if let Framed::Unknown { trailers } = self.framed {
+            if frame.is_trailers() && !trailers {
+                return self.end(b"");
+            }
             self.frame(Framed::Chunked { trailers }, false);
         }
         let data = match frame.into_data() {

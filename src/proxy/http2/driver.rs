@@ -37,7 +37,7 @@ pub(in crate::proxy) struct Driver<T> {
     rest: Vec<u8>,
     reads: u32,
     /// Others have it.
-    turn: Option<Turn>,
+    turn: Turn,
     unwritten: IdleTimer,
     unflushed: bool,
     /// When something came last.
@@ -70,7 +70,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
             session,
             rest: Vec::new(),
             reads: 0,
-            turn: None,
+            turn: Turn::default(),
             unwritten: IdleTimer::new(unread_for),
             unflushed: false,
             heard: Instant::now(),
@@ -139,8 +139,8 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
     fn poll_read(&mut self, cx: &mut Context<'_>, begin: &mut dyn FnMut(Begun)) -> Poll<io::Result<Result<(), Code>>> {
         while self.session.borrow().wants_more() {
             if self.reads >= READS_IN_A_TURN {
-                ready!(self.turn.get_or_insert_default().poll(cx));
-                (self.reads, self.turn) = (0, None);
+                ready!(self.turn.poll(cx));
+                (self.reads, self.turn) = (0, Turn::default());
             }
             let taken = ROOM.with_borrow_mut(|room| {
                 let mut room = ReadBuf::new(room);
@@ -251,7 +251,15 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Driver<T> {
 
 #[cfg(test)]
 mod tests {
-    use std::{future::poll_fn, rc::Rc};
+    use std::{
+        future::poll_fn,
+        rc::Rc,
+        sync::{
+            Arc,
+            atomic::{AtomicUsize, Ordering::Relaxed},
+        },
+        task::{Wake, Waker},
+    };
 
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -315,6 +323,40 @@ mod tests {
         let most = ROOM_BYTES * READS_IN_A_TURN as usize / get(1).len();
         assert!(begun > most && turns.windows(2).all(|turn| turn[1] - turn[0] <= most), "{turns:?}");
         client.shutdown().await.unwrap();
+    }
+
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Woken(AtomicUsize);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Woken>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_said_in_its_own_turn_is_written_and_wakes_nobody() {
+        let (mut client, mut driver) = driven();
+        let ping = b"\0\0\x08\x06\0\0\0\0\0pingping";
+        client.write_all(&[GREETING, ping].concat()).await.unwrap();
+        let woken = Arc::new(Woken::default());
+        let waker = Waker::from(Arc::clone(&woken));
+        let mut cx = Context::from_waker(&waker);
+        while woken.0.load(Relaxed) == 0 {
+            assert!(driver.poll(&mut cx, &mut |_begun| ()).is_pending());
+            // The runtime looks at what came.
+            tokio::task::yield_now().await;
+        }
+        assert!(driver.poll(&mut cx, &mut |_begun| ()).is_pending());
+        assert_eq!(woken.0.load(Relaxed), 1, "for what came, and not for what it says of that");
+        let mut told = Vec::new();
+        while !told.ends_with(b"pingping") {
+            client.read_buf(&mut told).await.unwrap();
+        }
+        let before = woken.0.load(Relaxed);
+        assert!(driver.session.borrow_mut().ask_for_life());
+        assert_eq!(woken.0.load(Relaxed), before + 1);
     }
 
     #[tokio::test]

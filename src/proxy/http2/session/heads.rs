@@ -74,7 +74,8 @@ impl Session {
         let is_head = stream > self.last || answers;
         let mut draft = Draft::new(if is_head { head_bytes_max } else { lines }, fields_max);
         self.decoder.decode(block, &mut draft).map_err(|_undecodable| Code::Compression)?;
-        if draft.is_bomb() {
+        // Those of a service end their stream alone: others' requests are on its connection.
+        if draft.is_bomb() && matches!(self.peer, Peer::Client(_)) {
             return Err(Code::EnhanceYourCalm);
         }
         match (known, &self.peer) {

@@ -146,6 +146,20 @@ fn targets_are_written_as_they_came() {
     }
 }
 
+#[test]
+fn trailers_alone_are_no_body_to_a_service_that_reads_none() {
+    let trailers = Frame::trailers(HeaderMap::from_iter([(HeaderName::from_static("x-t"), "1".parse().unwrap())]));
+    let mut request = Request::get("/").body(Pieces::of([trailers], None)).unwrap();
+    let mut outbox = Outbox::new(Duration::from_secs(60));
+    begin(&mut outbox, &request, "endpoint", Duration::ZERO, false).unwrap();
+    let stream = RefCell::new(Slow(Vec::new(), usize::MAX));
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    // Pieces come every other time.
+    let sent = [(); 3].map(|()| outbox.poll(&mut cx, &stream, request.body_mut()).is_ready());
+    assert!(sent.contains(&true) && outbox.is_done());
+    assert_eq!(stream.into_inner().0, b"GET / HTTP/1.1\r\nhost: endpoint\r\n\r\n");
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_body_that_is_asked_for_waits_for_an_answer_but_not_for_ever() {
     for told in [true, false] {
