@@ -64,8 +64,8 @@ pub(crate) fn head(head: &request::Parts) {
     let endpoint = Endpoint::of(head.uri.path());
     let path = head.uri.path();
     if let Endpoint::Flag(key) = &endpoint {
-        let written = path.rsplit_once("/flags/").map_or("", |(_, key)| key);
-        assert!(written.contains(['%', '/']) || path.contains("/flags/flags/") || key == written, "{path}: {key}");
+        let written = path.split_once("/flags/").map_or("", |(_, key)| key);
+        assert!(written.contains(['%', '/']) || key == written, "{path}: {key}");
     }
     assert_eq!(endpoint.method().is_err(), endpoint == Endpoint::Other, "{path}");
     let tag = etag::of(b"{}");

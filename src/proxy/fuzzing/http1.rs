@@ -138,7 +138,7 @@ pub(crate) fn interim(input: &[u8]) {
             ["connection", "keep-alive", "proxy-connection", "te", "upgrade", "content-length", "transfer-encoding"];
         assert!(!hop.contains(&&*name), "{name} goes on");
         if sound {
-            let options = text.lines().filter_map(|line| line.split_once(':'));
+            let options = text.lines().skip(1).filter_map(|line| line.split_once(':'));
             let mut options = options.filter(|(name, _)| name.eq_ignore_ascii_case("connection"));
             let named = |value: &str| {
                 value.split(',').any(|option| option.trim_matches([' ', '\t']).eq_ignore_ascii_case(&name))

@@ -46,6 +46,8 @@ struct Asked {
     /// Its body may still be sent.
     sends: bool,
     left: bool,
+    /// It asks for a tunnel: of an agreement no length counts (RFC 9110 §9.3.6).
+    tunnel: bool,
 }
 
 /// A connection's course.
@@ -125,7 +127,7 @@ impl Course {
             self.session.hold(key);
         }
         let (heads, body, end) = (Vec::new(), Vec::new(), String::new());
-        self.asked.push(Asked { key, heads, length: None, body, end, sends, left: false });
+        self.asked.push(Asked { key, heads, length: None, body, end, sends, left: false, tunnel: protocol.is_some() });
     }
 
     fn reads(&mut self, request: usize) {
@@ -139,8 +141,9 @@ impl Course {
                     asked.heads.push(format!("{} {:?}", told.status.as_u16(), told.fields));
                     assert!(asked.heads.len() <= INTERIMS_MAX + 1);
                     assert!(told.fields.len() <= TERMS.fields_max + 1);
-                    asked.length =
-                        told.fields.get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
+                    let length =
+                        told.fields.get("content-length").filter(|_| !(asked.tunnel && told.status.is_success()));
+                    asked.length = length.and_then(|value| value.to_str().ok()?.parse().ok());
                 }
                 Poll::Ready(Err(fault)) => {
                     asked.end = fault.to_string();
