@@ -437,10 +437,10 @@ mod tests {
         let mut trailers: HeaderMap =
             names.iter().map(|name| (HeaderName::from_static(name), HeaderValue::from_static("1"))).collect();
         strip_trailers(&mut trailers, &[cohort]);
+        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
         let mut dashed = HeaderMap::from_iter([(HeaderName::from_static("x-cohort"), HeaderValue::from_static("1"))]);
         strip_trailers(&mut dashed, &[HeaderName::from_static("x_cohort")]);
         assert!(dashed.is_empty(), "whichever of them is believed");
-        assert_eq!(trailers.keys().map(HeaderName::as_str).collect::<Vec<_>>(), ["x-sum"]);
     }
 
     #[test]
