@@ -24,7 +24,7 @@ const ROOM_BYTES_MAX: usize = 64 << 10;
 const ROOM_BYTES_LEFT: usize = 1 << 10;
 
 /// Room for the beginning of a message.
-const FIRST_BYTES_MAX: usize = 8 << 10;
+const FIRST_BYTES_MAX: usize = 4 << 10;
 
 thread_local! {
     static FIRST: RefCell<Box<[u8]>> = RefCell::new(vec![0; FIRST_BYTES_MAX].into());

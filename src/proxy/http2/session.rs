@@ -428,9 +428,9 @@ impl Session {
         self.streams[key].task = Some(task);
     }
 
-    /// How many streams are open, and how many were begun and cancelled so far.
+    /// On how many streams something happens, and how many were begun and cancelled so far.
     pub(in crate::proxy) fn counts(&self) -> (usize, u64, u64) {
-        (self.streams.open(), self.begun, self.cancelled)
+        (self.streams.busy(), self.begun, self.cancelled)
     }
 
     /// Streams that are open or that somebody refers to.

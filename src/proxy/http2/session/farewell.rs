@@ -45,7 +45,7 @@ impl Session {
 
     /// Whether everything is done, and the peer knows that nothing more will be.
     pub(in crate::proxy::http2) fn is_done(&self) -> bool {
-        matches!(self.farewell, Farewell::Last(_)) && self.streams.open() == 0 && self.outbox.is_empty()
+        matches!(self.farewell, Farewell::Last(_)) && self.streams.busy() == 0 && self.outbox.is_empty()
     }
 
     /// Ends it: nothing goes on from here on.

@@ -62,8 +62,8 @@ impl Session {
         let stream = &mut self.streams[key];
         if ended {
             stream.end(None);
-            self.settle(key);
         }
+        self.settle(key);
         Ok(())
     }
 
@@ -207,9 +207,7 @@ impl Session {
         }
         stream.awaited = true;
         stream.read_by(cx);
-        if std::mem::take(&mut stream.expects) {
-            self.consent(key);
-        }
+        self.consent(key);
         Poll::Pending
     }
 

@@ -78,14 +78,19 @@ impl Session {
         }
     }
 
-    /// A stream is over when both sides have said all, and when nobody listens to what the peer still says, which it
-    /// is told (RFC 9113 §8.1).
+    /// A stream is over when both sides have said all, and when nobody listens to what the peer still says. That it is
+    /// told (RFC 9113 §8.1) where its window would have to be opened for more: most see the answer and stop before, and
+    /// some lose an answer that a reset comes right behind.
     pub(super) fn settle(&mut self, key: Key) {
         let stream = &self.streams[key];
         if !stream.is_open() || stream.said != Said::All || !stream.ended && !stream.unread {
             return;
         }
         let (id, ended) = (stream.id, stream.ended);
+        if !ended && stream.window > i64::from(stream.window_max / 2) {
+            self.streams.rest(key);
+            return;
+        }
         self.grown -= std::mem::take(&mut self.streams[key].grown);
         self.streams.shut(key);
         if !ended {
@@ -94,9 +99,10 @@ impl Session {
         self.wake_driver();
     }
 
-    /// Tells the client that the body is wanted.
+    /// Tells a client that waits for that that its body is wanted.
     pub(super) fn consent(&mut self, key: Key) {
-        if self.streams[key].said == Said::Nothing {
+        let stream = &mut self.streams[key];
+        if stream.said == Said::Nothing && std::mem::take(&mut stream.expects) {
             self.write_head(key, Pseudo::Status(StatusCode::CONTINUE), &HeaderMap::new(), 0);
             self.wake_driver();
         }

@@ -59,6 +59,8 @@ pub(super) struct Stream {
     pub(super) unread: bool,
     /// It is known to both sides.
     open: bool,
+    /// Nothing more happens on it, unless its peer has something to say.
+    resting: bool,
     /// Who refers to it.
     pub(super) holders: u8,
 }
@@ -110,6 +112,7 @@ impl Stream {
             inquiry: None,
             unread: false,
             open: true,
+            resting: false,
             holders: 0,
         }
     }
@@ -160,11 +163,18 @@ pub(super) struct Streams {
     kept: Slab<Stream>,
     /// Those that are open, by their numbers, which only grow.
     open: Vec<(u32, Key)>,
+    /// How many of these rest.
+    resting: usize,
 }
 
 impl Streams {
     pub(super) fn open(&self) -> usize {
         self.open.len()
+    }
+
+    /// How many something still happens on.
+    pub(super) fn busy(&self) -> usize {
+        self.open.len() - self.resting
     }
 
     #[cfg(any(test, fuzzing))]
@@ -214,6 +224,11 @@ impl Streams {
         self.open.last().filter(|(last, _)| *last > id).map(|(_, key)| *key)
     }
 
+    /// All was said on it that ever will be: its peer may end it.
+    pub(super) fn rest(&mut self, key: Key) {
+        self.resting += usize::from(!std::mem::replace(&mut self.kept[key.0].resting, true));
+    }
+
     /// The stream is over for both sides; it stays as long as somebody refers to it.
     pub(super) fn shut(&mut self, key: Key) {
         let stream = &mut self.kept[key.0];
@@ -221,6 +236,7 @@ impl Streams {
             && let Ok(place) = self.open.binary_search_by_key(&stream.id, |(id, _)| *id)
         {
             self.open.remove(place);
+            self.resting -= usize::from(stream.resting);
         }
         self.forget(key);
     }
