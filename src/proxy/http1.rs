@@ -241,7 +241,7 @@ impl Connection {
         drop((reply, outbox));
         if let Some(tunnel) = tunnel {
             let client = self.channel.borrow_mut().take_half();
-            return client.map_or(Behind::Gone, |client| Behind::Tunnel(Box::new(tunnel), client));
+            return client.map_or(Behind::Gone, |client| Behind::Tunnel(tunnel, client));
         }
         let goes_on = poll_fn(|cx| self.channel.borrow_mut().poll_over(cx)).await;
         if !persists || !goes_on {

@@ -28,13 +28,16 @@ use tokio::time::{Instant, sleep_until};
 use tower::{Service, ServiceBuilder};
 
 pub use self::fault::{Reason, StreamFault};
-use self::session::{Begun, Conduct};
 pub(super) use self::{
     driver::{Driver, Linger},
     ends::{Aside, Inflow, Outflow, Shared, Unsaid, half},
     frame::PREFACE,
     protocol::Protocol,
     session::{Question, Session, Terms, Told},
+};
+use self::{
+    ends::Rest,
+    session::{Begun, Conduct},
 };
 use super::{
     asking::Peer,
@@ -135,14 +138,20 @@ fn beginning(
 /// The course of one stream. It is ended with its stream, wherever it stands.
 async fn course<E>(
     answer: impl Future<Output = Result<Response<Reply>, E>>,
-    outflow: Outflow,
+    mut outflow: Outflow,
     to_head: bool,
     tunnel: Option<Inflow>,
 ) {
     outflow.begin();
-    if let Ok(response) = answer.await
-        && let Err(error) = outflow.answer(response, to_head, tunnel).await
-    {
+    let Ok(response) = answer.await else { return };
+    // It waits with what follows alone: nothing else of the answer stays for as long as it is sent.
+    let said = match outflow.begin_answer(response, to_head, tunnel) {
+        Ok(Rest::Nothing) => Ok(()),
+        Ok(Rest::Body(mut reply)) => poll_fn(|cx| outflow.poll_body(cx, &mut reply)).await,
+        Ok(Rest::Tunnel(tunnel, inflow)) => Box::pin(tunnel.carry(half(inflow, outflow))).await.map_err(Unsaid::Tunnel),
+        Err(gone) => Err(gone.into()),
+    };
+    if let Err(error) = said {
         tracing::debug!(%error, "an answer was not said to its end");
     }
 }

@@ -93,8 +93,8 @@ impl Reply {
     }
 
     /// The tunnel that it turns into.
-    pub(super) fn take_tunnel(&mut self) -> Option<Tunnel> {
-        self.tunnel.take().map(|tunnel| *tunnel)
+    pub(super) fn take_tunnel(&mut self) -> Option<Box<Tunnel>> {
+        self.tunnel.take()
     }
 
     /// Holds a permit until the body has ended.

@@ -42,7 +42,7 @@ pin_project_lite::pin_project! {
     #[project = ShedAnswerProjection]
     pub(super) enum ShedAnswer<F> {
         /// It was turned away.
-        Refused { response: Option<Response<Reply>> },
+        Refused { response: Option<Box<Response<Reply>>> },
         /// It is being answered.
         Admitted { #[pin] answer: F, permit: Option<Permit> },
     }
@@ -102,7 +102,7 @@ where
                 let grpc = request.method() != Method::CONNECT && Manner::is_grpc(request.headers());
                 let response = Rejection::Overloaded.into_response(snapshot.manner(grpc));
                 Exchange::begin(snapshot).rejected(&Rejection::Overloaded);
-                ShedAnswer::Refused { response: Some(response) }
+                ShedAnswer::Refused { response: Some(Box::new(response)) }
             }
         }
     }
@@ -117,7 +117,7 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         match self.project() {
             ShedAnswerProjection::Refused { response } => match response.take() {
-                Some(response) => Poll::Ready(Ok(response)),
+                Some(response) => Poll::Ready(Ok(*response)),
                 None => Poll::Pending,
             },
             ShedAnswerProjection::Admitted { answer, permit } => {

@@ -15,9 +15,6 @@ use tokio::{io::AsyncWrite, time::Sleep};
 
 use crate::proxy::{idle::IdleTimer, transport::JOINED_BYTES_MAX};
 
-/// Room for most heads, and for small bodies behind them.
-const HEAD_BYTES_ROOM: usize = 1 << 10;
-
 /// What a connection keeps for the next head: most heads are shorter.
 const KEPT_BYTES_MAX: usize = 4 << 10;
 
@@ -103,13 +100,13 @@ impl Outbox {
         }
     }
 
-    /// Where a head is written, as the first thing of a message.
-    pub(in crate::proxy) fn begin(&mut self) -> &mut Vec<u8> {
+    /// Where a head is written, as the first thing of a message, with `room` for most of them.
+    pub(in crate::proxy) fn begin(&mut self, room: usize) -> &mut Vec<u8> {
         self.out.clear();
         (self.written, self.begun, self.touched, self.tail) = (0, false, false, b"");
         self.piece = Bytes::new();
         self.held = None;
-        self.out.reserve(HEAD_BYTES_ROOM);
+        self.out.reserve(room);
         &mut self.out
     }
 

@@ -10,6 +10,9 @@ use super::{
 };
 use crate::proxy::date;
 
+/// Room for most heads, and for small bodies behind them.
+const ROOM_BYTES: usize = 1 << 10;
+
 /// What stands behind the status, where that is not what everybody puts there.
 #[derive(Clone, Debug)]
 pub(in crate::proxy) struct Reason(pub(in crate::proxy) Bytes);
@@ -22,7 +25,7 @@ pub(super) fn begin(
     body: &impl Body,
     wants: Wants,
 ) -> bool {
-    let out = outbox.begin();
+    let out = outbox.begin(ROOM_BYTES);
     out.extend_from_slice(interims);
     write_line(out, head, wants.http_11);
     let (mut told, mut dated, mut bound, mut persists) = (None, false, false, wants.persists);

@@ -23,8 +23,8 @@ use crate::proxy::{
     date,
     idle::IdleTimer,
     received::BodyFault,
-    reply::{Reply, ReplyError},
-    tunnel::Half,
+    reply::Reply,
+    tunnel::{Half, Tunnel},
 };
 
 /// A session, as all that have a part in it refer to it.
@@ -52,6 +52,14 @@ pub(in crate::proxy) struct Outflow {
     /// What was taken of a body, and whether that is the last of it.
     piece: Bytes,
     last: bool,
+}
+
+/// What follows the head of an answer.
+#[derive(Debug)]
+pub(super) enum Rest {
+    Nothing,
+    Body(Reply),
+    Tunnel(Box<Tunnel>, Inflow),
 }
 
 /// Why something was not said to its end.
@@ -159,16 +167,16 @@ impl Outflow {
         self.held.session.borrow_mut().look_at(self.held.key);
     }
 
-    /// Says an answer as a whole; of one to HEAD the head alone. One that makes a tunnel goes on as that.
+    /// Says the head of an answer, which of one to HEAD is all of it; gives what follows.
     ///
     /// # Errors
-    /// [`Unsaid`].
-    pub(super) async fn answer(
-        mut self,
+    /// [`Gone`].
+    pub(super) fn begin_answer(
+        &self,
         response: Response<Reply>,
         to_head: bool,
         inflow: Option<Inflow>,
-    ) -> Result<(), Unsaid<ReplyError>> {
+    ) -> Result<Rest, Gone> {
         let (mut head, mut reply) = response.into_parts();
         let tunnel = reply.take_tunnel().zip(inflow);
         let all = tunnel.is_none() && (to_head || reply.is_end_stream());
@@ -179,13 +187,12 @@ impl Outflow {
             head.headers.entry(header::CONTENT_LENGTH).or_insert_with(|| length.into());
         }
         self.held.session.borrow_mut().say_head(self.held.key, head.status, &head.headers, all)?;
-        drop(head);
-        if let Some((tunnel, inflow)) = tunnel {
-            // The request has ended, and what it held.
-            drop(reply);
-            return Box::pin(tunnel.carry(half(inflow, self))).await.map_err(Unsaid::Tunnel);
-        }
-        if all { Ok(()) } else { std::future::poll_fn(|cx| self.poll_body(cx, &mut reply)).await }
+        // Where there is a tunnel the request has ended, and what it held.
+        Ok(match tunnel {
+            Some((tunnel, inflow)) => Rest::Tunnel(tunnel, inflow),
+            None if all => Rest::Nothing,
+            None => Rest::Body(reply),
+        })
     }
 
     /// Says a body as far as that goes; ready when all of it was said.

@@ -10,6 +10,7 @@ use http::{HeaderMap, StatusCode};
 use http_body::Frame;
 
 use super::{
+    StreamFault,
     frame::{self, Code},
     head::Asked,
     hpack::{
@@ -222,13 +223,16 @@ impl Course {
         self.told.extend(taken(&mut self.session, bytes));
     }
 
-    /// Whatever happened, answers can be given and nothing is left of the streams.
+    /// Whatever happened, answers can be given, nothing happens on streams any more, and nothing is left of them behind
+    /// their connection.
     fn finish(&mut self) {
         for Heard { key, .. } in &self.requests {
             self.session.leave_body(*key);
             self.session.leave_unsaid(*key);
         }
-        assert_eq!((self.session.counts().0, self.session.kept()), (0, 0));
+        assert_eq!(self.session.counts().0, 0);
+        self.session.lose(StreamFault::Closed);
+        assert_eq!(self.session.kept(), 0);
     }
 }
 

@@ -10,6 +10,9 @@ use crate::proxy::{
     http1::{Framed, Outbox, write_field},
 };
 
+/// Room that a connection has for heads at first. It keeps what it ever needed, also while a long answer comes.
+const ROOM_BYTES: usize = 512;
+
 /// Begins to send a request by its head, which names the service by its `authority` where its client, of HTTP/1.0, named
 /// none. Where the head expects the service to be asked for the body (RFC 9110 §10.1.1), the body waits for an answer, but
 /// no longer than `patience`: one that says nothing for so long is taken not to know what was asked. A service that does not
@@ -24,7 +27,7 @@ pub(super) fn begin<B: Body>(
     patience: Duration,
     trailers: bool,
 ) -> Result<(), BodyFailed> {
-    let out = outbox.begin();
+    let out = outbox.begin(ROOM_BYTES);
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     let path = if target.starts_with('?') { "/" } else { "" };
     for part in [request.method().as_str(), " ", path, target, " HTTP/1.1\r\n"] {
