@@ -40,7 +40,7 @@ pub use given::{Given, GivenToAll, Span};
 pub use log::{AccessLog, LogFormat, LogLines, LogTarget};
 pub use ofrep::{AppKey, Ofrep, OfrepLimits, SecretDigest};
 pub use overlay::{Kill, Overlay, Standing};
-pub use policy::{ArmLimits, Balance, Ejection, Retries, RetryBudget, RetryOn};
+pub use policy::{ArmLimits, Balance, Ejection, Retries, RetryBudget, RetryOn, is_failure};
 pub use propagation::{Propagation, Requirement, StickyCookie, UnknownPin};
 pub use settings::{Forwarding, Issuer, IssuerId, Limits, Listener, Process, Timeouts, Via};
 pub(crate) use tls::Keyring;

@@ -83,10 +83,39 @@ pub struct RetryOn {
     pub gateway_error: bool,
 }
 
+/// Whether a service says by its status that it failed. Above 599 there are no statuses: one that answers so is taken to
+/// have said 5xx (RFC 9110 §15).
+#[must_use]
+pub fn is_failure(status: http::StatusCode) -> bool {
+    status.as_u16() >= 500
+}
+
 impl RetryOn {
     /// Whether an answer of this status is one of them.
     #[must_use]
     pub fn status(&self, status: http::StatusCode) -> bool {
-        self.server_error && status.is_server_error() || self.gateway_error && matches!(status.as_u16(), 502..=504)
+        self.server_error && is_failure(status) || self.gateway_error && matches!(status.as_u16(), 502..=504)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::StatusCode;
+
+    use super::*;
+
+    #[test]
+    fn statuses_that_there_are_not_are_failures_but_of_no_gateway() {
+        let both = RetryOn { server_error: true, gateway_error: true, ..RetryOn::default() };
+        let gateway = RetryOn { server_error: false, ..both };
+        for (code, failure, by_gateway) in
+            [(499, false, false), (500, true, false), (503, true, true), (599, true, false), (600, true, false)]
+        {
+            let status = StatusCode::from_u16(code).unwrap();
+            assert_eq!(
+                (is_failure(status), both.status(status), gateway.status(status)),
+                (failure, failure, by_gateway)
+            );
+        }
     }
 }

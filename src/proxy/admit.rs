@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use bytes::{Bytes, BytesMut};
 use http::{Method, Request, header, request};
+use http_body::Frame;
 use tokio::time::Instant;
 
 use super::{
@@ -118,22 +119,28 @@ pub(super) async fn admit(
 /// Waits for the end of a body that has to be empty: TRACE may have none (RFC 9110 §9.3.8), what that of HEAD means nobody
 /// says (§9.3.2), and there are services that take it for the next request.
 async fn nothing_of(mut body: Received, plan: &Plan, deadline: Instant) -> Result<Received, Rejection> {
-    while !body.is_end_stream() {
+    loop {
         if body.size_hint().lower() > 0 {
             return Err(Rejection::Framing(Flaw::Content));
         }
-        let after = plan.timeouts.body_idle.min(deadline.saturating_duration_since(Instant::now()));
-        let piece = tokio::time::timeout(after, body.piece()).await;
-        match piece.map_err(|_elapsed| Rejection::BodyTimeout { after })? {
-            Some(Ok(frame)) if frame.data_ref().is_some_and(|data| !data.is_empty()) => {
+        match piece_of(&mut body, plan, deadline).await? {
+            Some(frame) if frame.data_ref().is_some_and(|data| !data.is_empty()) => {
                 return Err(Rejection::Framing(Flaw::Content));
             }
-            Some(Ok(_nothing)) => {}
-            Some(Err(error)) => return Err(Rejection::BodyBroken(error)),
-            None => break,
+            Some(_nothing) => {}
+            None => return Ok(Received::nothing()),
         }
     }
-    Ok(Received::nothing())
+}
+
+/// The next piece of a body, which is waited for as long as it may be idle, but not beyond the deadline; `None` at its end.
+async fn piece_of(body: &mut Received, plan: &Plan, deadline: Instant) -> Result<Option<Frame<Bytes>>, Rejection> {
+    if body.is_end_stream() {
+        return Ok(None);
+    }
+    let after = plan.timeouts.body_idle.min(deadline.saturating_duration_since(Instant::now()));
+    let piece = tokio::time::timeout(after, body.piece()).await;
+    piece.map_err(|_elapsed| Rejection::BodyTimeout { after })?.transpose().map_err(Rejection::BodyBroken)
 }
 
 fn streaming(
@@ -173,13 +180,10 @@ async fn collect(
     deadline: Instant,
 ) -> Result<Bytes, Rejection> {
     let plan = &snapshot.serving.plan;
-    let (bytes_max, idle) = (plan.limits.contract_body_bytes_max, plan.timeouts.body_idle);
+    let bytes_max = plan.limits.contract_body_bytes_max;
     let mut whole = BytesMut::new();
-    while !body.is_end_stream() {
-        let after = idle.min(deadline.saturating_duration_since(Instant::now()));
-        let piece = tokio::time::timeout(after, body.piece()).await;
-        let Some(frame) = piece.map_err(|_elapsed| Rejection::BodyTimeout { after })? else { break };
-        let Ok(data) = frame.map_err(Rejection::BodyBroken)?.into_data() else { continue };
+    while let Some(frame) = piece_of(&mut body, plan, deadline).await? {
+        let Ok(data) = frame.into_data() else { continue };
         if whole.len() + data.len() > bytes_max {
             snapshot.count_check(decision, "too_large");
             return Err(Rejection::BodyTooLarge { limit_bytes: bytes_max as u64 });

@@ -11,7 +11,7 @@ use super::{
     interim::Interims,
     rejection::Rejection,
     tunnel::{Place, Tunnel},
-    upgrade::Upgrade,
+    upgrade::{self, Upgrade},
     upstream::Served,
     worker::Snapshot,
 };
@@ -92,13 +92,20 @@ impl Client {
     pub(super) fn follow(
         &self,
         snapshot: &Rc<Snapshot>,
-        peer: &Peer,
+        (peer, decision): (&Peer, &Decision),
         served: &mut Served,
     ) -> Result<Option<Box<Tunnel>>, Rejection> {
-        headers::rewrite_response(&mut served.response, &snapshot.serving.plan);
+        let plan = &snapshot.serving.plan;
+        let required = upgrade::required(&served.response, plan.route(decision.route)).filter(|_| peer.http1);
+        headers::rewrite_response(&mut served.response, plan);
+        let head = served.response.headers_mut();
+        if let Some(protocols) = required {
+            head.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+            head.insert(header::UPGRADE, protocols);
+        }
         if served.unwanted && peer.http1 {
             // Whether the body still comes, only the client knows: what follows could be it or a request.
-            served.response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            head.append(header::CONNECTION, HeaderValue::from_static("close"));
         }
         let Some(upgrade) = &self.upgrade else { return Ok(None) };
         let (status, connected) = (served.response.status(), served.lease.is_http2());

@@ -99,7 +99,7 @@ async fn answer(
     exchange.retried(retries);
     let mut served = served?;
     exchange.answered(served.response.status(), served.lane, sent);
-    let tunnel = client.follow(snapshot, peer, &mut served)?;
+    let tunnel = client.follow(snapshot, (peer, decision), &mut served)?;
     exchange.told(served.response.status());
     let Served { mut response, lease, .. } = served;
     if let Some(sticky) = &sticky {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     identity::Caller,
-    plan::{Forwarding, Plan},
+    plan::{Forwarding, Plan, is_failure},
 };
 
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -153,7 +153,7 @@ pub(super) fn rewrite_response<B>(response: &mut Response<B>, plan: &Plan) {
     }
     *response.version_mut() = Version::HTTP_11;
     let headers = response.headers_mut();
-    if status.is_server_error() {
+    if is_failure(status) {
         mark_failed(&plan.forwarding.name, status, headers);
     }
 }

@@ -8,7 +8,7 @@ use std::{cell::Cell, rc::Rc};
 
 use aws_lc_rs::digest;
 use base64::{Engine, prelude::BASE64_STANDARD};
-use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request};
 
 use super::{
     asking::Note,
@@ -19,7 +19,7 @@ use super::{
     upstream::Served,
     worker::Snapshot,
 };
-use crate::plan::{Decision, Plan};
+use crate::plan::{Decision, Plan, Route};
 
 /// The registered name of the protocol that has a handshake.
 const WEBSOCKET: &str = "websocket";
@@ -61,8 +61,7 @@ impl Upgrade {
 
     /// Whether the route lets its clients have it.
     pub(super) fn is_allowed(&self, plan: &Plan, decision: &Decision) -> bool {
-        let allowed = &plan.route(decision.route).upgrades;
-        allowed.iter().any(|token| token.as_bytes().eq_ignore_ascii_case(self.protocol.as_bytes()))
+        lets(plan.route(decision.route), self.protocol.as_bytes())
     }
 
     /// Whether the client can do nothing with an answer but the agreement or a refusal. One of HTTP/1.1 asks
@@ -152,6 +151,23 @@ impl Upgrade {
         }
         Ok(Box::new(tunnel))
     }
+}
+
+/// What a service says that its client has to switch to (RFC 9110 §15.5.22), as far as the route lets it. Comes before the
+/// fields of one hop are removed.
+pub(super) fn required(response: &Response<()>, route: &Route) -> Option<HeaderValue> {
+    if response.status() != StatusCode::UPGRADE_REQUIRED {
+        return None;
+    }
+    let fields = response.headers().get_all(header::UPGRADE).iter().filter_map(|field| field.to_str().ok());
+    let protocols = fields.flat_map(|field| field.split(',')).map(str::trim);
+    let allowed: Vec<_> = protocols.filter(|protocol| lets(route, protocol.as_bytes())).collect();
+    HeaderValue::from_str(&allowed.join(", ")).ok().filter(|allowed| !allowed.is_empty())
+}
+
+/// Whether a route lets its clients have a protocol.
+fn lets(route: &Route, protocol: &[u8]) -> bool {
+    route.upgrades.iter().any(|token| token.as_bytes().eq_ignore_ascii_case(protocol))
 }
 
 fn key(nonce: &Cell<u128>) -> String {

@@ -55,7 +55,7 @@ use super::{
     worker::Snapshot,
 };
 use crate::{
-    plan::{Decision, LaneId, Route},
+    plan::{Decision, LaneId, Route, is_failure},
     telemetry::Attempt,
 };
 
@@ -177,7 +177,7 @@ pub(super) async fn forward(
 fn answered(response: &Response<()>, lease: &mut Lease, tries: &mut Tries<'_>) -> bool {
     let status = response.status();
     lease.answered(status);
-    let attempt = if status.is_server_error() { Attempt::ServerError } else { Attempt::Answered };
+    let attempt = if is_failure(status) { Attempt::ServerError } else { Attempt::Answered };
     tries.ended(attempt);
     tries.wants(attempt, Some(status))
 }

@@ -128,6 +128,40 @@ fn only_what_the_route_allows_is_asked_of_the_upstream() {
 }
 
 #[test]
+fn what_a_service_requires_is_told_as_far_as_the_route_lets_the_client_have_it() {
+    for (keys, offered, told) in [
+        ("", "WebSocket", Some("WebSocket")),
+        ("", "h2c, websocket", Some("websocket")),
+        ("", "h2c", None),
+        ("upgrades = []", "websocket", None),
+        ("upgrades = [\"a\", \"b\"]", "a,b,c", Some("a, b")),
+    ] {
+        let upstream = RawUpstream::start(move |_head, raw| {
+            let upgrade = format!("connection: Upgrade\r\nupgrade: {offered}\r\n");
+            raw.write(format!("HTTP/1.1 426 Upgrade Required\r\n{upgrade}content-length: 0\r\n\r\n"));
+            true
+        });
+        let proxy = Proxy::start(&plain_config(upstream.address, keys, ""));
+        for end in ["", "connection: close\r\n"] {
+            let mut client = Raw::connect(proxy.address());
+            client.write(format!("GET / HTTP/1.1\r\nhost: a\r\n{end}\r\n"));
+            let head = client.head();
+            assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
+            let fields = |name: &str| -> Vec<&str> {
+                head.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": ")).collect()
+            };
+            assert_eq!(fields("upgrade"), Vec::from_iter(told), "{keys} {offered}");
+            let (upgrade, close) = (told.map(|_| "upgrade"), (!end.is_empty()).then_some("close"));
+            assert_eq!(
+                fields("connection"),
+                Vec::from_iter(upgrade.into_iter().chain(close)),
+                "{keys} {offered} {end}"
+            );
+        }
+    }
+}
+
+#[test]
 fn an_agreement_to_something_else_is_a_502() {
     let upstream = RawUpstream::saying(
         b"HTTP/1.1 101 Switching\r\nconnection: upgrade\r\nupgrade: other\r\n\r\nGET / HTTP/1.1\r\n",

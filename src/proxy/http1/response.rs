@@ -28,15 +28,12 @@ pub(super) fn begin(
     let out = outbox.begin(ROOM_BYTES);
     out.extend_from_slice(interims);
     write_line(out, head, wants.http_11);
-    let (mut told, mut dated, mut bound, mut persists) = (None, false, false, wants.persists);
+    let (mut told, mut dated, mut closes) = (None, false, false);
     for (name, value) in &head.headers {
         match *name {
             header::CONTENT_LENGTH => told = Some(value),
             header::DATE => dated = true,
-            header::CONNECTION => {
-                bound = true;
-                persists &= !has_token(value, b"close");
-            }
+            header::CONNECTION => closes |= has_token(value, b"close"),
             _ => {}
         }
         write_field(out, name, value.as_bytes());
@@ -47,9 +44,9 @@ pub(super) fn begin(
     let exact = body.size_hint().exact();
     let length = told.and_then(number).or(exact);
     let bodiless = wants.no_body || is_bodiless(head.status);
-    persists &= bodiless || length.is_some() || wants.http_11;
+    let persists = wants.persists && !closes && (bodiless || length.is_some() || wants.http_11);
     match persists {
-        _ if bound => {}
+        _ if closes || head.status == StatusCode::SWITCHING_PROTOCOLS => {}
         false if wants.http_11 => write_field(out, &header::CONNECTION, b"close"),
         true if !wants.http_11 => write_field(out, &header::CONNECTION, b"keep-alive"),
         _ => {}

@@ -20,7 +20,7 @@ use super::{
     usage::Permit,
 };
 use crate::{
-    plan::{Place, Plan},
+    plan::{Place, Plan, is_failure},
     proxy::{
         body::{Outbound, Progress},
         framing::Bounds,
@@ -180,7 +180,7 @@ impl Lease {
     /// The host answered with this status.
     pub(super) fn answered(&mut self, status: http::StatusCode) {
         // Not to know a method is no failure.
-        if status.is_server_error() && status != http::StatusCode::NOT_IMPLEMENTED {
+        if is_failure(status) && status != http::StatusCode::NOT_IMPLEMENTED {
             self.ticket.failed();
         } else {
             self.ticket.succeeded();

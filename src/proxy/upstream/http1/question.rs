@@ -51,7 +51,7 @@ pub(super) fn begin<B: Body>(
     if expects && !ended {
         outbox.hold(patience);
     }
-    let asks = matches!(*request.method(), Method::GET | Method::HEAD) && !outbox.asks();
+    let asks = *request.method() == Method::GET && !outbox.asks();
     match length {
         Some(length) => outbox.follow(Framed::Length(length), told.is_some() || ended, ended),
         None if asks => outbox.follow(Framed::Unknown { trailers }, false, ended),
