@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSlice},
     net::IpAddr,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use tokio::{
@@ -158,7 +158,16 @@ impl AsyncRead for Stream {
 
 impl AsyncRead for Transport {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        carried!(self, [Transport: Clear, Tls], stream => stream.poll_read(cx, buf))
+        let stream = match self.get_mut() {
+            Transport::Clear(wire) => return Pin::new(wire).poll_read(cx, buf),
+            Transport::Tls(stream) => stream,
+        };
+        let read = Pin::new(&mut *stream).poll_read(cx, buf);
+        // What TLS itself has to say, as that it does not negotiate anew, would else wait for an answer.
+        if read.is_pending() && stream.get_ref().1.wants_write() {
+            ready!(Pin::new(stream).poll_flush(cx))?;
+        }
+        read
     }
 }
 

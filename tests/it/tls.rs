@@ -8,11 +8,21 @@ use std::{
     time::Duration,
 };
 
+use aws_lc_rs::aead::{self, Aad, CHACHA20_POLY1305, LessSafeKey, UnboundKey};
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls::{ClientConfig, HandshakeKind, pki_types::CertificateDer};
+use rustls::{
+    ClientConfig, ClientConnection, ConnectionTrafficSecrets, ContentType, HandshakeKind, ProtocolVersion,
+    RootCertStore, SupportedProtocolVersion,
+    crypto::{
+        CryptoProvider,
+        aws_lc_rs::cipher_suite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+        cipher::{Nonce, make_tls12_aad},
+    },
+    pki_types::{CertificateDer, pem::PemObject},
+};
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 use tokio_rustls::{TlsConnector, client::TlsStream};
@@ -52,6 +62,14 @@ impl Scene {
     fn start(&self, tls: &str) -> Proxy {
         Proxy::start(&self.config(tls, ""))
     }
+
+    /// How a client that speaks this version alone connects.
+    fn client(&self, provider: CryptoProvider, version: &'static SupportedProtocolVersion) -> ClientConfig {
+        let (mut roots, pem) = (RootCertStore::empty(), self.authority.pem());
+        roots.add_parsable_certificates(CertificateDer::pem_slice_iter(pem.as_bytes()).map(Result::unwrap));
+        let config = ClientConfig::builder_with_provider(provider.into()).with_protocol_versions(&[version]).unwrap();
+        config.with_root_certificates(roots).with_no_client_auth()
+    }
 }
 
 const SHOP: &str = r#"{ cert = "DIR/shop.pem", key = "DIR/shop.key" }"#;
@@ -88,13 +106,7 @@ async fn a_request_over_tls_is_served_and_the_upstream_is_told() {
     let mut scene = Scene::new();
     let proxy = scene.start(SHOP);
     for version in [&rustls::version::TLS13, &rustls::version::TLS12] {
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add_parsable_certificates(
-            rustls::pki_types::pem::PemObject::pem_slice_iter(scene.authority.pem().as_bytes()).map(Result::unwrap),
-        );
-        let config = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[version]).unwrap();
-        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let config = scene.client(rustls::crypto::aws_lc_rs::default_provider(), version);
         let stream = dial(&proxy, "shop.example.com", config).await.unwrap();
         assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
         let mut client = Client::over(stream).await;
@@ -107,6 +119,41 @@ async fn a_request_over_tls_is_served_and_the_upstream_is_told() {
     let expiry = proxy.metrics().await;
     let line = expiry.lines().find(|line| line.starts_with("weir_tls_certificate_expiry")).unwrap();
     assert!(line.contains("shop.pem\"} 2208988800"), "1 January 2040: {line}");
+}
+
+#[test]
+fn a_client_that_negotiates_anew_is_told_at_once_that_nobody_does() {
+    let scene = Scene::new();
+    let proxy = scene.start(SHOP);
+    let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.cipher_suites = vec![TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256];
+    let mut config = scene.client(provider, &rustls::version::TLS12);
+    config.enable_secret_extraction = true;
+    let mut client = ClientConnection::new(config.into(), "shop.example.com".try_into().unwrap()).unwrap();
+    let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    stream.write_all(&hello).unwrap();
+    while client.is_handshaking() {
+        client.complete_io(&mut stream).unwrap();
+    }
+    // Its hello once more, as a record of the connection (RFC 5246 §6.2.3.3, RFC 7905 §2).
+    let (sequence, ConnectionTrafficSecrets::Chacha20Poly1305 { key, iv }) =
+        client.dangerous_extract_secrets().unwrap().tx
+    else {
+        panic!("another cipher")
+    };
+    let mut record = hello.split_off(5);
+    let about = make_tls12_aad(sequence, ContentType::Handshake, ProtocolVersion::TLSv1_2, record.len());
+    let key = LessSafeKey::new(UnboundKey::new(&CHACHA20_POLY1305, key.as_ref()).unwrap());
+    let nonce = aead::Nonce::assume_unique_for_key(Nonce::new(&iv, sequence).0);
+    key.seal_in_place_append_tag(nonce, Aad::from(about), &mut record).unwrap();
+    stream
+        .write_all(&[&[22, 3, 3], &u16::try_from(record.len()).unwrap().to_be_bytes()[..], &record].concat())
+        .unwrap();
+    let mut told = [0; 5];
+    stream.read_exact(&mut told).unwrap();
+    assert_eq!(told[0], u8::from(ContentType::Alert), "{told:?}");
 }
 
 #[tokio::test]
