@@ -86,6 +86,8 @@ impl Session {
         if !stream.is_open() || stream.said != Said::All || !stream.ended && !stream.unread {
             return;
         }
+        // It may be what the end of the connection waits for.
+        self.wake_driver();
         let (id, ended) = (stream.id, stream.ended);
         if !ended && stream.window > i64::from(stream.window_max / 2) {
             self.streams.rest(key);
@@ -96,7 +98,6 @@ impl Session {
         if !ended {
             self.tell_reset(id, Code::NoError);
         }
-        self.wake_driver();
     }
 
     /// Tells a client that waits for that that its body is wanted.

@@ -333,11 +333,17 @@ fn a_client_to_whose_body_nobody_listens_is_told_so_where_it_would_need_more_win
     let mut client = Client::held_to(TERMS, Conduct { streams_max: 4, ..CONDUCT });
     client.sends(&(1..9).step_by(2).flat_map(|stream| post(stream, &[])).collect::<Vec<_>>()).unwrap();
     client.sends(&frame(DATA, 0, 1, &[b'x'; 100])).unwrap();
-    for key in client.asked.clone() {
-        client.answers(key);
+    let driver = Arc::new(Woken(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&driver));
+    let keys = client.asked.clone();
+    keys.iter().for_each(|key| client.answers(*key));
+    client.session.begin_turn(&Context::from_waker(&waker));
+    client.session.end_turn();
+    for key in keys {
         client.session.leave_body(key);
         client.session.leave_unsaid(key);
     }
+    assert_eq!(driver.0.load(Ordering::Relaxed), 4, "who may wait for the last of them");
     assert_eq!(client.resets(), []);
     // Nobody waits for them, but they count as what the client asked for at once.
     assert_eq!((client.session.counts().0, client.session.streams.open()), (0, 4));
