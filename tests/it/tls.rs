@@ -124,13 +124,15 @@ async fn a_request_over_tls_is_served_and_the_upstream_is_told() {
 #[test]
 fn a_client_that_negotiates_anew_is_told_at_once_that_nobody_does() {
     let scene = Scene::new();
-    let proxy = scene.start(SHOP);
+    // At the end of the connection it would be told, too.
+    let proxy = Proxy::start(&scene.config(SHOP, "[timeouts]\nclient_head = \"1h\"\n"));
     let mut provider = rustls::crypto::aws_lc_rs::default_provider();
     provider.cipher_suites = vec![TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256];
     let mut config = scene.client(provider, &rustls::version::TLS12);
     config.enable_secret_extraction = true;
     let mut client = ClientConnection::new(config.into(), "shop.example.com".try_into().unwrap()).unwrap();
     let mut stream = TcpStream::connect(proxy.address()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let mut hello = Vec::new();
     client.write_tls(&mut hello).unwrap();
     stream.write_all(&hello).unwrap();
