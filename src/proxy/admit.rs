@@ -140,7 +140,7 @@ async fn piece_of(body: &mut Received, plan: &Plan, deadline: Instant) -> Result
     }
     let after = plan.timeouts.body_idle.min(deadline.saturating_duration_since(Instant::now()));
     let piece = tokio::time::timeout(after, body.piece()).await;
-    piece.map_err(|_elapsed| Rejection::BodyTimeout { after })?.transpose().map_err(Rejection::BodyBroken)
+    piece.map_err(|_elapsed| Rejection::BodyTimeout { after })?.transpose().map_err(Rejection::of_body)
 }
 
 fn streaming(

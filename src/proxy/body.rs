@@ -135,7 +135,7 @@ impl Stream {
         self.idle.came(length);
         Poll::Ready(match piece {
             Some(Ok(frame)) => Some(self.pass(frame)),
-            Some(Err(error)) => Some(Err(Rejection::BodyBroken(error))),
+            Some(Err(error)) => Some(Err(Rejection::of_body(error))),
             None => {
                 self.ended();
                 None

@@ -121,14 +121,3 @@ impl Received {
         }
     }
 }
-
-impl BodyFault {
-    /// What is wrong with its framing, if that is the matter.
-    #[must_use]
-    pub fn flaw(&self) -> Option<Flaw> {
-        match self {
-            BodyFault::Closed | BodyFault::Lost(_) | BodyFault::Stream(_) => None,
-            BodyFault::Flawed(flaw) => Some(*flaw),
-        }
-    }
-}

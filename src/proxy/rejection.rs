@@ -61,6 +61,9 @@ pub enum Rejection {
     /// The client broke off its body.
     #[error("the body ended before it was whole")]
     BodyBroken(#[source] BodyFault),
+    /// What frames the body, or its trailers, may not pass.
+    #[error("the body cannot be passed on: {0}")]
+    BodyMalformed(Flaw),
     // The upstream's.
     /// The upstream switched protocols, and weir could not.
     #[error("the service switched the protocol, but the connection could not follow")]
@@ -185,6 +188,14 @@ impl Manner<'_> {
 }
 
 impl Rejection {
+    /// Of a request whose body failed.
+    pub(super) fn of_body(fault: BodyFault) -> Rejection {
+        match fault {
+            BodyFault::Flawed(flaw) => Rejection::BodyMalformed(flaw),
+            broken => Rejection::BodyBroken(broken),
+        }
+    }
+
     /// The one table: the code of the cause, which stands in [`CAUSES`] with the type of error that RFC 9209
     /// has for it; the status; the status of gRPC. Upstream faults have the statuses that RFC 9209 §2.3
     /// recommends.
@@ -211,9 +222,7 @@ impl Rejection {
                 ("body_too_large", StatusCode::PAYLOAD_TOO_LARGE, grpc::RESOURCE_EXHAUSTED)
             }
             Rejection::BodyTimeout { .. } => ("body_timeout", StatusCode::REQUEST_TIMEOUT, grpc::CANCELLED),
-            Rejection::BodyBroken(fault) if fault.flaw().is_some() => {
-                ("malformed_body", StatusCode::BAD_REQUEST, grpc::INTERNAL)
-            }
+            Rejection::BodyMalformed(_) => ("malformed_body", StatusCode::BAD_REQUEST, grpc::INTERNAL),
             Rejection::BodyBroken(_) => ("body_broken", StatusCode::BAD_REQUEST, grpc::CANCELLED),
             Rejection::Contract { breach, .. } => ("contract", breach.status(), grpc::INVALID_ARGUMENT),
             Rejection::Overloaded => ("overloaded", StatusCode::SERVICE_UNAVAILABLE, grpc::UNAVAILABLE),

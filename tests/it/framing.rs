@@ -70,6 +70,20 @@ async fn a_refused_request_is_answered_counted_and_closed_and_reaches_nobody() {
 }
 
 #[test]
+fn what_is_wrong_with_a_body_is_told() {
+    let upstream = RawUpstream::saying(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
+    for (body, flaw) in [
+        ("+5\r\nhello\r\n0\r\n\r\n", "a chunk is malformed"),
+        ("0\r\nhost: x\r\n\r\n", "the trailer section is malformed"),
+    ] {
+        let request = format!("POST / HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{body}");
+        let answer = raw_exchange(proxy.address(), request.as_bytes());
+        assert!(answer.contains(&format!("\"detail\":\"the body cannot be passed on: {flaw}")), "{answer}");
+    }
+}
+
+#[test]
 fn a_refusal_keeps_its_place_behind_earlier_answers() {
     let upstream = RawUpstream::saying(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nfirst");
     let proxy = Proxy::start(&plain_config(upstream.address, "", ""));
