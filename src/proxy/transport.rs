@@ -4,7 +4,7 @@ use std::{
     io::{self, IoSlice},
     net::IpAddr,
     pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use tokio::{
@@ -163,11 +163,29 @@ impl AsyncRead for Transport {
             Transport::Tls(stream) => stream,
         };
         let read = Pin::new(&mut *stream).poll_read(cx, buf);
-        // What TLS itself has to say, as that it does not negotiate anew, would else wait for an answer.
-        if read.is_pending() && stream.get_ref().1.wants_write() {
-            ready!(Pin::new(stream).poll_flush(cx))?;
+        let (wire, tls) = stream.get_mut();
+        if read.is_pending() && tls.wants_write() {
+            // What TLS itself has to say, as that it does not negotiate anew, would else wait for an answer. Whoever reads is
+            // not to be woken in the place of whoever writes: what does not go at once goes with what is written next.
+            while tls.wants_write() && tls.write_tls(&mut AtOnce(&wire.stream)).is_ok() {}
         }
         read
+    }
+}
+
+/// Writes what the socket takes, and waits for nothing.
+struct AtOnce<'a>(&'a Stream);
+
+impl io::Write for AtOnce<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        match self.0 {
+            Stream::Tcp(stream) => stream.try_write(buf),
+            Stream::Unix(stream) => stream.try_write(buf),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -153,8 +153,8 @@ impl Upgrade {
     }
 }
 
-/// What a service says that its client has to switch to (RFC 9110 §15.5.22), as far as the route lets it. Comes before the
-/// fields of one hop are removed.
+/// What a service says that its client has to switch to (RFC 9110 §15.5.22), as far as the route lets it: who asked for
+/// more would be refused it. Comes before the fields of one hop are removed.
 pub(super) fn required(response: &Response<()>, route: &Route) -> Option<HeaderValue> {
     if response.status() != StatusCode::UPGRADE_REQUIRED {
         return None;

@@ -184,7 +184,7 @@ impl Course {
         let tunnel = head.extensions.get::<super::Protocol>().is_some();
         assert_eq!(head.method == http::Method::CONNECT && !tunnel, head.uri.path_and_query().is_none());
         assert!(head.headers.len() <= TERMS.fields_max + 1);
-        assert!(self.session.counts().0 <= CONDUCT.streams_max as usize);
+        assert!(self.session.open().0 <= CONDUCT.streams_max as usize);
         let head = format!("{} {} {:?}", head.method, head.uri, head.headers);
         self.requests.push(Heard { key, head, body: Vec::new(), end: String::new() });
     }
@@ -230,7 +230,8 @@ impl Course {
             self.session.leave_body(*key);
             self.session.leave_unsaid(*key);
         }
-        assert_eq!(self.session.counts().0, 0);
+        let (open, resting) = self.session.open();
+        assert_eq!((open, self.session.kept()), (resting, resting));
         self.session.lose(StreamFault::Closed);
         assert_eq!(self.session.kept(), 0);
     }

@@ -433,6 +433,12 @@ impl Session {
         (self.streams.busy(), self.begun, self.cancelled)
     }
 
+    /// Streams that are open, and those of them that rest.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn open(&self) -> (usize, usize) {
+        (self.streams.open(), self.streams.resting())
+    }
+
     /// Streams that are open or that somebody refers to.
     #[cfg(any(test, fuzzing))]
     pub(super) fn kept(&self) -> usize {

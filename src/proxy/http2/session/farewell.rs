@@ -43,7 +43,7 @@ impl Session {
         self.wake_driver();
     }
 
-    /// Whether everything is done, and the peer knows that nothing more will be.
+    /// Whether all is said that will be, and the peer knows. Streams that rest are not waited for.
     pub(in crate::proxy::http2) fn is_done(&self) -> bool {
         matches!(self.farewell, Farewell::Last(_)) && self.streams.busy() == 0 && self.outbox.is_empty()
     }

@@ -7,12 +7,15 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use tokio::task::AbortHandle;
 
-use super::{Key, Session, streams::Said};
+use super::{Conduct, Key, Peer, Session, streams::Said};
 use crate::proxy::http2::{
     fault::StreamFault,
     frame::{self, Code, HEAD_BYTES, Head},
     hpack::Pseudo,
 };
+
+/// Of the streams that a client may have so many rest at most: one in four.
+const RESTING_SHARE: usize = 4;
 
 /// The stream is over, or its connection: nothing more can be said on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -80,7 +83,7 @@ impl Session {
 
     /// A stream is over when both sides have said all, and when nobody listens to what the peer still says. That it is
     /// told (RFC 9113 §8.1) where its window would have to be opened for more: most see the answer and stop before, and
-    /// some lose an answer that a reset comes right behind.
+    /// some lose an answer that a reset comes right behind. Until then the stream rests; where many do, it is told at once.
     pub(super) fn settle(&mut self, key: Key) {
         let stream = &self.streams[key];
         if !stream.is_open() || stream.said != Said::All || !stream.ended && !stream.unread {
@@ -89,15 +92,22 @@ impl Session {
         // It may be what the end of the connection waits for.
         self.wake_driver();
         let (id, ended) = (stream.id, stream.ended);
-        if !ended && stream.window > i64::from(stream.window_max / 2) {
+        let has_room = stream.window > i64::from(stream.window_max / 2);
+        self.grown -= std::mem::take(&mut self.streams[key].grown);
+        if !ended && has_room && self.may_rest(key) {
             self.streams.rest(key);
             return;
         }
-        self.grown -= std::mem::take(&mut self.streams[key].grown);
         self.streams.shut(key);
         if !ended {
             self.tell_reset(id, Code::NoError);
         }
+    }
+
+    /// Few streams of a client rest: one that forgets to end them has to have places for others.
+    fn may_rest(&self, key: Key) -> bool {
+        let Peer::Client(Conduct { streams_max, .. }) = self.peer else { return false };
+        self.streams[key].resting || self.streams.resting() < streams_max as usize / RESTING_SHARE
     }
 
     /// Tells a client that waits for that that its body is wanted.

@@ -60,7 +60,7 @@ pub(super) struct Stream {
     /// It is known to both sides.
     open: bool,
     /// Nothing more happens on it, unless its peer has something to say.
-    resting: bool,
+    pub(super) resting: bool,
     /// Who refers to it.
     pub(super) holders: u8,
 }
@@ -177,6 +177,10 @@ impl Streams {
         self.open.len() - self.resting
     }
 
+    pub(super) fn resting(&self) -> usize {
+        self.resting
+    }
+
     #[cfg(any(test, fuzzing))]
     pub(super) fn kept(&self) -> usize {
         self.kept.len()
@@ -226,7 +230,10 @@ impl Streams {
 
     /// All was said on it that ever will be: its peer may end it.
     pub(super) fn rest(&mut self, key: Key) {
-        self.resting += usize::from(!std::mem::replace(&mut self.kept[key.0].resting, true));
+        let stream = &mut self.kept[key.0];
+        self.resting += usize::from(!std::mem::replace(&mut stream.resting, true));
+        // Nobody misses what it stops before.
+        stream.length_left = None;
     }
 
     /// The stream is over for both sides; it stays as long as somebody refers to it.
