@@ -167,7 +167,7 @@ impl AsyncRead for Transport {
         if read.is_pending() && tls.wants_write() {
             // What TLS itself has to say, as that it does not negotiate anew, would else wait for an answer. Whoever reads is
             // not to be woken in the place of whoever writes: what does not go at once goes with what is written next.
-            while tls.wants_write() && tls.write_tls(&mut AtOnce(&wire.stream)).is_ok() {}
+            while tls.wants_write() && tls.write_tls(&mut AtOnce(&wire.stream)).is_ok_and(|bytes| bytes > 0) {}
         }
         read
     }

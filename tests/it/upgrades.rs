@@ -142,9 +142,10 @@ fn what_a_service_requires_is_told_as_far_as_the_route_lets_the_client_have_it()
             true
         });
         let proxy = Proxy::start(&plain_config(upstream.address, keys, ""));
-        for end in ["", "connection: close\r\n"] {
+        // It goes on, it wants no more, and nobody asks it for its body.
+        for end in ["", "connection: close\r\n", "content-length: 3\r\nexpect: 100-continue\r\n"] {
             let mut client = Raw::connect(proxy.address());
-            client.write(format!("GET / HTTP/1.1\r\nhost: a\r\n{end}\r\n"));
+            client.write(format!("POST / HTTP/1.1\r\nhost: a\r\n{end}\r\n"));
             let head = client.head();
             assert!(head.starts_with("HTTP/1.1 426 "), "{head}");
             let fields = |name: &str| -> Vec<&str> {
